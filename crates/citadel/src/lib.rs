@@ -1,0 +1,1 @@
+//! The certificate authority. Nothing lives here yet: proxies speak plaintext so far.

@@ -1,0 +1,1 @@
+//! Mesh resources: types, YAML with places, validation.

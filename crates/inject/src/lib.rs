@@ -1,0 +1,1 @@
+//! Sidecar injection into pod specs. Nothing lives here yet.

@@ -1,0 +1,1 @@
+//! Check, quota and report. Nothing lives here yet.

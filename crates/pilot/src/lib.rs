@@ -1,0 +1,1 @@
+//! Mesh resources and services in, xDS out.

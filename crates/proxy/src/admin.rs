@@ -1,0 +1,1 @@
+//! Admin server under Envoy's paths.

@@ -1,0 +1,1 @@
+//! Picking an endpoint: pure, over an endpoint set and the counts of requests in flight.

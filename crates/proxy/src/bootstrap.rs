@@ -1,0 +1,1 @@
+//! The bootstrap file: decoded, checked, turned into settings.

@@ -1,0 +1,1 @@
+//! Shutting down without losing a request.

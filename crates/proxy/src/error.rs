@@ -1,0 +1,106 @@
+//! Why a request or connection failed, born with blame: status, response flag, details and metrics derive from here.
+
+use std::fmt;
+
+/// Whose doing it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The client: bad framing, gone, too slow.
+    Downstream,
+    /// The endpoint: refused, reset, too slow.
+    Upstream,
+    /// This proxy's configuration or limits.
+    Local,
+}
+
+/// Envoy's response flags, as bits; a request may collect several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags(pub u32);
+
+/// (bit, short name as in access logs, long name), in Envoy's printing order.
+pub const FLAGS: &[(u32, &str, &str)] = &[
+    (Flags::NO_HEALTHY_UPSTREAM, "UH", "NoHealthyUpstream"),
+    (Flags::UPSTREAM_CONNECTION_FAILURE, "UF", "UpstreamConnectionFailure"),
+    (Flags::UPSTREAM_OVERFLOW, "UO", "UpstreamOverflow"),
+    (Flags::NO_ROUTE, "NR", "NoRouteFound"),
+    (Flags::RETRY_LIMIT_EXCEEDED, "URX", "UpstreamRetryLimitExceeded"),
+    (Flags::NO_CLUSTER, "NC", "NoClusterFound"),
+    (Flags::DURATION_TIMEOUT, "DT", "DurationTimeout"),
+    (Flags::DOWNSTREAM_CONNECTION_TERMINATION, "DC", "DownstreamConnectionTermination"),
+    (Flags::LOCAL_RESET, "LR", "LocalReset"),
+    (Flags::UPSTREAM_REMOTE_RESET, "UR", "UpstreamRemoteReset"),
+    (Flags::UPSTREAM_CONNECTION_TERMINATION, "UC", "UpstreamConnectionTermination"),
+    (Flags::UPSTREAM_REQUEST_TIMEOUT, "UT", "UpstreamRequestTimeout"),
+    (Flags::STREAM_IDLE_TIMEOUT, "SI", "StreamIdleTimeout"),
+    (Flags::DOWNSTREAM_PROTOCOL_ERROR, "DPE", "DownstreamProtocolError"),
+    (Flags::UPSTREAM_PROTOCOL_ERROR, "UPE", "UpstreamProtocolError"),
+    (Flags::UPSTREAM_MAX_STREAM_DURATION, "UMSDR", "UpstreamMaxStreamDurationReached"),
+    (Flags::OVERLOAD, "OM", "OverloadManagerTerminated"),
+    (Flags::DOWNSTREAM_REMOTE_RESET, "DR", "DownstreamRemoteReset"),
+];
+
+impl Flags {
+    /// UH
+    pub const NO_HEALTHY_UPSTREAM: u32 = 1;
+    /// UF
+    pub const UPSTREAM_CONNECTION_FAILURE: u32 = 1 << 1;
+    /// UO
+    pub const UPSTREAM_OVERFLOW: u32 = 1 << 2;
+    /// NR
+    pub const NO_ROUTE: u32 = 1 << 3;
+    /// URX
+    pub const RETRY_LIMIT_EXCEEDED: u32 = 1 << 4;
+    /// NC
+    pub const NO_CLUSTER: u32 = 1 << 5;
+    /// DT
+    pub const DURATION_TIMEOUT: u32 = 1 << 6;
+    /// DC
+    pub const DOWNSTREAM_CONNECTION_TERMINATION: u32 = 1 << 7;
+    /// LR
+    pub const LOCAL_RESET: u32 = 1 << 8;
+    /// UR
+    pub const UPSTREAM_REMOTE_RESET: u32 = 1 << 9;
+    /// UC
+    pub const UPSTREAM_CONNECTION_TERMINATION: u32 = 1 << 10;
+    /// UT
+    pub const UPSTREAM_REQUEST_TIMEOUT: u32 = 1 << 11;
+    /// SI
+    pub const STREAM_IDLE_TIMEOUT: u32 = 1 << 12;
+    /// DPE
+    pub const DOWNSTREAM_PROTOCOL_ERROR: u32 = 1 << 13;
+    /// UPE
+    pub const UPSTREAM_PROTOCOL_ERROR: u32 = 1 << 14;
+    /// UMSDR
+    pub const UPSTREAM_MAX_STREAM_DURATION: u32 = 1 << 15;
+    /// OM
+    pub const OVERLOAD: u32 = 1 << 16;
+    /// DR
+    pub const DOWNSTREAM_REMOTE_RESET: u32 = 1 << 17;
+
+    /// Adds flags.
+    pub fn set(&mut self, flags: u32) {
+        self.0 |= flags;
+    }
+
+    /// True when any of `flags` is set.
+    pub fn has(self, flags: u32) -> bool {
+        self.0 & flags != 0
+    }
+}
+
+impl fmt::Display for Flags {
+    /// As Envoy prints them: short names joined by commas, `-` when none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut any = false;
+        for (bit, short, _) in FLAGS {
+            if self.has(*bit) {
+                if any {
+                    f.write_str(",")?;
+                }
+                f.write_str(short)?;
+                any = true;
+            }
+        }
+        if any { Ok(()) } else { f.write_str("-") }
+    }
+}

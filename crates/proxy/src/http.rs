@@ -1,0 +1,3 @@
+//! HTTP: connection manager, codecs, messages.
+
+pub mod config;

@@ -1,0 +1,174 @@
+//! The HTTP connection manager's settings, compiled from `HttpConnectionManager` with Envoy's defaults.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+
+use crate::{access_log::AccessLog, route::RouteTable};
+
+/// Compiled `envoy.filters.network.http_connection_manager`.
+#[derive(Debug)]
+pub struct HttpConnectionManager {
+    /// Prefix of its statistics: `http.<stat_prefix>.`.
+    pub stat_prefix: Arc<str>,
+    /// What downstream may speak.
+    pub codec: Codec,
+    /// The routes; a stream pins the table it started with.
+    pub routes: Arc<RouteSlot>,
+    /// HTTP filters before the router, in order.
+    pub filters: Vec<HttpFilter>,
+    /// Router options.
+    pub router: RouterOptions,
+    /// Where requests are logged.
+    pub access_log: Vec<AccessLog>,
+    /// `server_name`, default `envoy`, and what to do with an upstream's `server` header.
+    pub server_name: Arc<str>,
+    /// `server_header_transformation`.
+    pub server_header: ServerHeader,
+    /// `use_remote_address`: edge (true) or internal hop.
+    pub use_remote_address: bool,
+    /// `xff_num_trusted_hops`.
+    pub xff_trusted_hops: u32,
+    /// `skip_xff_append`.
+    pub skip_xff_append: bool,
+    /// `via`.
+    pub via: Option<Arc<str>>,
+    /// `generate_request_id`, default true.
+    pub generate_request_id: bool,
+    /// `preserve_external_request_id`.
+    pub preserve_external_request_id: bool,
+    /// `always_set_request_id_in_response`.
+    pub request_id_in_response: bool,
+    /// `common_http_protocol_options.idle_timeout` of downstream connections, default 1 h.
+    pub idle_timeout: Option<Duration>,
+    /// `stream_idle_timeout`, default 5 min.
+    pub stream_idle_timeout: Option<Duration>,
+    /// `request_timeout`, default none.
+    pub request_timeout: Option<Duration>,
+    /// `request_headers_timeout`, default none.
+    pub request_headers_timeout: Option<Duration>,
+    /// `drain_timeout`, default 5 s.
+    pub drain_timeout: Duration,
+    /// `delayed_close_timeout`, default 1 s.
+    pub delayed_close_timeout: Duration,
+    /// `max_connection_duration`.
+    pub max_connection_duration: Option<Duration>,
+    /// `common_http_protocol_options.max_requests_per_connection`; 0 is unlimited.
+    pub max_requests_per_connection: u32,
+    /// `max_request_headers_kb`, in bytes; default 60 KiB.
+    pub max_request_headers: usize,
+    /// `common_http_protocol_options.max_headers_count`, default 100.
+    pub max_headers_count: usize,
+    /// `upgrade_configs` that are enabled, lower case ("websocket", "connect").
+    pub upgrades: Vec<Arc<str>>,
+    /// `normalize_path`.
+    pub normalize_path: bool,
+    /// `merge_slashes`.
+    pub merge_slashes: bool,
+    /// `path_with_escaped_slashes_action`.
+    pub escaped_slashes: EscapedSlashes,
+    /// `strip_matching_host_port` / `strip_any_host_port`.
+    pub strip_host_port: StripHostPort,
+    /// `strip_trailing_host_dot`.
+    pub strip_trailing_host_dot: bool,
+    /// `http_protocol_options` for downstream HTTP/1.
+    pub http1: Http1Options,
+    /// `http2_protocol_options` for downstream HTTP/2.
+    pub http2: Http2Options,
+    /// `proxy_100_continue`.
+    pub proxy_100_continue: bool,
+    /// `represent_ipv4_remote_address_as_ipv4_mapped_ipv6` is not supported; see docs/compatibility.md.
+    pub scheme_overwrite: Option<Arc<str>>,
+}
+
+/// `codec_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// HTTP/2 when the preface says so, else HTTP/1.
+    Auto,
+    /// HTTP/1 only.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+/// A route configuration's place: filled by the static config or by RDS; empty until the first answer.
+#[derive(Debug)]
+pub struct RouteSlot {
+    /// `route_config_name`.
+    pub name: Arc<str>,
+    /// The current table.
+    pub table: ArcSwapOption<RouteTable>,
+}
+
+/// An HTTP filter before the router. The set grows with the features; unknown ones are refused by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpFilter {}
+
+/// `envoy.filters.http.router`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RouterOptions {
+    /// `suppress_envoy_headers`.
+    pub suppress_envoy_headers: bool,
+    /// `respect_expected_rq_timeout`.
+    pub respect_expected_rq_timeout: bool,
+}
+
+/// `ServerHeaderTransformation`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// Replace whatever the upstream said.
+    Overwrite,
+    /// Set only if the upstream set none.
+    AppendIfAbsent,
+    /// Leave it.
+    PassThrough,
+}
+
+/// `PathWithEscapedSlashesAction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// Leave them.
+    Keep,
+    /// 400.
+    Reject,
+    /// Unescape and go on.
+    UnescapeForward,
+    /// Unescape and redirect (307).
+    UnescapeRedirect,
+}
+
+/// Port stripping from Host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StripHostPort {
+    /// Never.
+    No,
+    /// When it is the listener's port.
+    Matching,
+    /// Always.
+    Any,
+}
+
+/// `Http1ProtocolOptions`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Http1Options {
+    /// `accept_http_10`.
+    pub accept_http_10: bool,
+    /// `enable_trailers`.
+    pub enable_trailers: bool,
+    /// `allow_absolute_url` (Envoy's default is true).
+    pub allow_absolute_url: bool,
+    /// `header_key_format.proper_case_words` or preserve-case.
+    pub preserve_case: bool,
+}
+
+/// `Http2ProtocolOptions`.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Options {
+    /// `max_concurrent_streams`.
+    pub max_concurrent_streams: u32,
+    /// `initial_stream_window_size`.
+    pub stream_window: u32,
+    /// `initial_connection_window_size`.
+    pub connection_window: u32,
+}

@@ -1,0 +1,88 @@
+//! Listeners and filter chains, compiled: what a worker needs to accept a connection and hand it on.
+//!
+//! A connection pins the [`Listener`] and the [`FilterChain`] it was matched to until it ends, whatever updates come.
+
+pub mod matcher;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::{access_log::AccessLog, cluster::ClusterSlot, http::config::HttpConnectionManager};
+
+/// One `Listener` resource.
+#[derive(Debug)]
+pub struct Listener {
+    /// Resource name.
+    pub name: Arc<str>,
+    /// Where it listens; several when `additional_addresses` are set.
+    pub addresses: Vec<SocketAddr>,
+    /// False: only reached through `use_original_dst` hand-off.
+    pub bind_to_port: bool,
+    /// `SO_REUSEPORT` per worker is the default; false makes worker 0 accept alone.
+    pub reuse_port: bool,
+    /// Hand the connection to the listener that matches its original destination.
+    pub use_original_dst: bool,
+    /// Prefix of its statistics (`stat_prefix`, else the address with dots and colons as underscores).
+    pub stat_prefix: Arc<str>,
+    /// `per_connection_buffer_limit_bytes`.
+    pub buffer_limit: usize,
+    /// What looks at the connection before a chain is chosen.
+    pub filters: Vec<ListenerFilter>,
+    /// `listener_filters_timeout`; zero is none. Default 15 s.
+    pub filters_timeout: Duration,
+    /// `continue_on_listener_filters_timeout`.
+    pub continue_on_timeout: bool,
+    /// Chains with their conditions, indexed for matching.
+    pub chains: crate::listener::matcher::FilterChains,
+    /// Listener-level access logs: connections that matched no chain.
+    pub access_log: Vec<AccessLog>,
+    /// `tcp_backlog_size`.
+    pub backlog: i32,
+}
+
+/// A listener filter that we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerFilter {
+    /// `envoy.filters.listener.original_dst`: SO_ORIGINAL_DST becomes the local address.
+    OriginalDst,
+    /// `envoy.filters.listener.tls_inspector`: SNI, ALPN and transport protocol.
+    TlsInspector,
+    /// `envoy.filters.listener.http_inspector`: HTTP/1.x or HTTP/2 preface.
+    HttpInspector,
+    /// `envoy.filters.listener.proxy_protocol`.
+    ProxyProtocol,
+}
+
+/// One filter chain.
+#[derive(Debug)]
+pub struct FilterChain {
+    /// `name`, possibly empty.
+    pub name: Arc<str>,
+    /// The terminal network filter.
+    pub terminal: Terminal,
+    /// `transport_socket_connect_timeout`.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// What a filter chain ends in.
+#[derive(Debug)]
+pub enum Terminal {
+    /// `envoy.filters.network.http_connection_manager`.
+    Http(Arc<HttpConnectionManager>),
+    /// `envoy.filters.network.tcp_proxy`.
+    Tcp(Arc<TcpProxy>),
+}
+
+/// `envoy.filters.network.tcp_proxy`.
+#[derive(Debug)]
+pub struct TcpProxy {
+    /// Prefix of its statistics.
+    pub stat_prefix: Arc<str>,
+    /// Targets with their weights; one when `cluster` is set.
+    pub clusters: Vec<(Arc<ClusterSlot>, u32)>,
+    /// `idle_timeout`, default 1 h; `None` when zero.
+    pub idle_timeout: Option<Duration>,
+    /// `max_connect_attempts`, default 1.
+    pub max_connect_attempts: u32,
+    /// Where connections are logged.
+    pub access_log: Vec<AccessLog>,
+}

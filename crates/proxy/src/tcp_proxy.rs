@@ -1,0 +1,1 @@
+//! TCP proxying: bytes from a downstream connection to an endpoint and back.

@@ -1,0 +1,1 @@
+//! xDS resources in: decoded, validated, compiled, published.

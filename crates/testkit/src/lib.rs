@@ -1,0 +1,1 @@
+//! Upstreams, clients and peers for tests.

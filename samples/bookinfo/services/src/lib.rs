@@ -1,0 +1,1 @@
+//! The Bookinfo sample: four small services that call each other.

@@ -1,0 +1,2 @@
+//! Verbs for people who work on this repository.
+fn main() {}
