@@ -1,2 +1,36 @@
-//! Verbs for people who work on this repository.
-fn main() {}
+//! Verbs for people who work on this repository: `cargo xtask --help`.
+//!
+//! Each verb is a file of this folder. Nothing here ships to users.
+
+mod bless;
+mod peers;
+mod run;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// Work on Meltemi.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Everything that must hold before a change lands: peers, format, lints, tests.
+    Test(test::Args),
+    /// Install (or only look for) the real programs that tests and benchmarks talk to.
+    Peers(peers::Args),
+    /// Rewrite golden files from what the code prints now; read the diff before you commit it.
+    Bless,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().verb {
+        Verb::Test(args) => test::run(&args),
+        Verb::Peers(args) => peers::run(&args),
+        Verb::Bless => bless::run(),
+    }
+}

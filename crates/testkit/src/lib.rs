@@ -1,1 +1,8 @@
-//! Upstreams, clients and peers for tests.
+//! For tests only: real peers, child processes that never outlive a test, free ports, golden folders.
+//!
+//! Called from the `tests/` folders of the other crates; nothing that ships depends on it.
+
+pub mod golden;
+pub mod peers;
+pub mod ports;
+pub mod process;
