@@ -1,0 +1,14 @@
+//! `meltemi bookinfo`: see the design.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+/// Nothing yet.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn run(_args: Args) -> Result<ExitCode> {
+    Err(crate::failure::Failure::new("`meltemi bookinfo` is not built yet", "").into())
+}
