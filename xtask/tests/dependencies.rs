@@ -1,5 +1,7 @@
 //! The house's walls: who may use whom, which libraries may exist once only, under which licences.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};

@@ -1,5 +1,7 @@
 //! What every source file owes its reader.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -2,7 +2,9 @@
 //!
 //! Called from the `tests/` folders of the other crates; nothing that ships depends on it.
 
+pub mod client;
 pub mod golden;
+pub mod load;
 pub mod peers;
 pub mod ports;
 pub mod process;
