@@ -17,6 +17,7 @@ pub mod http;
 pub mod listener;
 pub mod route;
 pub mod stats;
+pub mod stream;
 pub mod tcp_proxy;
 pub mod upstream;
 pub mod worker;

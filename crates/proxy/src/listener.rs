@@ -1,7 +1,10 @@
 //! Listeners and filter chains, compiled: what a worker needs to accept a connection and hand it on.
 //!
 //! A connection pins the [`Listener`] and the [`FilterChain`] it was matched to until it ends, whatever updates come.
+//! Whoever compiles an updated listener keeps the `Arc<FilterChain>` of every chain that did not change: its
+//! connections then stay, those of the other chains are drained.
 
+pub mod connection;
 pub mod matcher;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -1,0 +1,205 @@
+//! A byte stream to a peer: TCP or a Unix socket, behind one concrete type so that no call is virtual.
+//!
+//! The listener side hands them to the terminal filters, [`crate::upstream`] and [`crate::tcp_proxy`] open them.
+//! Invariant: readiness is tokio's; `try_*` never blocks and never waits.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::cluster::{Address, Keepalive};
+
+/// An open connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP, with TCP_NODELAY set.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+/// Calls the same method on whichever stream it is.
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Stream {
+    /// Opens a connection; the caller sets the time limit.
+    pub async fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Self> {
+        match address {
+            Address::Socket(addr) => connect_tcp(*addr, source).await.map(Self::Tcp),
+            Address::Pipe(path) => UnixStream::connect(path).await.map(Self::Unix),
+        }
+    }
+
+    /// Waits until the stream can do what `interest` asks.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        either!(self, s => s.ready(interest).await)
+    }
+
+    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    #[inline]
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        either!(self, s => s.try_read(buf))
+    }
+
+    /// Reads what is there into spare capacity.
+    #[inline]
+    pub fn try_read_buf<B: bytes::BufMut>(&self, buf: &mut B) -> io::Result<usize> {
+        either!(self, s => s.try_read_buf(buf))
+    }
+
+    /// Writes what fits; `WouldBlock` when nothing does.
+    #[inline]
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        either!(self, s => s.try_write(buf))
+    }
+
+    /// Writes what fits of several buffers.
+    #[inline]
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        either!(self, s => s.try_write_vectored(bufs))
+    }
+
+    /// Polls for readability.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, s => s.poll_read_ready(cx))
+    }
+
+    /// Polls for writability.
+    #[inline]
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, s => s.poll_write_ready(cx))
+    }
+
+    /// Waits for readability.
+    pub async fn readable(&self) -> io::Result<()> {
+        either!(self, s => s.readable().await)
+    }
+
+    /// Waits for writability.
+    pub async fn writable(&self) -> io::Result<()> {
+        either!(self, s => s.writable().await)
+    }
+
+    /// Runs a system call when the stream is ready for `interest`, clearing readiness on `WouldBlock`.
+    pub fn try_io<R>(&self, interest: Interest, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        either!(self, s => s.try_io(interest, call))
+    }
+
+    /// Ends our direction: the peer reads an end of stream. Nothing is waited for.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.socket().shutdown(std::net::Shutdown::Write)
+    }
+
+    /// The socket's options.
+    pub fn socket(&self) -> SockRef<'_> {
+        either!(self, s => SockRef::from(s))
+    }
+
+    /// True when the kernel's socket carries bytes unchanged, so that `splice` may move them.
+    pub fn is_plain(&self) -> bool {
+        true
+    }
+
+    /// Our address; the unspecified one for Unix sockets.
+    pub fn local_addr(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(s) => s.local_addr().unwrap_or(UNSPECIFIED),
+            Self::Unix(_) => UNSPECIFIED,
+        }
+    }
+
+    /// The peer's address; the unspecified one for Unix sockets.
+    pub fn peer_addr(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(s) => s.peer_addr().unwrap_or(UNSPECIFIED),
+            Self::Unix(_) => UNSPECIFIED,
+        }
+    }
+
+    /// Turns TCP keepalive on as the cluster asks.
+    pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        let mut options = socket2::TcpKeepalive::new();
+        if let Some(time) = keepalive.time {
+            options = options.with_time(time);
+        }
+        if let Some(interval) = keepalive.interval {
+            options = options.with_interval(interval);
+        }
+        if let Some(probes) = keepalive.probes {
+            options = options.with_retries(probes);
+        }
+        SockRef::from(stream).set_tcp_keepalive(&options)
+    }
+}
+
+/// What a stream without an IP address reports.
+pub const UNSPECIFIED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+async fn connect_tcp(addr: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let stream = match source {
+        None => TcpStream::connect(addr).await?,
+        Some(source) => {
+            let socket = match addr {
+                SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+            };
+            socket.bind(source)?;
+            socket.connect(addr).await?
+        }
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl AsyncRead for Stream {
+    #[inline]
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), s => Pin::new(s).poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    #[inline]
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), s => Pin::new(s).poll_write(cx, buf))
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        either!(self.get_mut(), s => Pin::new(s).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self.get_mut(), s => Pin::new(s).poll_shutdown(cx))
+    }
+}
