@@ -1,13 +1,17 @@
 //! Filter chain matching: the pure function from a new connection to its filter chain.
 //!
-//! The worker calls [`FilterChains::find`] once per connection; `explain`-like tools may call it too.
+//! The worker calls [`FilterChains::find`] once per connection; tools that explain a decision may call it too.
 //! Order and precedence are Envoy's: destination port, destination address, server name, transport protocol,
-//! application protocols, direct source address, source type, source address, source port; at each step the most
-//! specific entry wins and there is no way back
+//! application protocols, direct source address, source type, source address, source port. Invariant: at each step
+//! the most specific entry wins and there is no way back, even when a later step then finds nothing
 //! (<https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch>).
 
+mod index;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -16,7 +20,8 @@ use crate::listener::FilterChain;
 /// A listener's chains, indexed for matching.
 #[derive(Debug, Default)]
 pub struct FilterChains {
-    all: Vec<(ChainMatch, Arc<FilterChain>)>,
+    all: Vec<Arc<FilterChain>>,
+    ports: index::Ports,
     default: Option<Arc<FilterChain>>,
 }
 
@@ -48,12 +53,19 @@ pub struct ChainMatch {
 pub struct IpPrefix {
     /// `address_prefix`; bits beyond `len` are ignored.
     pub address: IpAddr,
-    /// `prefix_len`, at most 32 or 128.
+    /// `prefix_len`, at most 32 or 128; more counts as that.
     pub len: u8,
 }
 
+impl IpPrefix {
+    /// True when `address` lies in the range. IPv4 and IPv6 never meet.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        mask(address, self.len) == mask(self.address, self.len)
+    }
+}
+
 /// `ConnectionSourceType`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum SourceType {
     /// Any.
     #[default]
@@ -79,6 +91,18 @@ pub struct ConnectionView<'a> {
     pub transport_protocol: &'a str,
     /// ALPN, or what http_inspector saw (`http/1.0`, `http/1.1`, `h2c`), in the peer's order.
     pub application_protocols: &'a [Arc<str>],
+}
+
+impl ConnectionView<'_> {
+    /// Envoy's `isSameIpOrLoopback`: the canonical loopback addresses only, not all of 127.0.0.0/8.
+    fn is_same_ip_or_loopback(&self) -> bool {
+        let source = self.source.ip();
+        match source {
+            IpAddr::V4(ip) if ip == Ipv4Addr::LOCALHOST => true,
+            IpAddr::V6(ip) if ip.is_loopback() => true,
+            _ => source == self.destination.ip(),
+        }
+    }
 }
 
 /// Why a set of chains cannot be one listener.
@@ -108,16 +132,55 @@ impl FilterChains {
         chains: Vec<(ChainMatch, Arc<FilterChain>)>,
         default: Option<Arc<FilterChain>>,
     ) -> Result<Self, ChainError> {
-        Ok(Self { all: chains, default })
+        let mut built = Self { default, ..Self::default() };
+        for (conditions, chain) in &chains {
+            for name in &conditions.server_names {
+                if name.strip_prefix("*.").unwrap_or(name).contains('*') {
+                    let (chain, name) = (chain.name.to_string(), name.to_string());
+                    return Err(ChainError::PartialWildcard { chain, name });
+                }
+            }
+            built.ports.insert(conditions, built.all.len() as u32).map_err(|first| {
+                ChainError::Duplicate {
+                    first: chains[first as usize].1.name.to_string(),
+                    second: chain.name.to_string(),
+                }
+            })?;
+            built.all.push(chain.clone());
+        }
+        built.ports.seal();
+        Ok(built)
     }
 
     /// The chain for a connection; the default one when none matches.
-    pub fn find(&self, _connection: &ConnectionView<'_>) -> Option<&Arc<FilterChain>> {
-        self.all.first().map(|(_, chain)| chain).or(self.default.as_ref())
+    pub fn find(&self, connection: &ConnectionView<'_>) -> Option<&Arc<FilterChain>> {
+        match self.ports.find(connection) {
+            Some(at) => self.all.get(at as usize),
+            None => self.default.as_ref(),
+        }
     }
 
     /// Every chain, the default one last.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
-        self.all.iter().map(|(_, chain)| chain).chain(self.default.as_ref())
+        self.all.iter().chain(self.default.as_ref())
+    }
+
+    /// True when this very chain is one of these.
+    pub fn contains(&self, chain: &Arc<FilterChain>) -> bool {
+        self.iter().any(|other| Arc::ptr_eq(other, chain))
+    }
+}
+
+/// The address with all bits beyond `len` cleared.
+fn mask(address: IpAddr, len: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(ip) => {
+            let bits = u32::MAX.checked_shl(32 - u32::from(len.min(32))).unwrap_or(0);
+            IpAddr::V4((u32::from(ip) & bits).into())
+        }
+        IpAddr::V6(ip) => {
+            let bits = u128::MAX.checked_shl(128 - u32::from(len.min(128))).unwrap_or(0);
+            IpAddr::V6((u128::from(ip) & bits).into())
+        }
     }
 }
