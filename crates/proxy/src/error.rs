@@ -104,3 +104,100 @@ impl fmt::Display for Flags {
         if any { Ok(()) } else { f.write_str("-") }
     }
 }
+
+/// Why a stream ended before its time; the words are Envoy's (`StreamResetReason`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetReason {
+    /// The connection could not be made.
+    RemoteConnectionFailure,
+    /// Our side could not even try (no descriptor, no source address).
+    LocalConnectionFailure,
+    /// `connect_timeout`.
+    ConnectionTimeout,
+    /// The connection ended under the stream.
+    ConnectionTermination,
+    /// The peer reset the stream.
+    RemoteReset,
+    /// The peer reset the stream and says that it did nothing (HTTP/2 REFUSED_STREAM, or GOAWAY below its id).
+    RemoteRefusedStreamReset,
+    /// We reset the stream.
+    LocalReset,
+    /// A circuit breaker.
+    Overflow,
+    /// What the peer sent is not HTTP.
+    ProtocolError,
+}
+
+impl ResetReason {
+    /// As in response bodies and `%RESPONSE_CODE_DETAILS%` (there with underscores).
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::RemoteConnectionFailure => "remote connection failure",
+            Self::LocalConnectionFailure => "local connection failure",
+            Self::ConnectionTimeout => "connection timeout",
+            Self::ConnectionTermination => "connection termination",
+            Self::RemoteReset => "remote reset",
+            Self::RemoteRefusedStreamReset => "remote refused stream reset",
+            Self::LocalReset => "local reset",
+            Self::Overflow => "overflow",
+            Self::ProtocolError => "protocol error",
+        }
+    }
+
+    /// The flag that an upstream reset of this kind leaves on the request.
+    pub const fn upstream_flag(self) -> u32 {
+        match self {
+            Self::RemoteConnectionFailure | Self::LocalConnectionFailure | Self::ConnectionTimeout => {
+                Flags::UPSTREAM_CONNECTION_FAILURE
+            }
+            Self::ConnectionTermination => Flags::UPSTREAM_CONNECTION_TERMINATION,
+            Self::RemoteReset | Self::RemoteRefusedStreamReset => Flags::UPSTREAM_REMOTE_RESET,
+            Self::LocalReset => Flags::LOCAL_RESET,
+            Self::Overflow => Flags::UPSTREAM_OVERFLOW,
+            Self::ProtocolError => Flags::UPSTREAM_PROTOCOL_ERROR,
+        }
+    }
+}
+
+/// A stream that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamError {
+    /// Whose doing.
+    pub side: Side,
+    /// How it ended.
+    pub reason: ResetReason,
+    /// Envoy's detail, such as `http1.codec_error`; empty when the reason says all.
+    pub details: &'static str,
+    /// What the system said, where it said something.
+    pub io: Option<std::io::ErrorKind>,
+}
+
+impl StreamError {
+    /// An error without details.
+    pub const fn new(side: Side, reason: ResetReason) -> Self {
+        Self { side, reason, details: "", io: None }
+    }
+
+    /// A violation of the protocol.
+    pub const fn protocol(side: Side, details: &'static str) -> Self {
+        Self { side, reason: ResetReason::ProtocolError, details, io: None }
+    }
+
+    /// The connection ended; `error` says how, if not simply closed.
+    pub fn terminated(side: Side, error: Option<&std::io::Error>) -> Self {
+        let io = error.map(std::io::Error::kind);
+        Self { side, reason: ResetReason::ConnectionTermination, details: "", io }
+    }
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.text())?;
+        if !self.details.is_empty() {
+            write!(f, " ({})", self.details)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for StreamError {}
