@@ -1,0 +1,3 @@
+//! Tables from Istio's documented meaning, and an oracle that spells the patterns out.
+
+use super::*;
