@@ -29,3 +29,15 @@ pub(crate) fn colours_on_stderr() -> bool {
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     std::io::stderr().is_terminal() && !plain
 }
+
+/// Waits for Ctrl-C or SIGTERM, the two ways in which a user or a supervisor ends a command.
+pub(crate) async fn asked_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
