@@ -5,6 +5,7 @@
 //! connections then stay, those of the other chains are drained.
 
 pub mod connection;
+pub mod filters;
 pub mod matcher;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};

@@ -1,0 +1,178 @@
+//! Listener filters: what looks at a new connection before its filter chain is chosen.
+//!
+//! The worker runs them under `listener_filters_timeout`. Bytes they read are handed on in `prefix`, so nothing is
+//! peeked twice and nobody spins on a readable socket.
+//! Invariant: at most [`MAX_PREFIX`] bytes are ever held for a connection here.
+
+mod client_hello;
+mod http_inspector;
+mod proxy_protocol;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+
+use crate::listener::ListenerFilter;
+
+/// The most that inspection may read: a ClientHello in several records, or a PROXY v2 header with extensions.
+pub const MAX_PREFIX: usize = 64 * 1024;
+
+/// What inspection has found out so far; whole after [`inspect`], as far as it came after a time-out.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Bytes read from it that belong to whoever serves it.
+    pub prefix: Vec<u8>,
+    /// Local address, restored where a filter did so.
+    pub local: SocketAddr,
+    /// True when `local` is a restored original destination.
+    pub local_restored: bool,
+    /// Remote address, as the PROXY protocol says.
+    pub remote: SocketAddr,
+    /// SNI in lower case.
+    pub server_name: Option<Arc<str>>,
+    /// A ClientHello came.
+    pub tls_detected: bool,
+    /// ALPN of the ClientHello, or what http_inspector saw.
+    pub application_protocols: Vec<Arc<str>>,
+}
+
+/// Why a connection ends during inspection.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// The peer left.
+    #[error("the peer closed the connection during inspection")]
+    RemoteClose,
+    /// The bytes are not what a filter insists on.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What a parser of a byte prefix says.
+#[derive(Debug, PartialEq, Eq)]
+enum Parsed<T> {
+    /// Not enough bytes to tell.
+    Incomplete,
+    /// Certainly something else.
+    Other,
+    /// Here it is.
+    Done(T),
+}
+
+impl Inspected {
+    /// A connection about which nothing is known but its addresses.
+    pub fn new(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            stream,
+            prefix: Vec::new(),
+            local,
+            local_restored: false,
+            remote,
+            server_name: None,
+            tls_detected: false,
+            application_protocols: Vec::new(),
+        }
+    }
+
+    /// Reads more bytes, at least one.
+    async fn read_more(&mut self) -> Result<(), FilterError> {
+        if self.prefix.len() >= MAX_PREFIX {
+            return Err(FilterError::Malformed("more bytes than inspection may read"));
+        }
+        loop {
+            self.stream.readable().await?;
+            let mut chunk = [0; 2048];
+            match self.stream.try_read(&mut chunk) {
+                Ok(0) => return Err(FilterError::RemoteClose),
+                Ok(n) => {
+                    self.prefix.extend_from_slice(&chunk[..n]);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn restore_destination(&mut self) {
+        let socket = SockRef::from(&self.stream);
+        let original = match self.local {
+            SocketAddr::V4(_) => socket.original_dst_v4(),
+            SocketAddr::V6(_) => socket.original_dst_v6(),
+        };
+        // Without a redirect rule there is no original destination: the connection came here on purpose.
+        if let Some(original) = original.ok().and_then(|address| address.as_socket()) {
+            self.local = original;
+            self.local_restored = true;
+        }
+    }
+
+    async fn inspect_tls(&mut self) -> Result<(), FilterError> {
+        loop {
+            match client_hello::parse(&self.prefix) {
+                Parsed::Incomplete => self.read_more().await?,
+                Parsed::Other => return Ok(()),
+                Parsed::Done(hello) => {
+                    self.tls_detected = true;
+                    self.server_name = hello.server_name.map(Arc::from);
+                    if !hello.application_protocols.is_empty() {
+                        self.application_protocols = hello.application_protocols;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn inspect_http(&mut self) -> Result<(), FilterError> {
+        if self.tls_detected {
+            return Ok(());
+        }
+        loop {
+            match http_inspector::parse(&self.prefix) {
+                Parsed::Incomplete => self.read_more().await?,
+                Parsed::Other => return Ok(()),
+                Parsed::Done(protocol) => {
+                    self.application_protocols = vec![protocol.into()];
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn read_proxy_header(&mut self) -> Result<(), FilterError> {
+        loop {
+            match proxy_protocol::parse(&self.prefix) {
+                Parsed::Incomplete => self.read_more().await?,
+                Parsed::Other => return Err(FilterError::Malformed("not a PROXY protocol header")),
+                Parsed::Done(header) => {
+                    self.prefix.drain(..header.length);
+                    if let Some((source, destination)) = header.addresses {
+                        self.remote = source;
+                        self.local_restored = destination != self.local;
+                        self.local = destination;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Runs the filters in order. Cancel-safe: what was found stays in `connection`.
+pub async fn inspect(filters: &[ListenerFilter], connection: &mut Inspected) -> Result<(), FilterError> {
+    for filter in filters {
+        match filter {
+            ListenerFilter::OriginalDst => connection.restore_destination(),
+            ListenerFilter::TlsInspector => connection.inspect_tls().await?,
+            ListenerFilter::HttpInspector => connection.inspect_http().await?,
+            ListenerFilter::ProxyProtocol => connection.read_proxy_header().await?,
+        }
+    }
+    Ok(())
+}
