@@ -11,6 +11,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use tokio::task::AbortHandle;
+
 /// How far a drain has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -20,7 +22,7 @@ pub enum Phase {
     Draining,
     /// As `Draining`, and connections without a request in flight close now.
     CloseIdle,
-    /// The time is over: whatever is left closes.
+    /// The time is over: whatever is left is cut off.
     Closed,
 }
 
@@ -29,6 +31,7 @@ pub enum Phase {
 pub struct Group {
     phase: Cell<Phase>,
     wakers: RefCell<Vec<Option<Waker>>>,
+    tasks: RefCell<Vec<Option<AbortHandle>>>,
     free: RefCell<Vec<u32>>,
     live: Cell<usize>,
 }
@@ -39,6 +42,7 @@ impl Group {
         Rc::new(Self {
             phase: Cell::new(Phase::Open),
             wakers: RefCell::default(),
+            tasks: RefCell::default(),
             free: RefCell::default(),
             live: Cell::new(0),
         })
@@ -51,9 +55,15 @@ impl Group {
         let slot = free.unwrap_or_else(|| {
             let mut wakers = self.wakers.borrow_mut();
             wakers.push(None);
+            self.tasks.borrow_mut().push(None);
             (wakers.len() - 1) as u32
         });
         Ticket { group: self.clone(), slot }
+    }
+
+    /// Notes the task that serves the connection of a ticket, so that the end of a drain can end it.
+    pub fn own(&self, slot: u32, task: AbortHandle) {
+        self.tasks.borrow_mut()[slot as usize] = Some(task);
     }
 
     /// Connections that hold a ticket.
@@ -76,6 +86,9 @@ impl Group {
         for waker in wakers {
             waker.wake();
         }
+        if phase == Phase::Closed {
+            self.tasks.borrow().iter().flatten().for_each(AbortHandle::abort);
+        }
     }
 }
 
@@ -87,6 +100,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// The connection's place in its group.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+
     /// True once the connection should end as soon as it politely can.
     #[inline]
     pub fn is_draining(&self) -> bool {
@@ -125,6 +143,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.group.live.set(self.group.live.get() - 1);
         self.group.wakers.borrow_mut()[self.slot as usize] = None;
+        self.group.tasks.borrow_mut()[self.slot as usize] = None;
         self.group.free.borrow_mut().push(self.slot);
     }
 }

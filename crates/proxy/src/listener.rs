@@ -7,6 +7,7 @@
 pub mod connection;
 pub mod filters;
 pub mod matcher;
+pub mod stats;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ pub struct Listener {
     pub bind_to_port: bool,
     /// `SO_REUSEPORT` per worker is the default; false makes worker 0 accept alone.
     pub reuse_port: bool,
+    /// `traffic_direction: INBOUND`, for `/drain_listeners?inboundonly`.
+    pub inbound: bool,
     /// Hand the connection to the listener that matches its original destination.
     pub use_original_dst: bool,
     /// Prefix of its statistics (`stat_prefix`, else the address with dots and colons as underscores).

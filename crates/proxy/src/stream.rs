@@ -4,12 +4,14 @@
 //! Invariant: readiness is tokio's; `try_*` never blocks and never waits.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf, Ready},
@@ -25,6 +27,34 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
+    /// TCP of which the first bytes were read by listener filters: they are read again first.
+    Replayed(Box<Replayed>),
+}
+
+/// A TCP stream with bytes to read before those of the socket.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What is left of them.
+    prefix: RefCell<Bytes>,
+    stream: TcpStream,
+}
+
+impl Replayed {
+    /// Copies from the prefix; `None` when it is used up.
+    fn replay(&self, buf: &mut [u8]) -> Option<usize> {
+        let mut prefix = self.prefix.borrow_mut();
+        if prefix.is_empty() || buf.is_empty() {
+            return None;
+        }
+        let n = prefix.len().min(buf.len());
+        buf[..n].copy_from_slice(&prefix[..n]);
+        prefix.advance(n);
+        Some(n)
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.prefix.borrow().is_empty()
+    }
 }
 
 /// Calls the same method on whichever stream it is.
@@ -33,11 +63,23 @@ macro_rules! either {
         match $self {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Replayed(replayed) => {
+                let $stream = &replayed.stream;
+                $call
+            }
         }
     };
 }
 
 impl Stream {
+    /// An accepted connection, of which `prefix` was already read.
+    pub fn accepted(stream: TcpStream, prefix: Vec<u8>) -> Self {
+        match prefix.is_empty() {
+            true => Self::Tcp(stream),
+            false => Self::Replayed(Box::new(Replayed { prefix: RefCell::new(prefix.into()), stream })),
+        }
+    }
+
     /// Opens a connection; the caller sets the time limit.
     pub async fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Self> {
         match address {
@@ -48,18 +90,34 @@ impl Stream {
 
     /// Waits until the stream can do what `interest` asks.
     pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        if matches!(self, Self::Replayed(replayed) if !replayed.is_used_up()) && interest.is_readable() {
+            return Ok(Ready::READABLE);
+        }
         either!(self, s => s.ready(interest).await)
     }
 
     /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
     #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        if let Self::Replayed(replayed) = self
+            && let Some(n) = replayed.replay(buf)
+        {
+            return Ok(n);
+        }
         either!(self, s => s.try_read(buf))
     }
 
     /// Reads what is there into spare capacity.
     #[inline]
     pub fn try_read_buf<B: bytes::BufMut>(&self, buf: &mut B) -> io::Result<usize> {
+        if let Self::Replayed(replayed) = self {
+            let mut prefix = replayed.prefix.borrow_mut();
+            if !prefix.is_empty() {
+                let n = prefix.len().min(buf.remaining_mut());
+                buf.put(prefix.split_to(n));
+                return Ok(n);
+            }
+        }
         either!(self, s => s.try_read_buf(buf))
     }
 
@@ -78,6 +136,9 @@ impl Stream {
     /// Polls for readability.
     #[inline]
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self, Self::Replayed(replayed) if !replayed.is_used_up()) {
+            return Poll::Ready(Ok(()));
+        }
         either!(self, s => s.poll_read_ready(cx))
     }
 
@@ -89,6 +150,9 @@ impl Stream {
 
     /// Waits for readability.
     pub async fn readable(&self) -> io::Result<()> {
+        if matches!(self, Self::Replayed(replayed) if !replayed.is_used_up()) {
+            return Ok(());
+        }
         either!(self, s => s.readable().await)
     }
 
@@ -114,13 +178,14 @@ impl Stream {
 
     /// True when the kernel's socket carries bytes unchanged, so that `splice` may move them.
     pub fn is_plain(&self) -> bool {
-        true
+        !matches!(self, Self::Replayed(replayed) if !replayed.is_used_up())
     }
 
     /// Our address; the unspecified one for Unix sockets.
     pub fn local_addr(&self) -> SocketAddr {
         match self {
             Self::Tcp(s) => s.local_addr().unwrap_or(UNSPECIFIED),
+            Self::Replayed(r) => r.stream.local_addr().unwrap_or(UNSPECIFIED),
             Self::Unix(_) => UNSPECIFIED,
         }
     }
@@ -129,13 +194,16 @@ impl Stream {
     pub fn peer_addr(&self) -> SocketAddr {
         match self {
             Self::Tcp(s) => s.peer_addr().unwrap_or(UNSPECIFIED),
+            Self::Replayed(r) => r.stream.peer_addr().unwrap_or(UNSPECIFIED),
             Self::Unix(_) => UNSPECIFIED,
         }
     }
 
     /// Turns TCP keepalive on as the cluster asks.
     pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
-        let Self::Tcp(stream) = self else { return Ok(()) };
+        if matches!(self, Self::Unix(_)) {
+            return Ok(());
+        }
         let mut options = socket2::TcpKeepalive::new();
         if let Some(time) = keepalive.time {
             options = options.with_time(time);
@@ -146,7 +214,7 @@ impl Stream {
         if let Some(probes) = keepalive.probes {
             options = options.with_retries(probes);
         }
-        SockRef::from(stream).set_tcp_keepalive(&options)
+        self.socket().set_tcp_keepalive(&options)
     }
 }
 
@@ -172,14 +240,46 @@ async fn connect_tcp(addr: SocketAddr, source: Option<SocketAddr>) -> io::Result
 impl AsyncRead for Stream {
     #[inline]
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), s => Pin::new(s).poll_read(cx, buf))
+        match self.get_mut() {
+            Self::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_read(cx, buf),
+            Self::Replayed(r) => {
+                let prefix = r.prefix.get_mut();
+                if prefix.is_empty() {
+                    return Pin::new(&mut r.stream).poll_read(cx, buf);
+                }
+                let n = prefix.len().min(buf.remaining());
+                buf.put_slice(&prefix.split_to(n));
+                Poll::Ready(Ok(()))
+            }
+        }
     }
+}
+
+/// As `either`, with the stream pinned.
+macro_rules! pinned {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Tcp(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Stream::Unix(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Stream::Replayed(replayed) => {
+                let $stream = Pin::new(&mut replayed.stream);
+                $call
+            }
+        }
+    };
 }
 
 impl AsyncWrite for Stream {
     #[inline]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), s => Pin::new(s).poll_write(cx, buf))
+        pinned!(self, s => s.poll_write(cx, buf))
     }
 
     #[inline]
@@ -188,7 +288,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        either!(self.get_mut(), s => Pin::new(s).poll_write_vectored(cx, bufs))
+        pinned!(self, s => s.poll_write_vectored(cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -200,6 +300,6 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self.get_mut(), s => Pin::new(s).poll_shutdown(cx))
+        pinned!(self, s => s.poll_shutdown(cx))
     }
 }

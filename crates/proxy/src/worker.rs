@@ -4,9 +4,28 @@
 //! changes travel to each worker over a channel of its own.
 //! Invariant: a worker shares nothing with another but immutable configuration and counters.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+mod accept;
+mod serve;
+mod socket;
+mod table;
+mod thread;
 
-use crate::listener::Listener;
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use self::{socket::SocketOptions, thread::Command};
+use crate::{
+    drain::Phase,
+    listener::{Listener, stats::ListenerStats},
+};
 
 /// Settings of the worker threads.
 #[derive(Debug, Clone)]
@@ -15,6 +34,13 @@ pub struct Options {
     pub count: usize,
     /// How long a removed or replaced listener's connections may go on; Envoy's `--drain-time-s`, default 600 s.
     pub drain_time: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { count, drain_time: Duration::from_secs(600) }
+    }
 }
 
 /// Why a listener could not be put in force; its text is the NACK's.
@@ -44,28 +70,203 @@ pub enum ListenError {
     },
 }
 
-/// The worker threads, from the main thread's side. Clones are the same workers.
+/// The worker threads, from the main thread's side. Clones are the same workers; the threads end when the last clone
+/// is dropped.
 #[derive(Debug, Clone)]
 pub struct Workers {
     inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {}
+struct Inner {
+    threads: Vec<Thread>,
+    /// Main-side record of what is in force. Only configuration changes and admin take this lock.
+    bound: Mutex<BTreeMap<Arc<str>, Bound>>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    commands: mpsc::UnboundedSender<Command>,
+    /// Detached when the process ends.
+    _handle: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    listener: Arc<Listener>,
+    /// Configured and actual addresses of open sockets.
+    sockets: Vec<(SocketAddr, SocketAddr)>,
+    /// One per worker.
+    stats: Vec<Arc<ListenerStats>>,
+}
+
+/// The sockets of one address, one per worker.
+type NewSockets = (SocketAddr, SocketAddr, Vec<TcpListener>);
 
 impl Workers {
+    /// Starts the threads; they have no listener yet.
+    pub fn start(options: &Options) -> io::Result<Self> {
+        let count = options.count.max(1);
+        let mut threads = Vec::with_capacity(count);
+        for index in 0..count {
+            let (commands, receiver) = mpsc::unbounded_channel();
+            let drain_time = options.drain_time;
+            let handle = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                if let Err(error) = thread::run(index, count, drain_time, receiver) {
+                    tracing::error!(index, %error, "the worker cannot start");
+                }
+            })?;
+            threads.push(Thread { commands, _handle: handle });
+        }
+        Ok(Self { inner: Arc::new(Inner { threads, bound: Mutex::default() }) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.inner.threads.len()
+    }
+
     /// Puts a listener in force, new or in place of the one of the same name. Sockets on addresses that both have
     /// stay open. Chains that are the same `Arc` in both keep their connections; those of other chains drain.
-    pub fn put(&self, _listener: Arc<Listener>) -> Result<(), ListenError> {
-        let _ = &self.inner;
-        Ok(())
+    /// On an error nothing has changed.
+    pub fn put(&self, listener: Arc<Listener>) -> Result<InForce, ListenError> {
+        let mut bound = self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        check_duplicates(&bound, &listener)?;
+        let kept = bound.get(&listener.name).map_or(Vec::new(), |old| old.kept_by(&listener));
+        let fresh = self.bind_all(&listener, &kept)?;
+
+        let mut sockets = kept;
+        sockets.extend(fresh.iter().map(|(address, actual, _)| (*address, *actual)));
+        let stats = match bound.get(&listener.name) {
+            Some(old) => old.stats.clone(),
+            None => self.inner.threads.iter().map(|_| Arc::default()).collect(),
+        };
+        let mut per_worker: Vec<Vec<_>> = self.inner.threads.iter().map(|_| Vec::new()).collect();
+        for (address, _, sockets) in fresh {
+            for (worker, socket) in per_worker.iter_mut().zip(sockets) {
+                worker.push((address, socket));
+            }
+        }
+        let mut waits = Vec::new();
+        for (thread, (sockets, stats)) in self.inner.threads.iter().zip(per_worker.into_iter().zip(&stats)) {
+            let (done, wait) = oneshot::channel();
+            let (listener, stats) = (listener.clone(), stats.clone());
+            thread.command(Command::Put { listener, stats, sockets, done });
+            waits.push(wait);
+        }
+        bound.insert(listener.name.clone(), Bound { listener, sockets, stats });
+        Ok(InForce(waits))
     }
 
     /// Stops listening at once and drains the listener's connections.
-    pub fn remove(&self, _name: &str) {}
+    pub fn remove(&self, name: &str) {
+        let mut bound = self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((name, _)) = bound.remove_entry(name) {
+            self.each(|| Command::Remove(name.clone()));
+        }
+    }
+
+    /// Stops accepting, on all listeners or on those of inbound traffic, and asks their connections to end:
+    /// `/drain_listeners`.
+    pub fn stop_accepting(&self, inbound_only: bool) {
+        self.each(|| Command::StopAccepting { inbound_only });
+    }
+
+    /// Moves every connection to `phase`; the future is ready when no connection is left.
+    pub fn drain(&self, phase: Phase) -> InForce {
+        let mut waits = Vec::new();
+        self.each(|| {
+            let (done, wait) = oneshot::channel();
+            waits.push(wait);
+            Command::Drain { phase, done }
+        });
+        InForce(waits)
+    }
 
     /// The addresses a listener is really bound to (port 0 resolved), for admin and tests.
-    pub fn addresses(&self, _name: &str) -> Vec<SocketAddr> {
-        Vec::new()
+    pub fn addresses(&self, name: &str) -> Vec<SocketAddr> {
+        let bound = self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.get(name).map_or(Vec::new(), |bound| bound.sockets.iter().map(|(_, actual)| *actual).collect())
     }
+
+    /// Every listener in force by name, with its counters of each worker.
+    pub fn listeners(&self) -> Vec<(Arc<Listener>, Vec<Arc<ListenerStats>>)> {
+        let bound = self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.values().map(|bound| (bound.listener.clone(), bound.stats.clone())).collect()
+    }
+
+    fn each(&self, mut command: impl FnMut() -> Command) {
+        self.inner.threads.iter().for_each(|thread| thread.command(command()));
+    }
+
+    /// Binds the addresses that are not open yet; all or none.
+    fn bind_all(
+        &self,
+        listener: &Listener,
+        kept: &[(SocketAddr, SocketAddr)],
+    ) -> Result<Vec<NewSockets>, ListenError> {
+        if !listener.bind_to_port {
+            return Ok(Vec::new());
+        }
+        let options = SocketOptions { reuse_port: listener.reuse_port, backlog: listener.backlog };
+        let missing = listener.addresses.iter().filter(|wanted| kept.iter().all(|(open, _)| open != *wanted));
+        missing
+            .map(|address| {
+                let bound = socket::bind(*address, self.count(), options);
+                let (actual, sockets) = bound.map_err(|source| ListenError::Bind {
+                    listener: listener.name.clone(),
+                    address: *address,
+                    source,
+                })?;
+                Ok((*address, actual, sockets))
+            })
+            .collect()
+    }
+}
+
+impl Thread {
+    /// A worker that is gone (it could not start) has said so; the others go on.
+    fn command(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}
+
+impl Bound {
+    /// Open sockets that an update can go on with.
+    fn kept_by(&self, new: &Listener) -> Vec<(SocketAddr, SocketAddr)> {
+        if !new.bind_to_port || new.reuse_port != self.listener.reuse_port {
+            return Vec::new();
+        }
+        self.sockets.iter().filter(|(address, _)| new.addresses.contains(address)).copied().collect()
+    }
+}
+
+/// The answer of all workers to a command. Waiting is optional: the command takes effect anyway.
+#[derive(Debug)]
+pub struct InForce(Vec<oneshot::Receiver<()>>);
+
+impl InForce {
+    /// Waits for every worker.
+    pub async fn wait(self) {
+        for wait in self.0 {
+            // A worker that is gone has nothing left to do.
+            let _ = wait.await;
+        }
+    }
+}
+
+fn check_duplicates(bound: &BTreeMap<Arc<str>, Bound>, listener: &Listener) -> Result<(), ListenError> {
+    let others = bound.values().filter(|other| other.listener.name != listener.name);
+    for other in others {
+        let shared =
+            listener.addresses.iter().find(|a| a.port() != 0 && other.listener.addresses.contains(a));
+        if let Some(address) = shared {
+            return Err(ListenError::Duplicate {
+                listener: listener.name.clone(),
+                address: *address,
+                other: other.listener.name.clone(),
+            });
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,177 @@
+//! From an accepted socket to the terminal filter: inspection, hand-off, filter chain, a task of its own.
+//!
+//! The accept loop of each listening socket ends up here. Invariant: nothing done here waits for another connection.
+
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+use super::{serve, table::Active, thread::WorkerThread};
+use crate::{
+    listener::{
+        connection::Connection,
+        filters::{FilterError, Inspected, inspect},
+        matcher::ConnectionView,
+    },
+    stream::Stream,
+};
+
+/// Accepts until aborted.
+pub(super) async fn accept(thread: Rc<WorkerThread>, active: Rc<Active>, socket: Rc<TcpListener>) {
+    loop {
+        match socket.accept().await {
+            Ok((stream, peer)) => start(&thread, &active, stream, peer),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                // Out of file descriptors or memory: the backlog holds new connections meanwhile.
+                warn!(listener = %active.listener.borrow().name, %error, "cannot accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Accepts what is in the backlog, without waiting; for a socket that is about to close.
+pub(super) fn accept_pending(thread: &Rc<WorkerThread>, active: &Rc<Active>, socket: &TcpListener) {
+    while let Ok((accepted, peer)) = socket2::SockRef::from(socket).accept() {
+        let Some(peer) = peer.as_socket() else { continue };
+        let adopted = accepted.set_nonblocking(true).and_then(|()| TcpStream::from_std(accepted.into()));
+        match adopted {
+            Ok(stream) => start(thread, active, stream, peer),
+            Err(error) => debug!(%error, "a connection was lost while its listener closed"),
+        }
+    }
+}
+
+/// The peer gave up before we accepted: `accept(2)` reports it on the listening socket.
+fn is_about_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn start(thread: &Rc<WorkerThread>, active: &Rc<Active>, stream: TcpStream, peer: SocketAddr) {
+    let listener = active.listener.borrow().clone();
+    let local = match listener.addresses.as_slice() {
+        [one] if !one.ip().is_unspecified() && one.port() != 0 => *one,
+        _ => stream.local_addr().unwrap_or(crate::stream::UNSPECIFIED),
+    };
+    let connection = Inspected::new(stream, local, peer);
+    if listener.filters.is_empty() {
+        return admit(thread, active, connection, peer);
+    }
+    let (thread, active) = (thread.clone(), active.clone());
+    tokio::task::spawn_local(async move {
+        let live = thread.table.enter();
+        inspect_and_admit(&thread, &active, connection, peer).await;
+        drop(live);
+    });
+}
+
+async fn inspect_and_admit(
+    thread: &Rc<WorkerThread>,
+    active: &Rc<Active>,
+    connection: Inspected,
+    direct_remote: SocketAddr,
+) {
+    let Some(connection) = inspect_in_time(active, connection).await else { return };
+    let hands_off = active.listener.borrow().use_original_dst && connection.local_restored;
+    let other = match hands_off {
+        true => thread.table.for_destination(connection.local),
+        false => None,
+    };
+    match other.filter(|other| !Rc::ptr_eq(other, active)) {
+        // The other listener looks at the connection with filters of its own, but never hands it on again.
+        Some(other) => {
+            let Some(connection) = inspect_in_time(&other, connection).await else { return };
+            admit(thread, &other, connection, direct_remote);
+        }
+        None => admit(thread, active, connection, direct_remote),
+    }
+}
+
+/// `None` when the connection is over.
+async fn inspect_in_time(active: &Rc<Active>, mut connection: Inspected) -> Option<Inspected> {
+    let listener = active.listener.borrow().clone();
+    let stats = &active.stats;
+    stats.downstream_pre_cx_active.inc();
+    let inspection = inspect(&listener.filters, &mut connection);
+    let outcome = match listener.filters_timeout.is_zero() {
+        true => Ok(inspection.await),
+        false => tokio::time::timeout(listener.filters_timeout, inspection).await,
+    };
+    stats.downstream_pre_cx_active.dec();
+    match outcome {
+        Ok(Ok(())) => return Some(connection),
+        Ok(Err(FilterError::RemoteClose)) => stats.downstream_listener_filter_remote_close.inc(),
+        Ok(Err(error)) => {
+            debug!(listener = %listener.name, remote = %connection.remote, %error, "listener filter");
+            stats.downstream_listener_filter_error.inc();
+        }
+        Err(_) => {
+            stats.downstream_pre_cx_timeout.inc();
+            return listener.continue_on_timeout.then_some(connection);
+        }
+    }
+    None
+}
+
+/// Chooses the filter chain and starts the connection's task.
+fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, direct_remote: SocketAddr) {
+    // The configuration of now, not of when inspection began: old chains get no new connections.
+    let listener = active.listener.borrow().clone();
+    let view = ConnectionView {
+        destination: inspected.local,
+        source: inspected.remote,
+        direct_source: direct_remote,
+        server_name: inspected.server_name.as_deref().unwrap_or(""),
+        transport_protocol: if inspected.tls_detected { "tls" } else { "raw_buffer" },
+        application_protocols: &inspected.application_protocols,
+    };
+    let Some(chain) = listener.chains.find(&view).cloned() else {
+        active.stats.no_filter_chain_match.inc();
+        debug!(listener = %listener.name, remote = %inspected.remote, "no filter chain matches");
+        return;
+    };
+    let group = active.group(&chain);
+    let ticket = group.ticket();
+    let slot = ticket.slot();
+    let connection = Connection {
+        listener,
+        chain,
+        local: inspected.local,
+        local_restored: inspected.local_restored,
+        remote: inspected.remote,
+        direct_remote,
+        server_name: inspected.server_name,
+        tls_detected: inspected.tls_detected,
+        id: thread.next_connection_id(),
+        drain: ticket,
+    };
+    let stream = Stream::accepted(inspected.stream, inspected.prefix);
+    let open = Open::new(active, thread.table.enter());
+    let task = serve::connection(thread, stream, connection, open);
+    group.own(slot, task);
+}
+
+/// Counts an open connection for as long as it is held.
+#[derive(Debug)]
+pub(super) struct Open {
+    stats: Arc<crate::listener::stats::ListenerStats>,
+    _live: super::table::Live,
+}
+
+impl Open {
+    fn new(active: &Active, live: super::table::Live) -> Self {
+        active.stats.downstream_cx_total.inc();
+        active.stats.downstream_cx_active.inc();
+        Self { stats: active.stats.clone(), _live: live }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.stats.downstream_cx_active.dec();
+        self.stats.downstream_cx_destroy.inc();
+    }
+}

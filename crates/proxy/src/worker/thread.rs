@@ -1,0 +1,186 @@
+//! One worker thread: a runtime of its own, the commands it obeys, and its end.
+//!
+//! [`super::Workers`] starts it and talks to it. Invariant: commands take effect in the order they were given.
+
+use std::{cell::Cell, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot},
+};
+use tracing::warn;
+
+use super::{
+    accept::{accept, accept_pending},
+    table::{Accepting, Active, Table},
+};
+use crate::{
+    drain::{Group, Phase},
+    http::{Worker, clock},
+    listener::{Listener, stats::ListenerStats},
+};
+
+/// What the main thread asks of a worker.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Put a listener in force. `sockets` are the new ones; those of addresses in `keep` stay as they are.
+    Put {
+        /// The compiled listener.
+        listener: Arc<Listener>,
+        /// This worker's counters for it.
+        stats: Arc<ListenerStats>,
+        /// New sockets, by configured address.
+        sockets: Vec<(std::net::SocketAddr, TcpListener)>,
+        /// Told when it is in force here.
+        done: oneshot::Sender<()>,
+    },
+    /// Stop accepting on a listener and drain it.
+    Remove(Arc<str>),
+    /// Stop accepting on listeners (all, or inbound ones) and let their connections end.
+    StopAccepting {
+        /// Only listeners of inbound traffic.
+        inbound_only: bool,
+    },
+    /// Move every connection on, and say when none is left.
+    Drain {
+        /// How far.
+        phase: Phase,
+        /// Dropped or answered when the worker has no connection left.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(super) struct WorkerThread {
+    /// Listeners and connections.
+    pub(super) table: Rc<Table>,
+    /// What the data path shares.
+    pub(super) worker: Rc<Worker>,
+    drain_time: Duration,
+    ids: Cell<u64>,
+    workers: u64,
+}
+
+impl WorkerThread {
+    /// A connection id that no other worker gives.
+    pub(super) fn next_connection_id(&self) -> u64 {
+        let id = self.ids.get();
+        self.ids.set(id + self.workers);
+        id
+    }
+}
+
+/// The thread's body: obeys until the commands' sender is gone.
+pub(super) fn run(
+    index: usize,
+    workers: usize,
+    drain_time: Duration,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) -> std::io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_unpark(clock::woke)
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let thread = Rc::new(WorkerThread {
+            table: Rc::default(),
+            worker: Worker::new(index),
+            drain_time,
+            ids: Cell::new(index as u64),
+            workers: workers as u64,
+        });
+        thread.worker.start();
+        while let Some(command) = commands.recv().await {
+            obey(&thread, command);
+        }
+    });
+    Ok(())
+}
+
+fn obey(thread: &Rc<WorkerThread>, command: Command) {
+    match command {
+        Command::Put { listener, stats, sockets, done } => {
+            put(thread, listener, stats, sockets);
+            // Nobody may be waiting; the listener is in force all the same.
+            let _ = done.send(());
+        }
+        Command::Remove(name) => {
+            let Some(active) = thread.table.take(&name) else { return };
+            stop_accepting(thread, &active);
+            drain(thread, active.retire());
+        }
+        Command::StopAccepting { inbound_only } => {
+            for active in thread.table.all() {
+                if !inbound_only || active.listener.borrow().inbound {
+                    stop_accepting(thread, &active);
+                    active.advance(Phase::Draining);
+                }
+            }
+        }
+        Command::Drain { phase, done } => {
+            thread.table.advance(phase);
+            let table = thread.table.clone();
+            tokio::task::spawn_local(async move {
+                while table.live() > 0 {
+                    table.idle.notified().await;
+                }
+                let _ = done.send(());
+            });
+        }
+    }
+}
+
+fn put(
+    thread: &Rc<WorkerThread>,
+    listener: Arc<Listener>,
+    stats: Arc<ListenerStats>,
+    sockets: Vec<(std::net::SocketAddr, TcpListener)>,
+) {
+    let active = match thread.table.get(&listener.name) {
+        Some(active) => {
+            let gone = active.replace(listener.clone());
+            drain(thread, gone);
+            active
+        }
+        None => Active::new(listener.clone(), stats),
+    };
+    thread.table.insert(&active);
+    let stale = active.take_sockets(|address| {
+        !listener.bind_to_port
+            || !listener.addresses.contains(address)
+            || sockets.iter().any(|(new, _)| new == address)
+    });
+    for (address, socket) in sockets {
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => {
+                let socket = Rc::new(socket);
+                let accepting = accept(thread.clone(), active.clone(), socket.clone());
+                let task = tokio::task::spawn_local(accepting).abort_handle();
+                active.add_socket(Accepting { address, socket, task });
+            }
+            Err(error) => warn!(listener = %listener.name, %address, %error, "cannot watch the socket"),
+        }
+    }
+    close(thread, &active, stale);
+}
+
+fn drain(thread: &WorkerThread, groups: Vec<Rc<Group>>) {
+    if !groups.is_empty() {
+        tokio::task::spawn_local(thread.table.clone().drain(groups, thread.drain_time));
+    }
+}
+
+fn stop_accepting(thread: &Rc<WorkerThread>, active: &Rc<Active>) {
+    let sockets = active.take_sockets(|_| true);
+    close(thread, active, sockets);
+}
+
+/// Closes listening sockets without losing what waits in their backlogs.
+fn close(thread: &Rc<WorkerThread>, active: &Rc<Active>, sockets: Vec<Accepting>) {
+    for accepting in sockets {
+        accepting.task.abort();
+        accept_pending(thread, active, &accepting.socket);
+    }
+}
