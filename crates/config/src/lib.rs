@@ -26,6 +26,7 @@ mod spans;
 pub mod telemetry;
 mod text;
 pub mod tree;
+mod validate;
 
 pub use diagnostic::{Diagnostic, Place, ResourceId, Severity};
 pub use duration::Duration;

@@ -25,6 +25,25 @@ fn begins(a: &str, b: &str) -> bool {
     short.len() >= 4 && long.starts_with(short)
 }
 
+/// A protobuf field name in camelCase: `access_log_file` is `accessLogFile`.
+pub(crate) fn camel(name: &str) -> std::borrow::Cow<'_, str> {
+    if !name.contains('_') {
+        return name.into();
+    }
+    let mut camel = String::with_capacity(name.len());
+    for (position, part) in name.split('_').enumerate() {
+        let mut chars = part.chars();
+        match chars.next() {
+            Some(first) if position > 0 => {
+                camel.push(first.to_ascii_uppercase());
+                camel.push_str(chars.as_str());
+            }
+            _ => camel.push_str(part),
+        }
+    }
+    camel.into()
+}
+
 /// The text in double quotes, cut to a readable length.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;

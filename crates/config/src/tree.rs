@@ -1,8 +1,70 @@
-//! A parsed document: nodes with their places in the text. Made by `tree::parse`, read by `decode`.
+//! A parsed document: nodes with their places in the text. Made by [`parse`], read by `decode`.
 //!
 //! Scalars keep their text and are interpreted by whoever reads them, as the field's type decides what `1` means.
 
 use std::borrow::Cow;
+
+use rustc_hash::FxHashSet;
+
+mod json;
+mod yaml;
+
+/// Nesting beyond which a document is refused.
+const MAX_DEPTH: usize = 64;
+
+/// How many values the aliases of a document may add.
+const MAX_ALIASED: usize = 100_000;
+
+/// A document that could be parsed.
+#[derive(Debug)]
+pub struct Document<'a> {
+    /// Its content.
+    pub root: Node<'a>,
+    /// Faults that do not keep it from being read: keys given twice.
+    pub faults: Vec<SyntaxError>,
+}
+
+/// Why a text is not YAML or JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// Where.
+    pub mark: Mark,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Parses a text: JSON if it begins like it, else YAML. A syntax error costs one document.
+pub fn parse(text: &str) -> Vec<Result<Document<'_>, SyntaxError>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with('{') {
+        let documents = json::parse(text);
+        if documents.iter().all(Result::is_ok) {
+            return documents;
+        }
+        // YAML may begin like that too; if it is not, JSON's message is the better one.
+        let yaml = yaml::parse(text);
+        return if yaml.iter().all(Result::is_ok) { yaml } else { documents };
+    }
+    yaml::parse(text)
+}
+
+/// Drops entries whose key was given before, noting each.
+fn unique(entries: &mut Vec<Entry<'_>>, faults: &mut Vec<SyntaxError>) {
+    let mut seen = FxHashSet::default();
+    let mut repeated = Vec::new();
+    for (position, entry) in entries.iter().enumerate() {
+        if !seen.insert(&*entry.key) {
+            let message = format!("the key `{}` is given twice", entry.key);
+            faults.push(SyntaxError { mark: entry.mark, message, hint: Some("the first one holds".into()) });
+            repeated.push(position);
+        }
+    }
+    for position in repeated.into_iter().rev() {
+        entries.remove(position);
+    }
+}
 
 /// A place in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -160,3 +222,6 @@ impl<'a> Node<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Reading files and texts: see crates/config/tests for whole documents.
