@@ -1,0 +1,139 @@
+//! Who a proxy says it is: Istio's node id and metadata. Written into the bootstrap, read by any Istio-like pilot.
+//!
+//! Invariant: the keys and forms are Istio's, booleans as strings included; ours are prefixed `MELTEMI_`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::{Map, Value, json};
+
+/// The part a proxy plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Beside a workload.
+    Sidecar,
+    /// At an edge of the mesh.
+    Gateway,
+}
+
+impl Role {
+    /// Istio's word for it, the first part of a node id.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecar",
+            Self::Gateway => "router",
+        }
+    }
+}
+
+/// The Istio version whose behaviour is asked of pilot.
+pub const ISTIO_VERSION: &str = "1.28.0";
+
+/// Identity of one proxy.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Sidecar or gateway.
+    pub role: Role,
+    /// Address of the workload; what endpoints of its services carry.
+    pub address: IpAddr,
+    /// Name of the workload instance, a pod's name in Kubernetes.
+    pub name: String,
+    /// Namespace of the workload.
+    pub namespace: String,
+    /// DNS domain of the mesh, default `cluster.local`.
+    pub trust_domain: String,
+    /// Labels of the workload.
+    pub labels: BTreeMap<String, String>,
+    /// Service account of the workload, default `default`.
+    pub service_account: String,
+    /// What the workload is a replica of (a Deployment's name in Kubernetes).
+    pub owner: String,
+    /// Further metadata; wins over what is computed.
+    pub metadata: Map<String, Value>,
+}
+
+impl Node {
+    /// `sidecar~10.0.0.1~name.namespace~namespace.svc.cluster.local`
+    #[must_use]
+    pub fn id(&self) -> String {
+        let Self { role, address, name, namespace, trust_domain, .. } = self;
+        format!("{}~{address}~{name}.{namespace}~{namespace}.svc.{trust_domain}", role.as_str())
+    }
+
+    /// Envoy's `node.cluster`: the service the proxy belongs to, `app.namespace`.
+    #[must_use]
+    pub fn cluster(&self) -> String {
+        format!("{}.{}", self.canonical_service(), self.namespace)
+    }
+
+    /// Istio's node metadata. Explicit capture (`INTERCEPTION_MODE: NONE`) unless [`Node::metadata`] says otherwise.
+    #[must_use]
+    pub fn metadata(&self) -> Value {
+        let label = |name: &str| self.labels.get(name).map_or("latest", String::as_str);
+        let mut labels = self.labels.clone();
+        labels
+            .entry("service.istio.io/canonical-name".to_owned())
+            .or_insert_with(|| self.canonical_service().to_owned());
+        labels
+            .entry("service.istio.io/canonical-revision".to_owned())
+            .or_insert_with(|| label("version").to_owned());
+        let metadata = json!({
+            "NAME": self.name,
+            "NAMESPACE": self.namespace,
+            "CLUSTER_ID": "Kubernetes",
+            "MESH_ID": self.trust_domain,
+            "INSTANCE_IPS": self.address.to_string(),
+            "INTERCEPTION_MODE": "NONE",
+            "ISTIO_VERSION": ISTIO_VERSION,
+            "LABELS": labels,
+            "OWNER": format!("kubernetes://apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.owner),
+            "SERVICE_ACCOUNT": self.service_account,
+            "WORKLOAD_NAME": self.owner,
+            "PILOT_SAN": ["istiod.istio-system.svc"],
+        });
+        let Value::Object(mut metadata) = metadata else { return Value::Null };
+        metadata.extend(self.metadata.clone());
+        Value::Object(metadata)
+    }
+
+    fn canonical_service(&self) -> &str {
+        let name = ["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"];
+        name.iter().find_map(|label| self.labels.get(*label)).map_or(&self.owner, String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_has_istios_four_parts() {
+        let node = sample();
+        assert_eq!(node.id(), "sidecar~127.77.1.1~reviews-v1-0.default~default.svc.cluster.local");
+        assert_eq!(node.cluster(), "reviews.default");
+        assert_eq!(node.metadata()["LABELS"]["service.istio.io/canonical-revision"], "v1");
+    }
+
+    #[test]
+    fn given_metadata_wins() {
+        let mut node = sample();
+        node.metadata.insert("INTERCEPTION_MODE".to_owned(), "REDIRECT".into());
+        assert_eq!(node.metadata()["INTERCEPTION_MODE"], "REDIRECT");
+    }
+
+    fn sample() -> Node {
+        let labels = [("app", "reviews"), ("version", "v1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        Node {
+            role: Role::Sidecar,
+            address: "127.77.1.1".parse().expect("address"),
+            name: "reviews-v1-0".to_owned(),
+            namespace: "default".to_owned(),
+            trust_domain: "cluster.local".to_owned(),
+            labels: labels.into(),
+            service_account: "default".to_owned(),
+            owner: "reviews-v1".to_owned(),
+            metadata: Map::new(),
+        }
+    }
+}
