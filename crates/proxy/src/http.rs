@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod deadline;
 pub mod exchange;
+pub mod h2;
 pub mod headers;
 pub mod message;
 pub mod worker;

@@ -7,6 +7,7 @@ use std::{
     cell::RefCell,
     io::{self, IoSlice},
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
     pin::Pin,
     task::{Context, Poll},
 };
@@ -235,6 +236,12 @@ async fn connect_tcp(addr: SocketAddr, source: Option<SocketAddr>) -> io::Result
     };
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        either!(self, s => s.as_fd())
+    }
 }
 
 impl AsyncRead for Stream {

@@ -2,6 +2,9 @@
 //!
 //! The worker calls [`serve`] for connections whose filter chain ends here.
 
+mod relay;
+mod splice;
+
 use std::{rc::Rc, sync::Arc};
 
 use crate::{
