@@ -5,18 +5,20 @@
 //! kind: Process
 //! metadata:
 //!   name: reviews-v2
+//!   labels: {app: reviews, version: v2}
 //! spec:
 //!   service: reviews
-//!   labels: {app: reviews, version: v2}
-//!   command: [bookinfo-reviews, --version, v2]
-//!   env: {RATINGS: http://ratings:9080}
+//!   command: [./reviews, --port, $(PORT)]
+//!   env: {STAR_COLOR: black}
 //!   ports:
 //!   - {name: http, number: 9080}
-//!   readiness: {httpGet: {path: /health, port: http}}
+//!   readiness: {httpGet: {path: /health}}
 //! ```
 //!
 //! What Kubernetes says with Deployment, Pod and Service, it says in one document: `meltemi up` starts the command with a
-//! sidecar beside it, gives it an address of its own, and registers it with the service's name.
+//! sidecar beside it, gives it an address of its own, and registers it with the service's name, unless a Service of the
+//! files selects it. The command listens at `HOST`:`PORT`, and finds the services it calls at `<NAME>_SERVICE_HOST` and
+//! `<NAME>_SERVICE_PORT`, saying in `Host` which one it means.
 
 use std::collections::BTreeMap;
 
@@ -30,11 +32,11 @@ message! {
     pub struct Process {
         /// Program and arguments. A program without `/` is looked for beside the file, beside `meltemi`, then in PATH.
         command: Vec<Str> = "command" required;
-        /// More environment.
+        /// More environment; `$(NAME)` here and in the command stands for the value of a variable that `up` sets.
         env: BTreeMap<Str, Str> = "env";
         /// Working directory, relative to the file; unset: the file's.
         working_dir: Option<Str> = "workingDir";
-        /// Ports it serves. The command finds the first in `PORT` and its address in `HOST`.
+        /// Ports it serves. The command finds the first in `PORT`, each in `PORT_<NAME>`, and the address in `HOST`.
         ports: Vec<ProcessPort> = "ports";
         /// Service it belongs to; unset: its own name.
         service: Option<Str> = "service";
@@ -58,7 +60,7 @@ message! {
         name: Str = "name" required;
         /// Port of the service, 1 to 65535.
         number: u16 = "number" required;
-        /// Port the command listens at; unset: the same.
+        /// Port of 127.0.0.1 the command listens at, if it cannot be told; unset: one is chosen and told in `PORT`.
         target_port: Option<u16> = "targetPort";
         /// Protocol, where the name does not say it.
         protocol: Option<Str> = "protocol";

@@ -1,10 +1,25 @@
-//! How the binary looks on a terminal: the log's form and the colours. Every command prints through here.
+//! How the binary looks on a terminal: the log's form, colours, the lines of many programs. Every command prints through
+//! here.
 //!
-//! Invariant: colour only where standard error (or output) is a terminal that wants it (`NO_COLOR`, `TERM=dumb`).
+//! Invariant: colour only where the stream is a terminal that wants it (`NO_COLOR`, `TERM=dumb`).
 
-use std::io::IsTerminal;
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
 
+use meltemi_agent::{Line, Stream};
+use owo_colors::{AnsiColors, OwoColorize, Style};
+use tokio::sync::mpsc;
 use tracing_subscriber::EnvFilter;
+
+/// Colours of the prefixes, one program after the other; red is for trouble.
+const COLOURS: [AnsiColors; 6] = [
+    AnsiColors::Cyan,
+    AnsiColors::Yellow,
+    AnsiColors::Green,
+    AnsiColors::Magenta,
+    AnsiColors::Blue,
+    AnsiColors::BrightCyan,
+];
 
 /// Starts logging to standard error. `filter` is the `--log` option; a bad one falls back to `info` and says so.
 pub(crate) fn start_log(filter: &str) {
@@ -15,7 +30,7 @@ pub(crate) fn start_log(filter: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(colours_on_stderr())
+        .with_ansi(wants_colour(&std::io::stderr()))
         .with_target(false)
         .init();
     if let Some(error) = bad {
@@ -24,10 +39,65 @@ pub(crate) fn start_log(filter: &str) {
 }
 
 /// Whether standard error takes colours.
-pub(crate) fn colours_on_stderr() -> bool {
+pub(crate) fn colour_on_stderr() -> bool {
+    wants_colour(&std::io::stderr())
+}
+
+/// Whether a stream takes colours.
+fn wants_colour(stream: &impl IsTerminal) -> bool {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    std::io::stderr().is_terminal() && !plain
+    stream.is_terminal() && !plain
+}
+
+/// Says on standard output that what was asked for is up. Scripts wait for a line that begins with `ready`.
+pub(crate) fn ready(what: &str) {
+    anstream::println!("{} ({what})", "ready".style(Style::new().green().bold()));
+}
+
+/// A labelled address or path, on standard output.
+pub(crate) fn url(label: &str, url: &str) {
+    anstream::println!("  {label:<22} {}", url.style(Style::new().underline()));
+}
+
+/// The lines of many programs, each behind its owner's name.
+#[derive(Debug)]
+pub(crate) struct Console {
+    prefixes: HashMap<String, String>,
+    trouble: Style,
+}
+
+impl Console {
+    /// A console for programs of these names: aligned, and coloured where standard error takes colours.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let coloured = wants_colour(&std::io::stderr());
+        let width = names.iter().map(String::len).max().unwrap_or_default();
+        let prefix = |(at, name): (usize, String)| {
+            let style = if coloured { Style::new().color(COLOURS[at % COLOURS.len()]) } else { Style::new() };
+            let prefix = format!("{}", format!("{name:<width$} |").style(style));
+            (name, prefix)
+        };
+        let trouble = if coloured { Style::new().red() } else { Style::new() };
+        Self { prefixes: names.into_iter().enumerate().map(prefix).collect(), trouble }
+    }
+
+    /// Prints lines to standard error until their source is gone.
+    pub(crate) async fn show(self, mut lines: mpsc::Receiver<Line>) {
+        while let Some(line) = lines.recv().await {
+            let text = self.format(&line);
+            if std::io::stderr().write_all(text.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn format(&self, line: &Line) -> String {
+        let prefix = self.prefixes.get(&*line.from).map_or(&*line.from, String::as_str);
+        match line.stream {
+            Stream::Note => format!("{prefix} {}\n", line.text.style(self.trouble)),
+            Stream::Out | Stream::Err => format!("{prefix} {}\n", line.text),
+        }
+    }
 }
 
 /// Waits for Ctrl-C or SIGTERM, the two ways in which a user or a supervisor ends a command.
@@ -35,9 +105,24 @@ pub(crate) async fn asked_to_end() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        _ = hangup.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_aligned() {
+        let console = Console::new(vec!["a".to_owned(), "longer".to_owned()]);
+        let line = |from: &str| Line { from: from.into(), stream: Stream::Out, text: "text".to_owned() };
+        assert_eq!(console.format(&line("a")), "a      | text\n");
+        assert_eq!(console.format(&line("longer")), "longer | text\n");
+    }
 }

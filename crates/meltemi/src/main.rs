@@ -6,6 +6,7 @@
 mod commands;
 mod console;
 mod failure;
+mod mesh;
 
 use std::process::ExitCode;
 

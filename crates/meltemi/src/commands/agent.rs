@@ -1,14 +1,174 @@
-//! `meltemi agent`: see the design.
+//! `meltemi agent`: a proxy of a mesh with everything around it; what `up` does for each workload, as a command.
+//!
+//! Invariant: SIGTERM drains the proxy and ends it; the agent ends when the proxy has.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use meltemi_agent::{Agent, AgentOptions, Binary, Node, Reaper, Role, reaper};
+use tokio::sync::mpsc;
 
-/// Nothing yet.
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::mesh::folder::Folder;
+
+/// Which proxy.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    role: RoleCommand,
+}
 
-/// Runs the command.
-pub(crate) fn run(_args: Args) -> Result<ExitCode> {
-    Err(crate::failure::Failure::new("`meltemi agent` is not built yet", "").into())
+#[derive(Debug, clap::Subcommand)]
+enum RoleCommand {
+    /// Run the proxy beside a workload
+    Sidecar(ProxyArgs),
+    /// Run the proxy at an edge of the mesh
+    Gateway(ProxyArgs),
+    /// Kill what is left when the parent is gone (what `up` starts)
+    #[command(hide = true)]
+    Reaper {
+        /// Folder to remove at the end
+        folder: Option<PathBuf>,
+    },
+}
+
+/// Who the proxy is, and how it runs.
+#[derive(Debug, clap::Args)]
+struct ProxyArgs {
+    /// Name of the workload instance
+    #[arg(long, value_name = "NAME")]
+    name: String,
+
+    /// Namespace of the workload
+    #[arg(short, long, value_name = "NS", default_value = "default")]
+    namespace: String,
+
+    /// Address of the workload, the one that its endpoints carry
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    address: IpAddr,
+
+    /// Labels of the workload
+    #[arg(long, value_name = "K=V,…", value_delimiter = ',')]
+    labels: Vec<String>,
+
+    /// Service account of the workload
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    service_account: String,
+
+    /// More node metadata, laid over Istio's: a JSON object
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    metadata: String,
+
+    /// DNS domain of the mesh
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    domain: String,
+
+    /// The control plane's xDS address
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:15010")]
+    discovery: String,
+
+    /// Where the proxy's admin interface listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15000")]
+    admin: SocketAddr,
+
+    /// The proxy: `meltemi`, `envoy`, or a path to an Envoy
+    #[arg(long, value_name = "PROGRAM", default_value = "meltemi")]
+    proxy_binary: String,
+
+    /// Worker threads of the proxy
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    concurrency: u32,
+
+    /// What the proxy logs
+    #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["trace", "debug", "info", "warn", "error"])]
+    proxy_log_level: String,
+
+    /// Seconds that connections may take to end after SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    drain: u64,
+}
+
+/// Runs the proxy until SIGTERM or Ctrl-C.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let (role, args) = match args.role {
+        RoleCommand::Sidecar(args) => (Role::Sidecar, args),
+        RoleCommand::Gateway(args) => (Role::Gateway, args),
+        RoleCommand::Reaper { folder } => {
+            reaper::run(std::io::stdin().lock(), folder)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let folder = Folder::create()?;
+    let options = options(role, args, folder.bootstraps())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(live(options, &folder))?;
+    folder.remove()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(role: Role, args: ProxyArgs, folder: PathBuf) -> Result<AgentOptions> {
+    let metadata = serde_json::from_str(&args.metadata).map_err(|error| {
+        Failure::usage(format!("--metadata is no JSON object: {error}"), "--metadata '{\"KEY\": \"value\"}'")
+    })?;
+    let binary = Binary::find(&args.proxy_binary).map_err(|error| Failure::usage(error.to_string(), ""))?;
+    let node = Node {
+        role,
+        address: args.address,
+        name: args.name.clone(),
+        namespace: args.namespace,
+        trust_domain: args.domain,
+        labels: labels(&args.labels)?,
+        service_account: args.service_account,
+        owner: args.name.clone(),
+        metadata,
+    };
+    Ok(AgentOptions {
+        node,
+        discovery: args.discovery,
+        admin: args.admin,
+        binary,
+        concurrency: args.concurrency,
+        log_level: args.proxy_log_level,
+        folder,
+        drain: Duration::from_secs(args.drain),
+        shown_as: args.name,
+    })
+}
+
+fn labels(pairs: &[String]) -> Result<BTreeMap<String, String>> {
+    let pair = |pair: &String| {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("label `{pair}` has no value"), "--labels app=reviews,version=v2")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    pairs.iter().map(pair).collect()
+}
+
+async fn live(options: AgentOptions, folder: &Folder) -> Result<()> {
+    let executable = std::env::current_exe().context("cannot find this executable")?;
+    let reaper = Reaper::start(&executable, folder.path()).context("cannot start the reaper")?;
+    let (sink, lines) = mpsc::channel(256);
+    let console = tokio::spawn(Console::new(vec![options.shown_as.clone()]).show(lines));
+    let agent = Arc::new(Agent::start(options, sink, reaper).context("cannot write the bootstrap")?);
+    tokio::select! {
+        () = until_ready(&agent) => {}
+        result = crate::console::asked_to_end() => result?,
+    }
+    if let Some(agent) = Arc::into_inner(agent) {
+        agent.end().await;
+    }
+    console.await.context("console")
+}
+
+async fn until_ready(agent: &Agent) {
+    agent.ready().await;
+    crate::console::ready(&format!("{}, admin http://{}", agent.name(), agent.admin()));
+    std::future::pending().await
 }
