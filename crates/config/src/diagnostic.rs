@@ -38,6 +38,8 @@ pub mod code {
     pub const SCHEMA: &str = "IST0106";
     /// A field that Istio calls deprecated (Istio: Deprecated).
     pub const DEPRECATED: &str = "IST0002";
+    /// A route that no request reaches (Istio: VirtualServiceUnreachableRule).
+    pub const UNREACHABLE: &str = "IST0130";
     /// The text cannot be read at all.
     pub const SYNTAX: &str = "MEL0001";
     /// The field is understood and has no effect yet.
@@ -110,6 +112,18 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// The message as machines get it: Istio's words for the code first, then the path, then ours.
+    pub fn full_message(&self) -> String {
+        let begin = match self.code {
+            code::SCHEMA => "Schema validation error: ",
+            _ => "",
+        };
+        match &*self.path {
+            "" => format!("{begin}{}", self.message),
+            path => format!("{begin}{path}: {}", self.message),
+        }
+    }
+
     /// The order of output: by file, line, column, then code and message.
     pub fn sort(diagnostics: &mut [Diagnostic]) {
         diagnostics.sort_by(|a, b| {
@@ -145,15 +159,14 @@ impl serde::Serialize for Diagnostic {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("code", self.code)?;
         map.serialize_entry("severity", &self.severity.to_string())?;
-        map.serialize_entry("message", &self.message)?;
+        map.serialize_entry("message", &self.full_message())?;
         let resource = self.resource.as_ref();
         let resource = serde_json::json!({
-            "kind": resource.map(|r| r.kind.as_str()),
-            "namespace": resource.map(|r| &*r.namespace),
-            "name": resource.map(|r| &*r.name),
+            "kind": resource.map_or("", |r| r.kind.as_str()),
+            "namespace": resource.map_or("", |r| &*r.namespace),
+            "name": resource.map_or("", |r| &*r.name),
         });
         map.serialize_entry("resource", &resource)?;
-        map.serialize_entry("path", &self.path)?;
         map.serialize_entry("file", &self.place.as_ref().map(|place| &place.file))?;
         map.serialize_entry("line", &self.place.as_ref().map(|place| place.line))?;
         map.serialize_entry("column", &self.place.as_ref().map(|place| place.column))?;

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod extensions;
 pub mod host;
 pub mod identity;
+pub mod in_effect;
 pub mod labels;
 pub mod load;
 pub mod mesh;

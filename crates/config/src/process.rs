@@ -31,7 +31,7 @@ message! {
     /// A local command as a workload.
     pub struct Process {
         /// Program and arguments. A program without `/` is looked for beside the file, beside `meltemi`, then in PATH.
-        command: Vec<Str> = "command" required;
+        command: Vec<Str> = "command";
         /// More environment; `$(NAME)` here and in the command stands for the value of a variable that `up` sets.
         env: BTreeMap<Str, Str> = "env";
         /// Working directory, relative to the file; unset: the file's.

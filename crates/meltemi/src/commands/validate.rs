@@ -1,18 +1,100 @@
-//! `meltemi validate`: schema findings of mesh resources.
+//! `meltemi validate`: what is wrong with mesh resources, each finding with file, line and column, a code and a hint.
+//!
+//! The JSON is a contract (see the command-line contract): an array of findings, sorted; exit status 1 if one is an error.
 
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use meltemi_config::diagnostic::{Diagnostic, render, summary};
+use meltemi_config::{Loaded, Options, Severity, load};
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Files and folders with mesh resources, YAML or JSON
+    /// Files and folders with mesh resources and Kubernetes objects, YAML or JSON
     #[arg(required = true, value_name = "PATH")]
-    paths: Vec<std::path::PathBuf>,
+    paths: Vec<PathBuf>,
+    /// More files and folders
+    #[arg(short = 'f', long = "filename", value_name = "PATH", hide = true)]
+    more: Vec<PathBuf>,
+    /// Namespace of documents that name none
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// A file with a MeshConfig to check as well
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+    /// A file with MeshNetworks to check as well
+    #[arg(long, value_name = "FILE")]
+    mesh_networks: Option<PathBuf>,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// An array of findings
+    Json,
+    /// The same as YAML
+    Yaml,
 }
 
 /// Runs the command.
-pub(crate) fn run(_args: Args) -> Result<ExitCode> {
-    Err(crate::failure::Failure::new("`meltemi validate` is not built yet", "").into())
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let paths: Vec<PathBuf> = args.paths.iter().chain(&args.more).cloned().collect();
+    let mut loaded = load(&paths, &Options { namespace: args.namespace.as_str().into() });
+    settings(&args, &mut loaded.diagnostics)?;
+    Diagnostic::sort(&mut loaded.diagnostics);
+    let mut out = std::io::stdout().lock();
+    match args.output {
+        Output::Text => text(&loaded, &mut out)?,
+        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&loaded.diagnostics)?)?,
+        Output::Yaml => write!(out, "{}", serde_saphyr::to_string(&loaded.diagnostics)?)?,
+    }
+    Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Checks the mesh's settings.
+fn settings(args: &Args, diagnostics: &mut Vec<Diagnostic>) -> Result<()> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    if let Some(path) = &args.mesh_config {
+        diagnostics.extend(meltemi_config::load::mesh_config(&path.to_string_lossy(), &read(path)?).1);
+    }
+    if let Some(path) = &args.mesh_networks {
+        diagnostics.extend(meltemi_config::load::mesh_networks(&path.to_string_lossy(), &read(path)?).1);
+    }
+    Ok(())
+}
+
+/// Writes the findings for people, and a line that sums them up.
+fn text(loaded: &Loaded, out: &mut impl Write) -> Result<()> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let color = std::io::stdout().is_terminal() && !plain;
+    for finding in &loaded.diagnostics {
+        writeln!(out, "{}", render(finding, color))?;
+    }
+    let read = loaded.objects.len() + loaded.rejected.len();
+    let resources = if read == 1 { "resource" } else { "resources" };
+    let unread = loaded.unreadable.len();
+    let unreadable = match unread {
+        0 => String::new(),
+        1 => ", 1 document could not be read".to_owned(),
+        n => format!(", {n} documents could not be read"),
+    };
+    writeln!(out, "{read} {resources}{unreadable}: {}", summary(&loaded.diagnostics))?;
+    let worst = loaded.diagnostics.iter().map(|finding| finding.severity).max();
+    if worst == Some(Severity::Error) && !loaded.rejected.is_empty() {
+        let count = loaded.rejected.len();
+        let are = if count == 1 { "resource is" } else { "resources are" };
+        writeln!(out, "{count} {are} left out until mended")?;
+    }
+    Ok(())
 }
