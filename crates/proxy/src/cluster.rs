@@ -23,13 +23,15 @@ pub struct ClusterSlot {
     pub id: u32,
     /// The name as routes and statistics know it.
     pub name: Arc<str>,
+    /// What its circuit breakers count, over all workers.
+    pub in_use: crate::upstream::limits::InUse,
     current: ArcSwapOption<Cluster>,
 }
 
 impl ClusterSlot {
     /// An empty slot; only the cluster store makes them.
     pub(crate) fn new(id: u32, name: Arc<str>) -> Self {
-        Self { id, name, current: ArcSwapOption::empty() }
+        Self { id, name, in_use: Default::default(), current: ArcSwapOption::empty() }
     }
 
     /// The warm cluster behind the name, if there is one.

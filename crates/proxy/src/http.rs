@@ -9,6 +9,7 @@ pub mod config;
 pub mod deadline;
 pub mod exchange;
 pub mod h2;
+pub mod h1;
 pub mod headers;
 pub mod message;
 pub mod worker;

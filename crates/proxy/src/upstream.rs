@@ -1,1 +1,114 @@
 //! Upstream connections: connecting, pooling per worker, HTTP/1 and HTTP/2 streams over them.
+//!
+//! The router asks [`cluster::ClusterState`] for an endpoint and then for a stream to it; `tcp_proxy` asks for an
+//! endpoint and a connection. Invariant: a pooled connection never leaves its worker.
+
+pub mod cluster;
+pub mod connect;
+pub mod h1;
+pub mod limits;
+pub mod pool;
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::{
+    error::StreamError,
+    http::{
+        exchange::{Next, Sink, Source, Upstream},
+        headers::HeaderList,
+        message::{RequestHead, ResponseHead},
+    },
+};
+
+/// A request's stream to its endpoint, whatever protocol is spoken there.
+#[derive(Debug)]
+pub enum UpstreamStream {
+    /// An HTTP/1.1 connection of its own; boxed so that it moves cheaply in and out of the pool.
+    Http1(Box<h1::Client>),
+}
+
+/// Passes a call on to whichever stream it is.
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match $self {
+            UpstreamStream::Http1($stream) => $call,
+        }
+    };
+}
+
+impl UpstreamStream {
+    /// True when this is not the first request on its connection.
+    pub fn is_reused(&self) -> bool {
+        either!(self, s => s.is_reused())
+    }
+
+    /// Local address of the connection, for `%UPSTREAM_LOCAL_ADDRESS%`.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        either!(self, s => s.local_addr())
+    }
+}
+
+impl Source for UpstreamStream {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
+        either!(self, s => s.poll_body(cx))
+    }
+
+    fn data(&self) -> &[u8] {
+        either!(self, s => s.data())
+    }
+
+    fn consume(&mut self, n: usize) {
+        either!(self, s => s.consume(n));
+    }
+
+    fn take(&mut self, n: usize) -> Bytes {
+        either!(self, s => s.take(n))
+    }
+
+    fn trailers(&mut self) -> &mut HeaderList {
+        either!(self, s => s.trailers())
+    }
+}
+
+impl Sink for UpstreamStream {
+    fn poll_send<S: Source>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        last: bool,
+    ) -> Poll<Result<(), StreamError>> {
+        either!(self, s => s.poll_send(cx, source, last))
+    }
+
+    fn send_last(&mut self, body: &[u8]) {
+        either!(self, s => s.send_last(body));
+    }
+
+    fn send_trailers(&mut self, trailers: &HeaderList) {
+        either!(self, s => s.send_trailers(trailers));
+    }
+
+    fn send_end(&mut self) {
+        either!(self, s => s.send_end());
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        either!(self, s => s.poll_flush(cx))
+    }
+}
+
+impl Upstream for UpstreamStream {
+    fn send_request(&mut self, head: &RequestHead, end: bool) {
+        either!(self, s => s.send_request(head, end));
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
+        either!(self, s => s.poll_response(cx, head))
+    }
+
+    fn into_tunnel(&mut self) {
+        either!(self, s => s.into_tunnel());
+    }
+}

@@ -155,6 +155,11 @@ impl HeaderList {
         Some(self.bytes(entry.value))
     }
 
+    /// Where the first value lies.
+    pub fn value_span(&self, name: Known) -> Option<Span> {
+        self.entries.iter().find(|entry| entry.id == name as u8).map(|entry| entry.value)
+    }
+
     /// The first value as text; `None` also when it is not UTF-8.
     pub fn get_str(&self, name: Known) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()

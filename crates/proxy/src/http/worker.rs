@@ -7,9 +7,17 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    sync::Arc,
 };
 
-use crate::http::{buffer::Buffers, clock::WallClock, deadline::Deadlines};
+use crate::{
+    cluster::ClusterSlot,
+    http::{buffer::Buffers, clock::WallClock, deadline::Deadlines},
+    upstream::{cluster::ClusterState, pool::Reaper},
+};
+
+/// Write queues that are kept, and the largest that is.
+const KEPT_OUTPUTS: (usize, usize) = (64, 64 * 1024);
 
 /// The thread-local context of the data path.
 #[derive(Debug)]
@@ -22,6 +30,10 @@ pub struct Worker {
     pub deadlines: Rc<Deadlines>,
     /// Read buffers.
     pub buffers: Buffers,
+    /// Watches idle upstream connections.
+    pub reaper: Rc<Reaper>,
+    outputs: RefCell<Vec<Vec<u8>>>,
+    clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
     random: RefCell<fastrand::Rng>,
     ticking: Cell<bool>,
 }
@@ -34,6 +46,9 @@ impl Worker {
             clock: WallClock::new(),
             deadlines: Rc::default(),
             buffers: Buffers::default(),
+            reaper: Rc::default(),
+            outputs: RefCell::default(),
+            clusters: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
             ticking: Cell::new(false),
         })
@@ -49,6 +64,45 @@ impl Worker {
     pub fn start(&self) {
         if !self.ticking.replace(true) {
             tokio::task::spawn_local(self.deadlines.clone().run());
+            tokio::task::spawn_local(self.reaper.clone().run());
+        }
+    }
+
+    /// This worker's state of the cluster that fills the slot now; `None` when it is empty.
+    pub fn cluster(&self, slot: &Arc<ClusterSlot>) -> Option<Rc<ClusterState>> {
+        let current = slot.load();
+        let mut states = self.clusters.borrow_mut();
+        let at = slot.id as usize;
+        let Some(cluster) = &*current else {
+            // Gone: close its idle connections.
+            if let Some(state) = states.get_mut(at) {
+                *state = None;
+            }
+            return None;
+        };
+        if let Some(Some(state)) = states.get(at)
+            && Arc::ptr_eq(&state.cluster, cluster)
+        {
+            return Some(state.clone());
+        }
+        if states.len() <= at {
+            states.resize(at + 1, None);
+        }
+        let state = Rc::new(ClusterState::new(slot.clone(), cluster.clone()));
+        states[at] = Some(state.clone());
+        Some(state)
+    }
+
+    /// An empty write queue.
+    pub(crate) fn take_output(&self) -> Vec<u8> {
+        self.outputs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(4096))
+    }
+
+    /// Takes an empty write queue back.
+    pub(crate) fn give_output(&self, output: Vec<u8>) {
+        let mut outputs = self.outputs.borrow_mut();
+        if outputs.len() < KEPT_OUTPUTS.0 && output.capacity() <= KEPT_OUTPUTS.1 {
+            outputs.push(output);
         }
     }
 }

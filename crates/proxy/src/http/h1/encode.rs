@@ -1,0 +1,207 @@
+//! Message heads to bytes.
+//!
+//! Called by the HTTP/1 codecs; framing headers are written here and nowhere else.
+//! Invariant: a head that leaves has exactly one of `content-length`, `transfer-encoding: chunked`, or neither.
+
+use crate::http::{
+    headers::{Known, mask},
+    message::{BodyLength, RequestHead, ResponseHead},
+};
+
+/// Headers that belong to a hop and are written, if at all, by the codec.
+const FRAMING: u128 = mask(&[Known::TransferEncoding, Known::Connection, Known::KeepAlive, Known::ProxyConnection]);
+
+/// What the codec says about the connection in a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionHeader {
+    /// Nothing: HTTP/1.1 goes on.
+    None,
+    /// `close`.
+    Close,
+    /// `keep-alive`, to HTTP/1.0.
+    KeepAlive,
+}
+
+/// Writes a request head. `end`: no body follows.
+pub fn request(head: &RequestHead, end: bool, out: &mut Vec<u8>) {
+    let method = head.method();
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    let target = if head.path().is_empty() { head.authority() } else { head.path() };
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(head.authority().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(&head.headers, out);
+    if head.upgrade && head.headers.contains(Known::Upgrade) {
+        out.extend_from_slice(b"connection: Upgrade\r\n");
+    }
+    let has_length = head.headers.contains(Known::ContentLength);
+    match head.body {
+        BodyLength::Unknown if !end => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // A method that usually has a body says that it has none (RFC 9110, 8.6).
+        _ if end && !has_length && matches!(method, "POST" | "PUT" | "PATCH") => {
+            out.extend_from_slice(b"content-length: 0\r\n");
+        }
+        _ => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How the body that follows a response head is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// No body.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// Until the connection ends.
+    UntilClose,
+}
+
+/// How a response is framed: what it is, whether it answers HEAD, whether the client can read chunks.
+pub fn framing(head: &ResponseHead, end: bool, to_head: bool, chunks: bool) -> Framing {
+    let bodiless = to_head || head.status < 200 || matches!(head.status, 204 | 304);
+    match head.body {
+        _ if bodiless || end => Framing::None,
+        BodyLength::None => Framing::None,
+        BodyLength::Exact(length) => Framing::Length(length),
+        BodyLength::Unknown if chunks => Framing::Chunked,
+        BodyLength::Unknown => Framing::UntilClose,
+    }
+}
+
+/// Writes a response head.
+pub fn response(
+    head: &ResponseHead,
+    framing: Framing,
+    to_head: bool,
+    http_10: bool,
+    connection: ConnectionHeader,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(head.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(head.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    fields(&head.headers, out);
+    match framing {
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::None if needs_zero(head, to_head) => out.extend_from_slice(b"content-length: 0\r\n"),
+        _ => {}
+    }
+    match connection {
+        ConnectionHeader::None => {}
+        ConnectionHeader::Close => out.extend_from_slice(b"connection: close\r\n"),
+        ConnectionHeader::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+    }
+    if head.status == 101 {
+        out.extend_from_slice(b"connection: Upgrade\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn needs_zero(head: &ResponseHead, to_head: bool) -> bool {
+    !to_head && head.status >= 200 && !matches!(head.status, 204 | 304) && !head.headers.contains(Known::ContentLength)
+}
+
+fn fields(headers: &crate::http::headers::HeaderList, out: &mut Vec<u8>) {
+    if !headers.intersects(FRAMING) {
+        return headers.encode(out);
+    }
+    for field in headers.iter() {
+        if field.id.is_some_and(|id| FRAMING & (1 << id as u8) != 0) {
+            continue;
+        }
+        out.extend_from_slice(field.name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// `{size:x} CRLF`.
+pub fn chunk_size(mut size: usize, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 16];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[size & 15];
+        size >>= 4;
+        if size == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The reason phrases of Envoy's `CodeUtility::toString`.
+pub const fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        102 => "Processing",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        203 => "Non-Authoritative Information",
+        204 => "No Content",
+        205 => "Reset Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        208 => "Already Reported",
+        226 => "IM Used",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        305 => "Use Proxy",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Payload Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Entity",
+        423 => "Locked",
+        424 => "Failed Dependency",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        506 => "Variant Also Negotiates",
+        507 => "Insufficient Storage",
+        508 => "Loop Detected",
+        510 => "Not Extended",
+        511 => "Network Authentication Required",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,192 @@
+//! The upstream HTTP/1 codec: requests out, responses in, one at a time over one [`Transport`].
+//!
+//! The pool owns idle ones; the router drives them through [`crate::upstream::UpstreamStream`].
+//! Invariant: a client goes back to the pool only when both messages are complete and nothing lies unread.
+
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use crate::{
+    error::{Side, StreamError},
+    http::{
+        Worker, clock,
+        exchange::{Next, Sink, Source, Upstream},
+        h1::{
+            encode::{self, Framing},
+            parse::{self, Limits},
+            transport::Transport,
+        },
+        headers::HeaderList,
+        message::{BodyLength, RequestHead, ResponseHead},
+    },
+    stream::Stream,
+};
+
+/// Envoy's `max_response_headers_kb` (60) and `max_headers_count` (100) defaults.
+const LIMITS: Limits = Limits { bytes: 60 * 1024, fields: 100 };
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub struct Client {
+    transport: Transport,
+    to_head: bool,
+    keep_alive: bool,
+    /// The response began: its head, or an interim one, has arrived.
+    answered: bool,
+    requests: u32,
+    created: Instant,
+}
+
+impl Client {
+    /// A connection on which nothing was sent yet.
+    pub fn new(stream: Stream, worker: Rc<Worker>) -> Self {
+        Self {
+            transport: Transport::new(stream, worker, Side::Upstream, LIMITS),
+            to_head: false,
+            keep_alive: true,
+            answered: false,
+            requests: 0,
+            created: clock::now(),
+        }
+    }
+
+    /// Requests that were sent on it.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
+    /// True when it has served a request before the current one.
+    pub fn is_reused(&self) -> bool {
+        self.requests > 1
+    }
+
+    /// When it was established.
+    pub fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Local address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.transport.stream().local_addr()
+    }
+
+    /// True when it may serve another request.
+    pub fn can_continue(&self) -> bool {
+        self.keep_alive
+            && self.answered
+            && self.transport.is_read()
+            && self.transport.is_written()
+            && self.transport.pending().is_empty()
+            && !self.transport.is_end_of_stream()
+    }
+
+    /// Gives buffers back before it becomes idle.
+    pub(crate) fn release(&mut self) {
+        self.transport.release();
+    }
+
+    /// Ready when something happened on an idle connection; whatever it is, the connection is of no more use.
+    pub(crate) fn poll_disturbed(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.transport.stream().poll_read_ready(cx).map(drop)
+    }
+}
+
+impl Source for Client {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
+        self.transport.poll_body(cx)
+    }
+
+    fn data(&self) -> &[u8] {
+        self.transport.data()
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.transport.consume(n);
+    }
+
+    fn trailers(&mut self) -> &mut HeaderList {
+        self.transport.trailers()
+    }
+}
+
+impl Sink for Client {
+    fn poll_send<S: Source>(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut S,
+        last: bool,
+    ) -> Poll<Result<(), StreamError>> {
+        self.transport.poll_send(cx, source, last)
+    }
+
+    fn send_last(&mut self, body: &[u8]) {
+        self.transport.send_last(body);
+    }
+
+    fn send_trailers(&mut self, trailers: &HeaderList) {
+        self.transport.send_trailers(trailers);
+    }
+
+    fn send_end(&mut self) {
+        self.transport.send_end();
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
+        self.transport.poll_flush(cx)
+    }
+}
+
+impl Upstream for Client {
+    fn send_request(&mut self, head: &RequestHead, end: bool) {
+        self.requests += 1;
+        self.answered = false;
+        self.to_head = head.is_head();
+        encode::request(head, end, self.transport.queue());
+        self.transport.begin_writing(match head.body {
+            _ if end => Framing::None,
+            BodyLength::None => Framing::None,
+            BodyLength::Exact(length) => Framing::Length(length),
+            BodyLength::Unknown => Framing::Chunked,
+        });
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
+        loop {
+            let bytes = self.transport.pending();
+            if !bytes.is_empty() {
+                let refused = |refused: parse::Rejection| StreamError::protocol(Side::Upstream, refused.details);
+                if let Some(parsed) = parse::response(bytes, LIMITS, self.to_head, head).map_err(refused)? {
+                    self.begin_response(parsed, head);
+                    return Poll::Ready(Ok(()));
+                }
+                head.clear();
+            }
+            match ready!(self.transport.poll_fill(cx, LIMITS.bytes + 1)) {
+                Ok(n) if n > 0 => {}
+                Ok(_) => return Poll::Ready(Err(StreamError::terminated(Side::Upstream, None))),
+                Err(error) => return Poll::Ready(Err(StreamError::terminated(Side::Upstream, Some(&error)))),
+            }
+        }
+    }
+
+    fn into_tunnel(&mut self) {
+        self.keep_alive = false;
+        self.transport.tunnel();
+    }
+}
+
+impl Client {
+    fn begin_response(&mut self, parsed: parse::Parsed, head: &ResponseHead) {
+        self.transport.consume_head(parsed.len);
+        if head.is_interim() {
+            return;
+        }
+        self.answered = true;
+        self.keep_alive = self.keep_alive && parsed.keep_alive;
+        self.transport.begin_reading(head.body, parse::is_until_close(head));
+    }
+}
