@@ -8,6 +8,8 @@ mod accept;
 mod serve;
 mod socket;
 mod table;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::{

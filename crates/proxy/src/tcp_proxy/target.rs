@@ -1,0 +1,102 @@
+//! Choosing the endpoint of a TCP connection and connecting to it.
+//!
+//! Called once per connection. Invariant: circuit breakers and endpoint counts are held as long as the connection.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::Outcome;
+use crate::{
+    cluster::{Address, ClusterSlot, Endpoint, Health},
+    error::Flags,
+    http::Worker,
+    listener::{TcpProxy, connection::Connection},
+    stream::Stream,
+    upstream::{
+        cluster::ClusterState,
+        connect,
+        limits::{Permit, Resource},
+    },
+};
+
+/// A connection to an endpoint.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// The connection.
+    pub(super) stream: Stream,
+    endpoint: Arc<Endpoint>,
+    _permit: Permit,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.endpoint.end();
+    }
+}
+
+/// Tries until connected or out of attempts; `outcome` says why not.
+pub(super) async fn connect(
+    proxy: &TcpProxy,
+    connection: &Connection,
+    worker: &Rc<Worker>,
+    outcome: &mut Outcome,
+) -> Option<Target> {
+    let Some(state) = choose_cluster(&proxy.clusters, worker.random()).and_then(|slot| worker.cluster(slot))
+    else {
+        outcome.flags.set(Flags::NO_CLUSTER);
+        return None;
+    };
+    while outcome.attempts < proxy.max_connect_attempts.max(1) {
+        let Some(endpoint) = choose_endpoint(&state, connection, worker) else {
+            outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
+            return None;
+        };
+        let limit = state.cluster.settings.limits.connections;
+        let Some(permit) = Permit::take(&state.slot, Resource::Connections, limit) else {
+            outcome.flags.set(Flags::UPSTREAM_OVERFLOW);
+            return None;
+        };
+        outcome.attempts += 1;
+        match connect::connect(&endpoint.address, &state.cluster.settings).await {
+            Ok(stream) => {
+                endpoint.begin();
+                outcome.flags = Flags::default();
+                return Some(Target { stream, endpoint, _permit: permit });
+            }
+            Err(failure) => outcome.failed(&failure.error, failure.transport),
+        }
+    }
+    if outcome.attempts > 1 {
+        outcome.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
+    }
+    None
+}
+
+/// By weight.
+fn choose_cluster(clusters: &[(Arc<ClusterSlot>, u32)], random: u64) -> Option<&Arc<ClusterSlot>> {
+    let total: u64 = clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    if total == 0 {
+        return clusters.first().map(|(slot, _)| slot);
+    }
+    let mut at = random % total;
+    for (slot, weight) in clusters {
+        match at.checked_sub(u64::from(*weight)) {
+            Some(rest) => at = rest,
+            None => return Some(slot),
+        }
+    }
+    None
+}
+
+fn choose_endpoint(state: &ClusterState, connection: &Connection, worker: &Worker) -> Option<Arc<Endpoint>> {
+    let settings = &state.cluster.settings;
+    if settings.original_dst {
+        let mut destination = connection.local_restored.then_some(connection.local)?;
+        destination.set_port(settings.original_dst_port.unwrap_or(destination.port()));
+        return Some(Arc::new(Endpoint::new(Address::Socket(destination), None, 1, Health::Healthy)));
+    }
+    let set = state.cluster.endpoints.load();
+    let usable = |endpoint: &&Arc<Endpoint>| endpoint.health != Health::Unhealthy;
+    let priority = set.priorities.iter().find(|endpoints| endpoints.iter().any(|e| usable(&e)))?;
+    let at = worker.random() as usize % priority.iter().filter(usable).count();
+    priority.iter().filter(usable).nth(at).cloned()
+}
