@@ -6,6 +6,7 @@
 pub mod cluster;
 pub mod connect;
 pub mod h1;
+pub mod h2;
 pub mod limits;
 pub mod pool;
 
