@@ -67,7 +67,8 @@ impl Binary {
                 ];
                 // Envoy's word for `warn` is `warning`.
                 let level = if log_level == "warn" { "warning" } else { log_level };
-                (path, [&fixed[..], &["--log-level", level]].concat())
+                // Its main component warns of limits that a sidecar on a laptop does not need.
+                (path, [&fixed[..], &["--log-level", level, "--component-log-level", "main:error"]].concat())
             }
         };
         Spec {

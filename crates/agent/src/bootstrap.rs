@@ -31,10 +31,6 @@ impl Bootstrap<'_> {
             "admin": { "address": socket_address(&self.admin.ip().to_string(), self.admin.port()) },
             "dynamic_resources": dynamic_resources(),
             "static_resources": { "clusters": [self.xds_cluster()] },
-            "layered_runtime": { "layers": [{ "name": "static_layer", "static_layer": {
-                // As Istio's bootstrap: no limit of connections to the whole proxy, which Envoy otherwise warns about.
-                "overload.global_downstream_max_connections": "2147483647",
-            } }, { "name": "admin", "admin_layer": {} }] },
         })
     }
 
