@@ -39,12 +39,7 @@ pub struct Outcome {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(
-    mut downstream: Stream,
-    connection: Connection,
-    proxy: Arc<TcpProxy>,
-    worker: Rc<Worker>,
-) {
+pub async fn serve(mut downstream: Stream, connection: Connection, proxy: Arc<TcpProxy>, worker: Rc<Worker>) {
     let mut outcome = Outcome::default();
     if let Some(mut target) = target::connect(&proxy, &connection, &worker, &mut outcome).await {
         relay(&mut downstream, &mut target, &proxy, &worker, &mut outcome).await;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A connection that could not be made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnectError {
     /// As a stream error.
     pub error: StreamError,
@@ -41,7 +41,8 @@ pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<St
 fn failure(error: &io::Error) -> ConnectError {
     let local = matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
         || matches!(error.raw_os_error(), Some(23 | 24));
-    let reason = if local { ResetReason::LocalConnectionFailure } else { ResetReason::RemoteConnectionFailure };
+    let reason =
+        if local { ResetReason::LocalConnectionFailure } else { ResetReason::RemoteConnectionFailure };
     let mut stream = StreamError::new(Side::Upstream, reason);
     stream.io = Some(error.kind());
     let text = error.to_string();

@@ -20,6 +20,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::Response;
+use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
         message::{RequestHead, ResponseHead},
     },
     stream::Stream as Socket,
-    upstream::limits::Permit,
+    upstream::{connect::ConnectError, limits::Permit},
 };
 
 /// What we grant an endpoint, in bytes: per stream and per connection. With [`SEND_BUFFER`] it bounds the memory.
@@ -64,6 +65,51 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Pool {
     connections: RefCell<Vec<Rc<Connection>>>,
+    /// Someone is connecting; the others wait for the outcome.
+    connecting: Cell<bool>,
+    /// How many attempts have ended, and how the last one failed, if it did.
+    attempts: Cell<u64>,
+    failure: RefCell<Option<ConnectError>>,
+    ended: Notify,
+}
+
+/// What a request without a stream does next.
+#[derive(Debug)]
+pub enum Turn<'a> {
+    /// Go on with this stream.
+    Stream(Stream),
+    /// Connect, and tell the attempt how that went.
+    Connect(Attempt<'a>),
+}
+
+/// The right to connect. Dropping it gives the turn to whoever waits next.
+#[derive(Debug)]
+pub struct Attempt<'a>(&'a Pool);
+
+impl Attempt<'_> {
+    /// Adds the connection and opens a first stream on it.
+    pub fn connected(
+        self,
+        socket: Socket,
+        permit: Permit,
+        settings: Settings,
+        worker: &Worker,
+    ) -> Option<Stream> {
+        self.0.add(socket, permit, settings, worker)
+    }
+
+    /// Everybody who waits for this attempt fails with it.
+    pub fn failed(self, error: &ConnectError) {
+        *self.0.failure.borrow_mut() = Some(error.clone());
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(false);
+        self.0.attempts.set(self.0.attempts.get() + 1);
+        self.0.ended.notify_waiters();
+    }
 }
 
 /// One multiplexed connection.
@@ -102,6 +148,27 @@ impl Pool {
             match connections[at].open() {
                 Some(stream) => return Some(stream),
                 None => drop(connections.swap_remove(at)),
+            }
+        }
+    }
+
+    /// A stream, or the turn to connect: one request at a time connects, the others wait for it and share the
+    /// outcome, for a connection carries many.
+    pub async fn turn(&self) -> Result<Turn<'_>, ConnectError> {
+        loop {
+            if let Some(stream) = self.stream() {
+                return Ok(Turn::Stream(stream));
+            }
+            if !self.connecting.replace(true) {
+                *self.failure.borrow_mut() = None;
+                return Ok(Turn::Connect(Attempt(self)));
+            }
+            let attempt = self.attempts.get();
+            while self.attempts.get() == attempt {
+                self.ended.notified().await;
+            }
+            if let Some(error) = &*self.failure.borrow() {
+                return Err(error.clone());
             }
         }
     }

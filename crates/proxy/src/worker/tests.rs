@@ -17,8 +17,8 @@ use tokio::{
 use super::*;
 use crate::{
     cluster::{
-        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, Endpoint, EndpointSet, Health, Limits,
-        UpstreamProtocol,
+        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, Endpoint, EndpointSet, Health,
+        Limits, UpstreamProtocol,
     },
     listener::{
         FilterChain, ListenerFilter, TcpProxy, Terminal,

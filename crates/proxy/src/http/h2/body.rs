@@ -108,6 +108,8 @@ pub struct Outgoing {
     stream: Option<SendStream<Bytes>>,
     /// The peer has said that it wants no more, without blame (RESET with NO_ERROR).
     unwanted: bool,
+    /// The end was sent along with the last data; saying it again says nothing.
+    ended: bool,
     failed: Option<StreamError>,
     /// Body bytes handed on so far.
     pub sent: u64,
@@ -116,7 +118,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// Whose errors these are; the stream comes with the head.
     pub fn new(side: Side) -> Self {
-        Self { side, stream: None, unwanted: false, failed: None, sent: 0 }
+        Self { side, stream: None, unwanted: false, ended: false, failed: None, sent: 0 }
     }
 
     /// The head is queued; data may follow.
@@ -191,8 +193,9 @@ impl Outgoing {
 
     /// Queues data whatever the window; for what is small or was granted.
     pub fn send(&mut self, data: Bytes, last: bool) {
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.ended) else { return };
         self.sent += data.len() as u64;
+        self.ended = last;
         if let Err(error) = stream.send_data(data, last) {
             self.send_failed(&error);
         }
@@ -200,7 +203,8 @@ impl Outgoing {
 
     /// Queues trailers and the end.
     pub fn send_trailers(&mut self, trailers: &HeaderList) {
-        let Some(stream) = &mut self.stream else { return };
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.ended) else { return };
+        self.ended = true;
         let sent = match headers::write_trailers(trailers) {
             Ok(trailers) => stream.send_trailers(trailers),
             Err(_) => stream.send_trailers(http::HeaderMap::new()),
