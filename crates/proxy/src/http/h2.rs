@@ -7,3 +7,5 @@ pub mod body;
 pub mod headers;
 pub mod io;
 pub mod server;
+#[cfg(test)]
+mod tests;
