@@ -105,7 +105,11 @@ impl Upstream for UpstreamStream {
         either!(self, s => s.send_request(head, end));
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), StreamError>> {
         either!(self, s => s.poll_response(cx, head))
     }
 

@@ -78,7 +78,8 @@ impl ClusterState {
         worker: &Rc<Worker>,
     ) -> Result<(UpstreamStream, Permit), ConnectError> {
         let settings = &self.cluster.settings;
-        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections) else {
+        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
+        else {
             let error = StreamError::new(Side::Local, ResetReason::Overflow);
             return Err(ConnectError { error, transport: String::new() });
         };

@@ -154,11 +154,16 @@ impl Upstream for Client {
         });
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>, head: &mut ResponseHead) -> Poll<Result<(), StreamError>> {
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), StreamError>> {
         loop {
             let bytes = self.transport.pending();
             if !bytes.is_empty() {
-                let refused = |refused: parse::Rejection| StreamError::protocol(Side::Upstream, refused.details);
+                let refused =
+                    |refused: parse::Rejection| StreamError::protocol(Side::Upstream, refused.details);
                 if let Some(parsed) = parse::response(bytes, LIMITS, self.to_head, head).map_err(refused)? {
                     self.begin_response(parsed, head);
                     return Poll::Ready(Ok(()));

@@ -21,13 +21,13 @@ pub(crate) struct Ratings {
     stars: Mutex<BTreeMap<u32, BTreeMap<String, i64>>>,
 }
 
-/// What goes wrong with every second request.
+/// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     None,
-    /// `v-faulty`: 503.
+    /// `v-faulty`: every second request is 503.
     Unavailable,
-    /// `v-delayed`: seven seconds late.
+    /// `v-delayed`: every request is seven seconds late.
     Delayed,
 }
 
@@ -53,17 +53,13 @@ impl Ratings {
     }
 
     async fn get(&self, id: u32) -> Answer {
-        if self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
-            match self.fault {
-                Fault::Unavailable => {
-                    return answer(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        &json!({ "error": "Service unavailable" }),
-                    );
-                }
-                Fault::Delayed => tokio::time::sleep(Duration::from_secs(7)).await,
-                Fault::None => {}
+        let second = self.calls.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+        match self.fault {
+            Fault::Unavailable if second => {
+                return answer(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "Service unavailable" }));
             }
+            Fault::Delayed => tokio::time::sleep(Duration::from_secs(7)).await,
+            Fault::Unavailable | Fault::None => {}
         }
         answer(StatusCode::OK, &json!({ "id": id, "ratings": self.of(id) }))
     }

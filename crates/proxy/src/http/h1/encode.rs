@@ -9,7 +9,8 @@ use crate::http::{
 };
 
 /// Headers that belong to a hop and are written, if at all, by the codec.
-const FRAMING: u128 = mask(&[Known::TransferEncoding, Known::Connection, Known::KeepAlive, Known::ProxyConnection]);
+const FRAMING: u128 =
+    mask(&[Known::TransferEncoding, Known::Connection, Known::KeepAlive, Known::ProxyConnection]);
 
 /// What the codec says about the connection in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +107,10 @@ pub fn response(
 }
 
 fn needs_zero(head: &ResponseHead, to_head: bool) -> bool {
-    !to_head && head.status >= 200 && !matches!(head.status, 204 | 304) && !head.headers.contains(Known::ContentLength)
+    !to_head
+        && head.status >= 200
+        && !matches!(head.status, 204 | 304)
+        && !head.headers.contains(Known::ContentLength)
 }
 
 fn fields(headers: &crate::http::headers::HeaderList, out: &mut Vec<u8>) {

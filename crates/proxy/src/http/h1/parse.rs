@@ -79,8 +79,7 @@ pub fn request(
     }
     let target_at = at..at + target.len();
     set_target(head, method_span, target, target_at, method == "CONNECT")?;
-    request_framing(head, minor)
-        .map(|keep_alive| Some(Parsed { len, keep_alive }))
+    request_framing(head, minor).map(|keep_alive| Some(Parsed { len, keep_alive }))
 }
 
 /// Parses a response head into `head` (which must be clear), as the answer to a request with method HEAD or not.
@@ -95,7 +94,8 @@ pub fn response(
     let fields = room(&mut stack, &mut heap, limits);
     let mut response = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let status = config.parse_response_with_uninit_headers(&mut response, bytes, fields).map_err(rejection)?;
+    let status =
+        config.parse_response_with_uninit_headers(&mut response, bytes, fields).map_err(rejection)?;
     let Some(len) = complete(status, bytes, limits)? else { return Ok(None) };
     let (Some(code), Some(minor)) = (response.code, response.version) else { return Err(CODEC_ERROR) };
     load(&mut head.headers, &bytes[..len], response.headers, limits)?;
@@ -143,7 +143,11 @@ fn rejection(error: httparse::Error) -> Rejection {
 }
 
 /// The head's length, once it is complete and every line of it ends in CRLF.
-fn complete(status: httparse::Status<usize>, bytes: &[u8], limits: Limits) -> Result<Option<usize>, Rejection> {
+fn complete(
+    status: httparse::Status<usize>,
+    bytes: &[u8],
+    limits: Limits,
+) -> Result<Option<usize>, Rejection> {
     let httparse::Status::Complete(len) = status else {
         return if bytes.len() > limits.bytes { Err(TOO_LARGE) } else { Ok(None) };
     };
@@ -241,7 +245,28 @@ fn absolute(
 /// `uri-host [":" port]` as far as characters go: no user information, no path, no white space.
 pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+        byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'.' | b'-'
+                    | b'_'
+                    | b'~'
+                    | b':'
+                    | b'['
+                    | b']'
+                    | b'%'
+                    | b'!'
+                    | b'$'
+                    | b'&'
+                    | b'\''
+                    | b'('
+                    | b')'
+                    | b'*'
+                    | b'+'
+                    | b','
+                    | b';'
+                    | b'='
+            )
     })
 }
 
@@ -342,12 +367,14 @@ fn connection_options(headers: &mut HeaderList, minor: u8, request: bool) -> Res
             options.keep_alive = false;
         }
     }
-    headers.remove_mask(const { mask(&[Known::Connection, Known::KeepAlive, Known::ProxyConnection, Known::Http2Settings]) });
+    headers.remove_mask(
+        const { mask(&[Known::Connection, Known::KeepAlive, Known::ProxyConnection, Known::Http2Settings]) },
+    );
     // `te: trailers` is end to end for gRPC; other values speak of this hop.
     if headers.contains(Known::Te) {
-        let trailers = headers.joined("te").is_some_and(|value| {
-            value.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers"))
-        });
+        let trailers = headers
+            .joined("te")
+            .is_some_and(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case("trailers")));
         headers.remove(Known::Te);
         if trailers {
             headers.append(Known::Te, b"trailers");
@@ -372,7 +399,9 @@ pub fn chunk_size(bytes: &[u8]) -> Result<Option<(usize, u64)>, Rejection> {
     }
     let rest = &line[digits..];
     let extension = rest.trim_ascii_start();
-    if !(rest.is_empty() || extension.starts_with(b";")) || rest.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
+    if !(rest.is_empty() || extension.starts_with(b";"))
+        || rest.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)
+    {
         return Err(CODEC_ERROR);
     }
     let size = line[..digits].iter().fold(0, |size, digit| size << 4 | u64::from(hex(*digit)));

@@ -256,7 +256,9 @@ impl Transport {
                 Reading::ChunkData(left) if self.input.len() > 0 => {
                     return Poll::Ready(Ok(Next::Data { last: self.ends_behind(left) }));
                 }
-                Reading::UntilClose if self.input.len() > 0 => return Poll::Ready(Ok(Next::Data { last: false })),
+                Reading::UntilClose if self.input.len() > 0 => {
+                    return Poll::Ready(Ok(Next::Data { last: false }));
+                }
                 Reading::ChunkSize | Reading::ChunkEnd | Reading::Trailers => {
                     if self.advance()? {
                         continue;
@@ -320,7 +322,9 @@ impl Transport {
     pub(crate) fn data(&self) -> &[u8] {
         let bytes = self.input.bytes();
         match self.reading {
-            Reading::Length(left) | Reading::ChunkData(left) => &bytes[..(bytes.len() as u64).min(left) as usize],
+            Reading::Length(left) | Reading::ChunkData(left) => {
+                &bytes[..(bytes.len() as u64).min(left) as usize]
+            }
             Reading::UntilClose => bytes,
             _ => &[],
         }

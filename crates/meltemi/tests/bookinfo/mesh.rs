@@ -1,0 +1,94 @@
+//! A running `meltemi demo` whose files the test edits.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use meltemi_testkit::process::Process;
+use meltemi_testkit::{peers, ports};
+
+/// The demo, with its configuration in a folder of its own.
+pub struct Mesh {
+    pub process: Process,
+    pub gateway: String,
+    folder: PathBuf,
+}
+
+impl Mesh {
+    /// Starts it and waits for `ready`.
+    pub fn start(proxy_binary: &str) -> Self {
+        let folder =
+            std::env::temp_dir().join(format!("meltemi-bookinfo-{}-{}", std::process::id(), ports::free()));
+        fs::create_dir_all(&folder).expect("a folder");
+        for name in ["bookinfo.yaml", "bookinfo-ratings-delay.yaml"] {
+            fs::copy(sample(name), folder.join(name)).expect("a copy");
+        }
+        fs::copy(sample("networking/bookinfo-gateway.yaml"), folder.join("gateway.yaml")).expect("a copy");
+        fs::copy(sample("networking/destination-rule-all.yaml"), folder.join("subsets.yaml"))
+            .expect("a copy");
+        let gateway = format!("{}:{}", Ipv4Addr::LOCALHOST, ports::free());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
+        command
+            .args(["demo", "--gateway", &gateway, "--proxy-binary", proxy_binary, "--config"])
+            .arg(&folder);
+        for flag in ["--dashboard", "--xds", "--monitoring"] {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+        let process = Process::start(&mut command);
+        process.wait_for("ready (", Duration::from_secs(60));
+        Self { process, gateway, folder }
+    }
+
+    /// Puts a sample file in force as the mesh's gateway.
+    pub fn gateway_file(&self, name: &str) {
+        self.replace("gateway.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
+    }
+
+    /// Puts a sample file in force as the mesh's routes.
+    pub fn routes_file(&self, name: &str) {
+        self.replace("routes.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
+    }
+
+    /// Puts a text in force, as an editor does: a new file that takes the old one's place.
+    pub fn replace(&self, name: &str, text: &str) {
+        let draft = self.folder.join(format!("{name}.draft"));
+        fs::write(&draft, text).expect("a draft");
+        fs::rename(&draft, self.folder.join(name)).expect("the file");
+    }
+
+    /// Process ids of everything that the demo started.
+    pub fn children(&self) -> Vec<u32> {
+        let text =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).expect("children");
+        text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if self.process.wait(Duration::ZERO).is_none() {
+            self.process.signal("TERM");
+            self.process.wait(Duration::from_secs(15));
+        }
+        let _kept_if_it_cannot_be_removed = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Waits until none of these processes runs any more.
+pub fn gone(processes: &[u32]) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let alive =
+        |id: &&u32| fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    while let Some(left) = processes.iter().find(alive) {
+        assert!(Instant::now() < deadline, "process {left} is still there");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+fn sample(name: &str) -> PathBuf {
+    let file = peers::repository().join("samples/bookinfo").join(name);
+    assert!(Path::new(&file).is_file(), "no sample {}", file.display());
+    file
+}
