@@ -1,8 +1,251 @@
-//! Which fields are in effect.
+//! Which fields have an effect, in one place: drives the findings about fields that have none yet, and the tables of
+//! `docs/compatibility.md`. A field that is not listed follows the closest one around it.
+//!
+//! To add a field: list it in the file of its kind with a test that shows it, then `BLESS=1 cargo test -p meltemi-config`.
+
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
 
 use crate::decode::Decoder;
+use crate::diagnostic::{Severity, code};
 use crate::object::Kind;
-use crate::tree::Node;
+use crate::path::Path;
+use crate::tree::{Node, Value};
 
-/// Reports the fields of a resource that are not in effect yet.
-pub(crate) fn report(_kind: Kind, _root: &Node<'_>, _cx: &mut Decoder) {}
+mod destination_rule;
+mod gateway;
+mod others;
+mod service_entry;
+mod sidecar;
+mod virtual_service;
+
+/// Whether a field has an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It does what Istio's does.
+    Works,
+    /// It does part of it; the note says which.
+    Partly,
+    /// It is read and has no effect.
+    NotYet,
+}
+
+/// A field, or a group of them, and its effect.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Path below `spec`: `http[].route[].weight`; keys of maps as `{}`; `=WORD` at the end for one value of an enum; empty for
+    /// the whole kind.
+    pub path: &'static str,
+    /// Whether it has an effect.
+    pub status: Status,
+    /// Lines of the feature inventory.
+    pub ids: &'static str,
+    /// What there is to know; for `NotYet`, what happens instead.
+    pub note: &'static str,
+    /// Tests that show it: `file::test` with the file from the root of the tree, without `.rs`.
+    pub tests: &'static [&'static str],
+}
+
+const fn works(
+    path: &'static str,
+    ids: &'static str,
+    note: &'static str,
+    tests: &'static [&'static str],
+) -> Row {
+    Row { path, status: Status::Works, ids, note, tests }
+}
+
+const fn partly(
+    path: &'static str,
+    ids: &'static str,
+    note: &'static str,
+    tests: &'static [&'static str],
+) -> Row {
+    Row { path, status: Status::Partly, ids, note, tests }
+}
+
+const fn not_yet(path: &'static str, ids: &'static str, note: &'static str) -> Row {
+    Row { path, status: Status::NotYet, ids, note, tests: &[] }
+}
+
+/// The fields of a kind.
+pub fn rows(kind: Kind) -> &'static [Row] {
+    match kind {
+        Kind::VirtualService => virtual_service::ROWS,
+        Kind::DestinationRule => destination_rule::ROWS,
+        Kind::Gateway => gateway::ROWS,
+        Kind::ServiceEntry => service_entry::ROWS,
+        Kind::WorkloadEntry => service_entry::WORKLOAD_ENTRY,
+        Kind::WorkloadGroup => service_entry::WORKLOAD_GROUP,
+        Kind::Sidecar => sidecar::ROWS,
+        Kind::EnvoyFilter => others::ENVOY_FILTER,
+        Kind::ProxyConfig => others::PROXY_CONFIG,
+        Kind::PeerAuthentication => others::PEER_AUTHENTICATION,
+        Kind::RequestAuthentication => others::REQUEST_AUTHENTICATION,
+        Kind::AuthorizationPolicy => others::AUTHORIZATION_POLICY,
+        Kind::Telemetry => others::TELEMETRY,
+        Kind::WasmPlugin => others::WASM_PLUGIN,
+        Kind::Service => others::SERVICE,
+        Kind::EndpointSlice => others::ENDPOINT_SLICE,
+        Kind::Pod => others::POD,
+        Kind::Namespace => others::NAMESPACE,
+        Kind::Deployment => others::DEPLOYMENT,
+        Kind::Process => others::PROCESS,
+    }
+}
+
+/// Fields of the mesh's settings; shown in the document, not reported.
+pub fn mesh_rows() -> &'static [Row] {
+    others::MESH_CONFIG
+}
+
+/// The rows of a kind as a tree by path.
+#[derive(Default)]
+struct Branch {
+    row: Option<&'static Row>,
+    below: FxHashMap<&'static str, Branch>,
+}
+
+impl Branch {
+    fn of(rows: &'static [Row]) -> Branch {
+        let mut root = Branch::default();
+        for row in rows {
+            let mut at = &mut root;
+            for part in parts(row.path) {
+                at = at.below.entry(part).or_default();
+            }
+            at.row = Some(row);
+        }
+        root
+    }
+}
+
+/// `http[].route` in steps: `http`, `[]`, `route`; `=WORD` is one step.
+pub fn parts(path: &'static str) -> impl Iterator<Item = &'static str> {
+    let mut rest = path;
+    std::iter::from_fn(move || {
+        rest = rest.strip_prefix('.').unwrap_or(rest);
+        if rest.is_empty() {
+            return None;
+        }
+        let end = match rest {
+            _ if rest.starts_with("[]") || rest.starts_with("{}") => 2,
+            _ if rest.starts_with('=') => rest.len(),
+            _ => rest.find(['.', '[', '{', '=']).unwrap_or(rest.len()),
+        };
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        Some(part)
+    })
+}
+
+fn tree(kind: Kind) -> &'static Branch {
+    static TREES: OnceLock<FxHashMap<Kind, Branch>> = OnceLock::new();
+    let trees = TREES.get_or_init(|| Kind::ALL.iter().map(|kind| (*kind, Branch::of(rows(*kind)))).collect());
+    trees.get(&kind).expect("invariant: every kind has a tree")
+}
+
+/// Reports the fields of a resource that have no effect yet.
+pub(crate) fn report(kind: Kind, root: &Node<'_>, cx: &mut Decoder) {
+    let tree = tree(kind);
+    if let Some(row) = tree.row.filter(|row| row.status == Status::NotYet) {
+        let mark = root.get("kind").map_or(root.mark, |node| node.mark);
+        let message = format!("{kind} is not in effect yet: {}", row.note);
+        cx.push(Severity::Warning, code::NOT_IN_EFFECT, mark, &Path::ROOT, message, None);
+        return;
+    }
+    if let Some(spec) = root.get("spec") {
+        walk(tree, spec, &Path::ROOT.key("spec"), cx);
+    }
+}
+
+fn walk(branch: &Branch, node: &Node<'_>, at: &Path<'_>, cx: &mut Decoder) {
+    if node.is_null() {
+        return;
+    }
+    if let Some(row) = branch.row.filter(|row| row.status == Status::NotYet) {
+        push(row, node, at, cx);
+        return;
+    }
+    match &node.value {
+        Value::Map(entries) => {
+            let any = branch.below.get("{}");
+            for entry in entries {
+                if let Some(below) = branch.below.get(&*entry.key).or(any) {
+                    walk(below, &entry.value, &at.key(&entry.key), cx);
+                }
+            }
+        }
+        Value::List(items) => {
+            let Some(below) = branch.below.get("[]") else { return };
+            for (index, item) in items.iter().enumerate() {
+                walk(below, item, &at.index(index), cx);
+            }
+        }
+        Value::Scalar(scalar) => {
+            let value = branch.below.iter().find(|(part, _)| part.strip_prefix('=') == Some(&*scalar.text));
+            if let Some(row) =
+                value.and_then(|(_, below)| below.row).filter(|row| row.status == Status::NotYet)
+            {
+                push(row, node, at, cx);
+            }
+        }
+        Value::Null => {}
+    }
+}
+
+fn push(row: &Row, node: &Node<'_>, at: &Path<'_>, cx: &mut Decoder) {
+    let name = match row.path.split_once('=') {
+        Some((_, value)) => value,
+        None => row.path.rsplit(['.', ']', '}']).find(|part| !part.is_empty()).unwrap_or(row.path),
+    };
+    let name = name.split(['[', '{']).next().unwrap_or(name);
+    let message = format!("`{name}` is not in effect yet: {}", row.note);
+    cx.push(Severity::Warning, code::NOT_IN_EFFECT, node.mark, at, message, None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Shape;
+
+    /// Whether the schema has a path.
+    fn exists(shape: Shape, parts: &[&str]) -> bool {
+        let Some((first, rest)) = parts.split_first() else { return true };
+        match shape {
+            Shape::List(item) => *first == "[]" && exists(item(), rest),
+            Shape::Map(value) => *first == "{}" && exists(value(), rest),
+            Shape::Enum(words) => first.strip_prefix('=').is_some_and(|word| words.contains(&word)),
+            Shape::Message(fields) => fields()
+                .iter()
+                .find(|field| field.name == *first)
+                .is_some_and(|field| exists((field.shape)(), rest)),
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn every_listed_path_exists() {
+        for kind in Kind::ALL {
+            for row in rows(*kind) {
+                let parts: Vec<_> = parts(row.path).collect();
+                assert!(exists(kind.shape(), &parts), "{kind}: {}", row.path);
+            }
+        }
+    }
+
+    /// Every field of the main kinds is listed, or lies below one that is.
+    #[test]
+    fn every_field_of_traffic_kinds_is_listed() {
+        for kind in Kind::ALL.iter().filter(|kind| kind.group() == "networking.istio.io") {
+            if tree(*kind).row.is_some() {
+                continue;
+            }
+            let Shape::Message(fields) = kind.shape() else { panic!("{kind} is not a message") };
+            for field in fields() {
+                assert!(tree(*kind).below.contains_key(field.name), "{kind}.{} is not listed", field.name);
+            }
+        }
+    }
+}
