@@ -186,7 +186,9 @@ impl<T: Decode> Decode for Vec<T> {
         };
         // A faulty item is left out: what remains is "as far as it could be read".
         let read = |(index, item): (usize, &Node<'_>)| T::decode(item, cx, &path.index(index));
-        Some(items.iter().enumerate().filter_map(read).collect())
+        let list: Self = items.iter().enumerate().filter_map(read).collect();
+        cx.dropped_items |= list.len() < items.len();
+        Some(list)
     }
 
     fn shape() -> Shape {

@@ -57,7 +57,7 @@ fn unique(entries: &mut Vec<Entry<'_>>, faults: &mut Vec<SyntaxError>) {
     for (position, entry) in entries.iter().enumerate() {
         if !seen.insert(&*entry.key) {
             let message = format!("the key `{}` is given twice", entry.key);
-            faults.push(SyntaxError { mark: entry.mark, message, hint: Some("the first one holds".into()) });
+            faults.push(SyntaxError { mark: entry.mark, message, hint: Some("drop one of the two".into()) });
             repeated.push(position);
         }
     }

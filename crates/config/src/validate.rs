@@ -26,6 +26,11 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
     let mut check = Check { object, cx };
     let spec = Path::ROOT.key("spec");
     check.metadata();
+    in_effect::report(object.kind, root, check.cx);
+    if check.cx.dropped_items {
+        // Paths would point at the wrong items; the faults found so far come first.
+        return;
+    }
     match &object.spec {
         Spec::VirtualService(it) => virtual_service::check(it, &mut check, &spec),
         Spec::DestinationRule(it) => destination_rule::check(it, &mut check, &spec),
@@ -47,7 +52,6 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
         | Spec::Pod(_)
         | Spec::Deployment(_) => {}
     }
-    in_effect::report(object.kind, root, cx);
 }
 
 /// One object being checked.

@@ -32,6 +32,8 @@ pub struct Decoder {
     pub strict: bool,
     /// Whether snake_case names are read as well (MeshConfig, as Istio reads it).
     pub snake_case: bool,
+    /// Whether an item of a list could not be read, so that indices of the typed form are not those of the document.
+    pub dropped_items: bool,
     strings: FxHashSet<Str>,
 }
 

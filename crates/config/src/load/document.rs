@@ -141,7 +141,7 @@ fn kind(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, entries: &[En
 /// Reads metadata and content; faults go to the decoder.
 fn object(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, kind: Kind) -> Object {
     let cx = &mut loader.decoder;
-    cx.strict = kind.is_mesh();
+    (cx.strict, cx.dropped_items) = (kind.is_mesh(), false);
     let at = Path::ROOT.key("metadata");
     let metadata = root.get("metadata").filter(|node| !node.is_null());
     let mut metadata: Metadata = match metadata {
@@ -210,12 +210,14 @@ fn spec(cx: &mut Decoder, root: &Node<'_>, kind: Kind) -> Spec {
             );
         }
     }
-    let node = root.get("spec").unwrap_or(&nothing);
+    let empty = Node { value: Value::Map(Vec::new()), mark: root.get("metadata").unwrap_or(root).mark };
+    let node = root.get("spec").filter(|node| !node.is_null()).unwrap_or(&empty);
     let faults = cx.faults.len();
     if let Some(spec) = Spec::decode(kind, node, cx, &Path::ROOT.key("spec")) {
         return spec;
     }
     // The fault is noted; go on with an empty content, whose missing fields are not worth noting.
+    cx.dropped_items = true;
     let noted = cx.faults.len().max(faults);
     let spec = Spec::decode(kind, &nothing, cx, &Path::ROOT.key("spec"));
     cx.faults.truncate(noted);

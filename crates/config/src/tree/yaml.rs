@@ -250,6 +250,11 @@ fn hint(message: &str) -> Option<String> {
     if lower.contains("anchor") {
         return Some("a text that begins with `*` or `&` must be in quotes: \"*\"".into());
     }
+    if lower.contains("placement of ':'") {
+        return Some(
+            "a bracket or quote above may not be closed, or a text with `: ` in it needs quotes".into(),
+        );
+    }
     if lower.contains("mapping values are not allowed") || lower.contains("simple key") {
         return Some("a text with `: ` in it must be in quotes; a key needs `:` after it".into());
     }

@@ -110,12 +110,12 @@ fn load_balancer(it: &LoadBalancerSettings, check: &mut Check<'_>, at: &Path<'_>
                 // Envoy's limit; the table must be a prime.
                 if maglev.table_size.is_some_and(|size| size > 5_000_011 || !is_prime(size)) {
                     let at = at.key("maglev");
-                    check.error(&at.key("tableSize"), "must be a prime number, 5000011 at most");
+                    check.error(&at.key("tableSize"), "tableSize must be a prime number, 5000011 at most");
                 }
             }
         }
         Some(LoadBalancerPolicy::Simple(SimpleLb::Random | SimpleLb::Passthrough)) if it.warmup.is_some() => {
-            check.error(&at.key("warmup"), "works with ROUND_ROBIN and LEAST_REQUEST only");
+            check.error(&at.key("warmup"), "warmup works with ROUND_ROBIN and LEAST_REQUEST only");
         }
         _ => {}
     }
@@ -186,7 +186,7 @@ fn connection_pool(it: &ConnectionPoolSettings, check: &mut Check<'_>, at: &Path
         ];
         not_negative(&limits, check, &at);
         if http.use_client_protocol && http.h2_upgrade_policy == H2UpgradePolicy::Upgrade {
-            check.error(&at.key("useClientProtocol"), "excludes h2UpgradePolicy: UPGRADE");
+            check.error(&at.key("useClientProtocol"), "useClientProtocol excludes h2UpgradePolicy: UPGRADE");
         }
     }
 }

@@ -94,7 +94,7 @@ fn tls_of(it: &Server, protocol: Option<Protocol>, check: &mut Check<'_>, at: &P
             if settings.https_redirect {
                 check.error_hint(
                     &at.key("httpsRedirect"),
-                    "is for plain HTTP ports",
+                    "httpsRedirect is for plain HTTP ports",
                     "put it on the HTTP server",
                 );
             }

@@ -228,13 +228,13 @@ pub(super) fn header_value(value: &str) -> Result<(), Fault> {
 /// A timeout or interval: a millisecond at least, whole milliseconds.
 pub(super) fn duration(duration: Duration) -> Result<(), Fault> {
     if duration.is_zero() {
-        return fault_hint("must be at least 1ms", "to switch it off, leave the field out");
+        return fault_hint("0s is too short: 1ms at least", "to switch it off, leave the field out");
     }
     if duration.as_nanos() < 1_000_000 {
-        return fault("must be at least 1ms");
+        return fault(format!("{duration} is too short: 1ms at least"));
     }
     if duration.subsec_nanos() % 1_000_000 != 0 {
-        return fault("must be in whole milliseconds");
+        return fault(format!("{duration} is not in whole milliseconds"));
     }
     Ok(())
 }

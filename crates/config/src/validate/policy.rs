@@ -42,7 +42,7 @@ pub(super) fn peer_authentication(it: &PeerAuthentication, check: &mut Check<'_>
     let ports = at.key("portLevelMtls");
     let selects = it.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
     if !it.port_level_mtls.is_empty() && !selects {
-        check.error_hint(&ports, "is for selected workloads", "add selector: {matchLabels: …}");
+        check.error_hint(&ports, "portLevelMtls is for selected workloads", "add selector: {matchLabels: …}");
     }
     for number in it.port_level_mtls.keys() {
         check.accept(&ports.key(&number.to_string()), names::port(*number));
@@ -95,7 +95,11 @@ pub(super) fn authorization(it: &AuthorizationPolicy, check: &mut Check<'_>, at:
             match &part.source {
                 None => check.error(&at, "`source` is missing"),
                 Some(source) if *source == Source::default() => {
-                    check.error_hint(&at.key("source"), "is empty", "for any source, leave out `from`");
+                    check.error_hint(
+                        &at.key("source"),
+                        "`source` is empty",
+                        "for any source, leave out `from`",
+                    );
                 }
                 Some(source) => self::source(source, check, &at.key("source")),
             }
@@ -106,7 +110,11 @@ pub(super) fn authorization(it: &AuthorizationPolicy, check: &mut Check<'_>, at:
             match &part.operation {
                 None => check.error(&at, "`operation` is missing"),
                 Some(operation) if *operation == Operation::default() => {
-                    check.error_hint(&at.key("operation"), "is empty", "for any operation, leave out `to`");
+                    check.error_hint(
+                        &at.key("operation"),
+                        "`operation` is empty",
+                        "for any operation, leave out `to`",
+                    );
                 }
                 Some(operation) => self::operation(operation, check, &at.key("operation")),
             }
@@ -134,7 +142,7 @@ fn source(it: &Source, check: &mut Check<'_>, at: &Path<'_>) {
     let accounts = !it.service_accounts.is_empty() || !it.not_service_accounts.is_empty();
     let others = [&it.principals, &it.not_principals, &it.namespaces, &it.not_namespaces];
     if accounts && others.iter().any(|list| !list.is_empty()) {
-        check.error(&at.key("serviceAccounts"), "excludes principals and namespaces");
+        check.error(&at.key("serviceAccounts"), "serviceAccounts excludes principals and namespaces");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn client(it: &ClientTlsSettings, check: &mut Check<'_>, at: &Path<'_
         _ => {}
     }
     if it.credential_name.is_some() && it.client_certificate.is_some() {
-        check.error(&at.key("credentialName"), "excludes clientCertificate and privateKey");
+        check.error(&at.key("credentialName"), "credentialName excludes clientCertificate and privateKey");
     }
     if it.insecure_skip_verify == Some(true)
         && (it.ca_certificates.is_some() || !it.subject_alt_names.is_empty())
@@ -69,6 +69,6 @@ pub(super) fn server(it: &ServerTlsSettings, check: &mut Check<'_>, at: &Path<'_
     }
     let (min, max) = (it.min_protocol_version, it.max_protocol_version);
     if max != TlsProtocol::Auto && min > max {
-        check.error(&at.key("minProtocolVersion"), "is above maxProtocolVersion");
+        check.error(&at.key("minProtocolVersion"), "minProtocolVersion is above maxProtocolVersion");
     }
 }

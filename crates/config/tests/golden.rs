@@ -1,0 +1,52 @@
+//! Golden folder: each `golden/NAME.yaml` is read, and what `meltemi validate` would show is compared with `NAME.txt`.
+//! `BLESS=1 cargo test -p meltemi-config` rewrites the texts; read the diff.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use meltemi_config::diagnostic::{render, summary};
+use meltemi_config::{Options, load_text};
+
+/// What is in force, what is left out, and the findings as people see them.
+fn shown(name: &str, text: &str) -> String {
+    let loaded = load_text(name, text, &Options::default());
+    let mut out = String::new();
+    for object in &loaded.objects {
+        writeln!(out, "in force: {}", object.id()).unwrap();
+    }
+    for object in &loaded.rejected {
+        writeln!(out, "left out: {}", object.id()).unwrap();
+    }
+    for source in &loaded.unreadable {
+        writeln!(out, "unreadable: {}:{}", source.file, source.line).unwrap();
+    }
+    writeln!(out, "{}\n", summary(&loaded.diagnostics)).unwrap();
+    for finding in &loaded.diagnostics {
+        writeln!(out, "{}", render(finding, false)).unwrap();
+    }
+    out
+}
+
+#[test]
+fn findings_are_as_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut inputs: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "yaml" || ext == "json"))
+        .collect();
+    inputs.sort();
+    assert!(inputs.len() > 5, "the golden folder is almost empty");
+    let mut wrong = Vec::new();
+    for input in inputs {
+        let name = input.file_name().unwrap().to_str().unwrap();
+        let shown = shown(name, &std::fs::read_to_string(&input).unwrap());
+        let expected = input.with_extension("txt");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&expected, shown).unwrap();
+        } else if std::fs::read_to_string(&expected).unwrap_or_default() != shown {
+            wrong.push(format!("{name}:\n{shown}"));
+        }
+    }
+    assert!(wrong.is_empty(), "differs from golden/*.txt (BLESS=1 rewrites them):\n{}", wrong.join("\n"));
+}
