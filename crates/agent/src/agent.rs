@@ -83,15 +83,17 @@ impl Agent {
         self.proxy.name()
     }
 
-    /// Waits until the proxy is ready: running, configured by the control plane, listening.
-    pub async fn ready(&self) {
-        let mut state = self.proxy.state();
-        loop {
-            let running = state.wait_for(|state| matches!(state, State::Running(_))).await.is_ok();
-            if !running || admin::ready(self.admin).await {
-                return;
+    /// Waits until the proxy is ready: running, configured by the control plane, listening. Holds nothing of the agent.
+    pub fn ready(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let (mut state, admin) = (self.proxy.state(), self.admin);
+        async move {
+            loop {
+                let running = state.wait_for(|state| matches!(state, State::Running(_))).await.is_ok();
+                if !running || admin::ready(admin).await {
+                    return;
+                }
+                tokio::time::sleep(POLL).await;
             }
-            tokio::time::sleep(POLL).await;
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn url(label: &str, url: &str) {
 #[derive(Debug)]
 pub(crate) struct Console {
     prefixes: HashMap<String, String>,
+    width: usize,
     trouble: Style,
 }
 
@@ -78,7 +79,7 @@ impl Console {
             (name, prefix)
         };
         let trouble = if coloured { Style::new().red() } else { Style::new() };
-        Self { prefixes: names.into_iter().enumerate().map(prefix).collect(), trouble }
+        Self { prefixes: names.into_iter().enumerate().map(prefix).collect(), width, trouble }
     }
 
     /// Prints lines to standard error until their source is gone.
@@ -92,7 +93,9 @@ impl Console {
     }
 
     fn format(&self, line: &Line) -> String {
-        let prefix = self.prefixes.get(&*line.from).map_or(&*line.from, String::as_str);
+        // A program that came later has no colour of its own.
+        let plain = || format!("{:<width$} |", &*line.from, width = self.width);
+        let prefix = self.prefixes.get(&*line.from).cloned().unwrap_or_else(plain);
         match line.stream {
             Stream::Note => format!("{prefix} {}\n", line.text.style(self.trouble)),
             Stream::Out | Stream::Err => format!("{prefix} {}\n", line.text),

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -156,14 +155,12 @@ async fn live(options: AgentOptions, folder: &Folder) -> Result<()> {
     let reaper = Reaper::start(&executable, folder.path()).context("cannot start the reaper")?;
     let (sink, lines) = mpsc::channel(256);
     let console = tokio::spawn(Console::new(vec![options.shown_as.clone()]).show(lines));
-    let agent = Arc::new(Agent::start(options, sink, reaper).context("cannot write the bootstrap")?);
+    let agent = Agent::start(options, sink, reaper).context("cannot write the bootstrap")?;
     tokio::select! {
         () = until_ready(&agent) => {}
         result = crate::console::asked_to_end() => result?,
     }
-    if let Some(agent) = Arc::into_inner(agent) {
-        agent.end().await;
-    }
+    agent.end().await;
     console.await.context("console")
 }
 

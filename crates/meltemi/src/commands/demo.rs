@@ -36,9 +36,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let folder = Folder::create()?;
     let config = args.config.unwrap_or_else(|| folder.config());
-    unpack(&config)?;
-    run::run(args.mesh.options(vec![config], "/productpage"), folder)?;
-    Ok(ExitCode::SUCCESS)
+    let result =
+        unpack(&config).and_then(|()| run::run(args.mesh.options(vec![config], "/productpage"), &folder));
+    folder.remove()?;
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes the demo's files into a folder that has no mesh resources yet; one that has is used as it is.

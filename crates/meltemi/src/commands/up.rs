@@ -77,6 +77,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if let Some(missing) = args.filename.iter().find(|path| !path.exists()) {
         return Err(Failure::usage(format!("no file or folder {}", missing.display()), "").into());
     }
-    run::run(args.mesh.options(args.filename, "/"), Folder::create()?)?;
-    Ok(ExitCode::SUCCESS)
+    let folder = Folder::create()?;
+    let result = run::run(args.mesh.options(args.filename, "/"), &folder);
+    folder.remove()?;
+    result.map(|()| ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! Addresses and ports of a mesh on one machine. Asked by [`super::plan`] and [`super::run`].
+//! Addresses and ports of a mesh on one machine. Asked by [`super::seats`] and [`super::run`].
 //!
 //! Each mesh claims a block `127.N.0.0/16` of loopback: workload `w` is `127.N.w.1` for others, and finds the services
 //! it calls at `127.N.w.2` (HTTP, told apart by `Host`) and `127.N.w.3` upwards (one for each TCP service).

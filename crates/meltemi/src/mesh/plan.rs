@@ -1,5 +1,5 @@
 //! From the user's resources to what runs: workloads with their addresses, gateways, and the services they call.
-//! Called by [`super::run`]; pure but for the addresses it takes.
+//! Called by [`super::run`]; pure but for the seats it takes.
 //!
 //! Invariant: a plan is complete: whatever a sidecar, an app or the control plane is told later stands in it.
 
@@ -14,8 +14,7 @@ use meltemi_config::process::Process;
 use meltemi_config::{Object, Protocol};
 
 use super::ROOT_NAMESPACE;
-use super::addresses::{Block, MOST_WORKLOADS};
-use crate::failure::Failure;
+use super::seats::Seats;
 
 /// What runs.
 #[derive(Debug)]
@@ -117,47 +116,43 @@ impl Upstream {
     }
 }
 
-/// Plans the mesh of `objects`.
-pub(crate) fn plan(objects: &[Object], gateway: SocketAddr, block: &mut Block) -> Result<Plan> {
+/// Plans the mesh of `objects`. Who had a seat keeps it.
+pub(crate) fn plan(objects: &[Object], gateway: SocketAddr, seats: &mut Seats) -> Result<Plan> {
     let implied = implied_services(objects);
     let upstreams = upstreams(objects, &implied);
     let mut workloads = Vec::new();
     for object in objects {
         if let Some(process) = object.spec_as::<Process>().filter(|process| !process.gateway) {
             for replica in 0..process.replicas() {
-                let seat = Seat { index: workloads.len(), replica };
-                let mut workload = workload(object, process, &seat, &upstreams, block)?;
+                let mut workload = workload(object, process, replica, &upstreams, seats)?;
                 workload.egress_hosts = egress_hosts(objects, &workload);
                 workloads.push(workload);
             }
         }
     }
-    let gateways = gateways(objects, gateway, workloads.len(), block)?;
+    let gateways = gateways(objects, gateway, seats)?;
     Ok(Plan { workloads, gateways, upstreams, implied })
-}
-
-/// Which workload of the mesh, which of its process.
-struct Seat {
-    index: usize,
-    replica: u32,
 }
 
 fn workload(
     object: &Object,
     process: &Process,
-    seat: &Seat,
+    replica: u32,
     upstreams: &[Upstream],
-    block: &mut Block,
+    seats: &mut Seats,
 ) -> Result<Workload> {
-    check_room(seat.index)?;
     let owner = object.name().to_string();
-    let name = if process.replicas() == 1 { owner.clone() } else { format!("{owner}-{}", seat.replica) };
-    let tcp_egress = upstreams
-        .iter()
-        .enumerate()
-        .map(|(at, upstream)| if upstream.is_http() { None } else { block.tcp_egress(seat.index, at) });
-    let tcp_egress = tcp_egress.collect();
-    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, block.private_port()?));
+    let name = if process.replicas() == 1 { owner.clone() } else { format!("{owner}-{replica}") };
+    let key = (object.namespace().to_string(), name.clone());
+    let seat = seats.take(&key)?;
+    let tcp = |upstream: &Upstream| {
+        if upstream.is_http() {
+            Ok(None)
+        } else {
+            seats.tcp_egress(&key, &upstream.host, upstream.port).map(Some)
+        }
+    };
+    let tcp_egress = upstreams.iter().map(tcp).collect::<Result<_>>()?;
     Ok(Workload {
         name,
         service: process.service_name(&owner).to_owned(),
@@ -165,29 +160,21 @@ fn workload(
         namespace: object.namespace().to_string(),
         labels: labels(object, process),
         service_account: process.service_account.as_deref().unwrap_or("default").to_owned(),
-        address: block.workload(seat.index),
-        egress: block.egress(seat.index),
+        address: seat.address,
+        egress: seat.egress,
         tcp_egress,
         egress_hosts: Vec::new(),
-        ports: ports(process, block)?,
-        admin,
+        ports: ports(process, &key, seats)?,
+        admin: seat.admin,
         object: object.clone(),
     })
 }
 
-fn check_room(index: usize) -> Result<()> {
-    if index < MOST_WORKLOADS {
-        return Ok(());
-    }
-    let hint = "run fewer replicas, or several meshes";
-    Err(Failure::new(format!("a mesh on one machine has at most {MOST_WORKLOADS} workloads"), hint).into())
-}
-
-fn ports(process: &Process, block: &mut Block) -> Result<Vec<Port>> {
+fn ports(process: &Process, key: &(String, String), seats: &mut Seats) -> Result<Vec<Port>> {
     let port = |port: &meltemi_config::process::ProcessPort| {
         let app = match port.target_port {
             Some(fixed) => fixed,
-            None => block.private_port()?,
+            None => seats.app_port(key, &port.name)?,
         };
         Ok(Port { name: port.name.to_string(), number: port.number, protocol: protocol(port), app })
     };
@@ -322,12 +309,7 @@ fn host(name: &str, namespace: &str) -> String {
 }
 
 /// One gateway for each different selector of `Gateway` resources.
-fn gateways(
-    objects: &[Object],
-    listens: SocketAddr,
-    first: usize,
-    block: &mut Block,
-) -> Result<Vec<GatewayPlan>> {
+fn gateways(objects: &[Object], listens: SocketAddr, seats: &mut Seats) -> Result<Vec<GatewayPlan>> {
     let mut by_selector: BTreeMap<BTreeMap<String, String>, BTreeSet<(bool, u16)>> = BTreeMap::new();
     for gateway in objects.iter().filter_map(|object| object.spec_as::<Gateway>()) {
         let selector =
@@ -345,9 +327,7 @@ fn gateways(
     }
     let mut plans = Vec::new();
     for (at, (selector, ports)) in by_selector.into_iter().enumerate() {
-        check_room(first + at)?;
-        let listens = if at == 0 { listens } else { SocketAddr::new(listens.ip(), block.private_port()?) };
-        plans.push(gateway(selector, &ports, listens, first + at, block)?);
+        plans.push(gateway(selector, &ports, (at == 0).then_some(listens), listens, seats)?);
     }
     Ok(plans)
 }
@@ -355,25 +335,30 @@ fn gateways(
 fn gateway(
     selector: BTreeMap<String, String>,
     ports: &BTreeSet<(bool, u16)>,
-    listens: SocketAddr,
-    index: usize,
-    block: &mut Block,
+    given: Option<SocketAddr>,
+    other: SocketAddr,
+    seats: &mut Seats,
 ) -> Result<GatewayPlan> {
     let name = match selector.get("istio").or_else(|| selector.values().next()) {
         Some(value) if selector.contains_key("istio") => format!("istio-{value}"),
         Some(value) => value.clone(),
         None => "istio-ingressgateway".to_owned(),
     };
+    let key = (gateway_namespace().to_owned(), name.clone());
+    let seat = seats.take(&key)?;
+    let listens = match given {
+        Some(listens) => listens,
+        None => SocketAddr::new(other.ip(), seats.app_port(&key, "first")?),
+    };
     let mut labels = selector;
     labels.entry("app".to_owned()).or_insert_with(|| name.clone());
-    let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, block.private_port()?));
     Ok(GatewayPlan {
         labels,
-        address: block.workload(index),
+        address: seat.address,
         listens,
         ports: gateway_ports(ports, listens.port()),
         http: ports.first().is_none_or(|(not_http, _)| !not_http),
-        admin,
+        admin: seat.admin,
         name,
     })
 }

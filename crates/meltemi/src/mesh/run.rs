@@ -1,36 +1,39 @@
-//! Starts a planned mesh, says when it is ready, watches over it, ends it in order. Called by `up` and `demo`.
+//! Starts a mesh, says when it is ready, follows the user's files, ends it in order. Called by `up` and `demo`.
 //!
 //! Invariant: when [`run`] returns, nothing that it started is left; if it is killed, the reaper sees to the same.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use meltemi_agent::{Agent, AgentOptions, Binary, Line, Node, Reaper, Role, Running, Spec};
+use meltemi_agent::{Agent, Binary, Reaper, Running};
 use meltemi_config::process::Process;
+use meltemi_config::{Loaded, Severity};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::addresses::{Block, check_free, reachable, settle};
+use super::addresses::{check_free, reachable, settle};
+use super::files::Files;
 use super::folder::{Folder, write_whole};
-use super::plan::{GatewayPlan, Plan, Workload, gateway_namespace};
-use super::{DOMAIN, plan, resources, workload};
+use super::plan::{GatewayPlan, Plan, Workload};
+use super::seats::{Key, Seats};
+use super::start::{CONTROL_PLANE, Start, sidecar_name};
+use super::{plan, resources, workload};
 use crate::console::Console;
 use crate::failure::Failure;
 
 /// After this long without `ready`, the user is told what is awaited.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long connections may take to end when the mesh is ended.
-const DRAIN: Duration = Duration::from_secs(1);
 /// Lines that programs may be ahead of the terminal.
 const LINES: usize = 1024;
 
 /// What to run, and where.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Files and folders with processes and mesh resources; watched by the control plane.
+    /// Files and folders with processes and mesh resources; watched.
     pub(crate) paths: Vec<PathBuf>,
     /// Where the ingress gateway listens.
     pub(crate) gateway: SocketAddr,
@@ -51,7 +54,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the mesh until Ctrl-C or SIGTERM.
-pub(crate) fn run(mut options: Options, folder: Folder) -> Result<()> {
+pub(crate) fn run(mut options: Options, folder: &Folder) -> Result<()> {
     for (address, what, flag) in addresses(&options) {
         check_free(address, what, flag)?;
     }
@@ -61,13 +64,10 @@ pub(crate) fn run(mut options: Options, folder: Folder) -> Result<()> {
     let binary = Binary::find(&options.proxy_binary).map_err(|error| {
         Failure::usage(error.to_string(), "give --proxy-binary meltemi, envoy, or a path to an Envoy")
     })?;
-    let (plan, _block) = prepare(&options, &folder)?;
+    let mut planner = Planner { options: &options, folder, seats: Seats::claim()? };
+    let plan = planner.first()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(live(&options, &plan, &folder, binary));
-    // Blocking tasks (name lookups) must not delay the end.
-    runtime.shutdown_background();
-    folder.remove()?;
-    result
+    runtime.block_on(live(planner, plan, binary))
 }
 
 fn addresses(options: &Options) -> [(SocketAddr, &'static str, &'static str); 4] {
@@ -79,185 +79,205 @@ fn addresses(options: &Options) -> [(SocketAddr, &'static str, &'static str); 4]
     ]
 }
 
-/// Reads the files, plans, and writes what the control plane must know.
-fn prepare(options: &Options, folder: &Folder) -> Result<(Plan, Block)> {
-    let reading = meltemi_config::Options { namespace: options.namespace.as_str().into() };
-    let loaded = meltemi_config::load(&options.paths, &reading);
-    for diagnostic in
-        loaded.diagnostics.iter().filter(|found| found.severity == meltemi_config::Severity::Error)
-    {
-        eprintln!("{}", meltemi_config::diagnostic::render(diagnostic, crate::console::colour_on_stderr()));
+/// Plans, now and after every change of the files.
+struct Planner<'a> {
+    options: &'a Options,
+    folder: &'a Folder,
+    seats: Seats,
+}
+
+impl Planner<'_> {
+    fn load(&self) -> Loaded {
+        let reading = meltemi_config::Options { namespace: self.options.namespace.as_str().into() };
+        meltemi_config::load(&self.options.paths, &reading)
     }
-    let mut block = Block::claim()?;
-    let plan = plan::plan(&loaded.objects, options.gateway, &mut block)?;
-    if plan.workloads.is_empty() {
-        let read: Vec<_> = options.paths.iter().map(|path| path.display().to_string()).collect();
-        let hint = "a workload is a document of `kind: Process` (apiVersion meltemi.dev/v1alpha1)";
-        return Err(Failure::new(format!("no process to run in {}", read.join(", ")), hint).into());
+
+    fn first(&mut self) -> Result<Plan> {
+        let loaded = self.load();
+        for diagnostic in loaded.diagnostics.iter().filter(|found| found.severity == Severity::Error) {
+            eprintln!(
+                "{}",
+                meltemi_config::diagnostic::render(diagnostic, crate::console::colour_on_stderr())
+            );
+        }
+        let plan = plan::plan(&loaded.objects, self.options.gateway, &mut self.seats)?;
+        if plan.workloads.is_empty() {
+            let read: Vec<_> = self.options.paths.iter().map(|path| path.display().to_string()).collect();
+            let hint = "a workload is a document of `kind: Process` (apiVersion meltemi.dev/v1alpha1)";
+            return Err(Failure::new(format!("no process to run in {}", read.join(", ")), hint).into());
+        }
+        Ok(plan)
     }
-    let generated = resources::generate(&plan);
-    write_whole(&folder.resources().join("mesh.json"), &format!("{generated:#}\n"))?;
-    Ok((plan, block))
+
+    /// The plan after a change; none while a file is wrong, which the control plane reports.
+    fn next(&mut self) -> Result<Option<Plan>> {
+        let loaded = self.load();
+        if !loaded.rejected.is_empty() || !loaded.unreadable.is_empty() {
+            return Ok(None);
+        }
+        plan::plan(&loaded.objects, self.options.gateway, &mut self.seats).map(Some)
+    }
+
+    /// Tells the control plane, if there is anything new to tell.
+    fn publish(&self, plan: &Plan) -> Result<()> {
+        let file = self.folder.resources().join("mesh.json");
+        let text = format!("{:#}\n", resources::generate(plan));
+        if std::fs::read_to_string(&file).is_ok_and(|old| old == text) {
+            Ok(())
+        } else {
+            write_whole(&file, &text)
+        }
+    }
+}
+
+async fn live(mut planner: Planner<'_>, first: Plan, binary: Binary) -> Result<()> {
+    let started = Instant::now();
+    let (options, folder) = (planner.options, planner.folder);
+    let executable = std::env::current_exe().context("cannot find this executable")?;
+    let reaper = Reaper::start(&executable, folder.path()).context("cannot start the reaper")?;
+    let mut files = Files::watch(&options.paths)?;
+    let (sink, lines) = mpsc::channel(LINES);
+    let console = tokio::spawn(Console::new(names(&first)).show(lines));
+    let start = Start { options, folder, executable, binary, sink, reaper };
+    planner.publish(&first)?;
+    let mut mesh = Mesh::new(start.control_plane());
+    let result = tokio::select! {
+        result = mesh.live(&start, &mut planner, &mut files, (first, started)) => result,
+        result = crate::console::asked_to_end() => result.map_err(Into::into),
+    };
+    drop(start);
+    eprintln!("ending");
+    mesh.end().await;
+    console.await.context("console")?;
+    result
+}
+
+fn names(plan: &Plan) -> Vec<String> {
+    let apps = plan.workloads.iter().map(|workload| workload.name.clone());
+    let sidecars = plan.workloads.iter().map(sidecar_name);
+    let gateways = plan.gateways.iter().map(|gateway| gateway.name.clone());
+    apps.chain(sidecars).chain(gateways).chain([CONTROL_PLANE.to_owned()]).collect()
 }
 
 /// Everything that runs.
 struct Mesh {
     control_plane: Running,
-    sidecars: Vec<Arc<Agent>>,
-    gateways: Vec<Arc<Agent>>,
-    apps: Vec<Running>,
+    workloads: BTreeMap<Key, Pair>,
+    gateways: BTreeMap<String, (SocketAddr, Agent)>,
 }
 
-/// What starting needs at every step.
-struct Start<'a> {
-    options: &'a Options,
-    folder: &'a Folder,
-    binary: Binary,
-    sink: mpsc::Sender<Line>,
-    reaper: Reaper,
+/// A process and its sidecar, with what they were started from.
+struct Pair {
+    process: Arc<Process>,
+    labels: BTreeMap<String, String>,
+    app: Running,
+    sidecar: Agent,
 }
 
-async fn live(options: &Options, plan: &Plan, folder: &Folder, binary: Binary) -> Result<()> {
-    let started = Instant::now();
-    let executable = std::env::current_exe().context("cannot find this executable")?;
-    let reaper = Reaper::start(&executable, folder.path()).context("cannot start the reaper")?;
-    let (sink, lines) = mpsc::channel(LINES);
-    let console = tokio::spawn(Console::new(names(plan)).show(lines));
-    let start = Start { options, folder, binary, sink, reaper };
-    let mesh = start.mesh(plan, &executable)?;
-    tokio::select! {
-        result = watch(&mesh, plan, options, started) => result?,
-        result = crate::console::asked_to_end() => result?,
+impl Pair {
+    fn is(&self, workload: &Workload) -> bool {
+        let process = workload.object.spec_as::<Process>();
+        self.labels == workload.labels && process.is_some_and(|process| *process == self.process)
     }
-    drop(start);
-    eprintln!("ending");
-    mesh.end().await;
-    console.await.context("console")
+
+    /// The app first: what it still asks goes through its sidecar.
+    async fn end(self) {
+        self.app.end().await;
+        self.sidecar.end().await;
+    }
 }
 
-fn names(plan: &Plan) -> Vec<String> {
-    let apps = plan.workloads.iter().map(|workload| workload.name.clone());
-    let sidecars = plan.workloads.iter().map(|workload| sidecar_name(&workload.name));
-    let gateways = plan.gateways.iter().map(|gateway| gateway.name.clone());
-    apps.chain(sidecars).chain(gateways).chain([CONTROL_PLANE.to_owned()]).collect()
-}
+impl Mesh {
+    fn new(control_plane: Running) -> Self {
+        Self { control_plane, workloads: BTreeMap::new(), gateways: BTreeMap::new() }
+    }
 
-const CONTROL_PLANE: &str = "control-plane";
+    /// Starts the first plan, then follows the files, for ever.
+    async fn live(
+        &mut self,
+        start: &Start<'_>,
+        planner: &mut Planner<'_>,
+        files: &mut Files,
+        first: (Plan, Instant),
+    ) -> Result<()> {
+        let (plan, started) = first;
+        self.follow(start, &plan).await?.all().await;
+        announce(&plan, planner.options, started);
+        loop {
+            files.changed().await;
+            let Some(plan) = planner.next()? else { continue };
+            planner.publish(&plan)?;
+            self.follow(start, &plan).await?.all().await;
+        }
+    }
 
-fn sidecar_name(workload: &str) -> String {
-    format!("{workload}/proxy")
-}
-
-impl Start<'_> {
-    fn mesh(&self, plan: &Plan, executable: &Path) -> Result<Mesh> {
-        let control_plane =
-            Running::start(self.control_plane(executable), self.sink.clone(), self.reaper.clone());
-        let mut mesh = Mesh { control_plane, sidecars: Vec::new(), gateways: Vec::new(), apps: Vec::new() };
+    /// Ends what is not in the plan, starts what is new in it.
+    async fn follow(&mut self, start: &Start<'_>, plan: &Plan) -> Result<Waiting> {
+        self.end_what_left(plan).await;
+        let mut waiting = Waiting::default();
         for workload in &plan.workloads {
-            mesh.sidecars.push(Arc::new(self.agent(
-                sidecar_node(workload),
-                workload.admin,
-                sidecar_name(&workload.name),
-            )?));
-            mesh.apps.extend(self.app(workload, plan));
+            let key = (workload.namespace.clone(), workload.name.clone());
+            let Some(process) = workload.object.spec_as::<Process>() else { continue };
+            if self.workloads.contains_key(&key) {
+                continue;
+            }
+            let sidecar = start.sidecar(workload)?;
+            waiting.add(sidecar.name().to_owned(), sidecar.ready());
+            waiting.add(workload.name.clone(), workload::until_ready(workload, process));
+            let app = start.app(workload, process, plan);
+            let pair = Pair { process: process.clone(), labels: workload.labels.clone(), app, sidecar };
+            self.workloads.insert(key, pair);
         }
-        for gateway in &plan.gateways {
-            mesh.gateways.push(Arc::new(self.agent(
-                gateway_node(gateway),
-                gateway.admin,
-                gateway.name.clone(),
-            )?));
+        for gateway in plan.gateways.iter() {
+            if !self.gateways.contains_key(&gateway.name) {
+                let agent = start.gateway(gateway)?;
+                waiting.add(gateway.name.clone(), agent.ready());
+                self.gateways.insert(gateway.name.clone(), (gateway.listens, agent));
+            }
         }
-        Ok(mesh)
+        Ok(waiting)
     }
 
-    /// The control plane is a process of its own, so that its end is not the mesh's: it is started again, and proxies
-    /// go on with what they have.
-    fn control_plane(&self, executable: &Path) -> Spec {
-        let mut args: Vec<String> = ["--log", "warn", "control-plane"].map(str::to_owned).into();
-        for path in self.options.paths.iter().chain([&self.folder.resources()]) {
-            args.extend(["--config".to_owned(), path.display().to_string()]);
-        }
-        let Options { xds, monitoring, dashboard, namespace, .. } = self.options;
-        for (flag, address) in [("--xds", xds), ("--monitoring", monitoring), ("--dashboard", dashboard)] {
-            args.extend([flag.to_owned(), address.to_string()]);
-        }
-        args.extend(["--namespace".to_owned(), namespace.clone()]);
-        Spec {
-            name: CONTROL_PLANE.to_owned(),
-            program: executable.to_owned(),
-            args,
-            env: Vec::new(),
-            working_dir: None,
-            grace: Duration::from_secs(3),
-        }
-    }
-
-    fn agent(&self, node: Node, admin: SocketAddr, shown_as: String) -> Result<Agent> {
-        let options = AgentOptions {
-            node,
-            discovery: reachable(self.options.xds).to_string(),
-            admin,
-            binary: self.binary.clone(),
-            concurrency: 1,
-            log_level: self.options.proxy_log.clone(),
-            folder: self.folder.bootstraps(),
-            drain: DRAIN,
-            shown_as,
+    async fn end_what_left(&mut self, plan: &Plan) {
+        let mut ending = JoinSet::new();
+        let stays = |key: &Key, pair: &Pair| {
+            let here = |workload: &&Workload| workload.namespace == key.0 && workload.name == key.1;
+            plan.workloads.iter().find(here).is_some_and(|workload| pair.is(workload))
         };
-        Agent::start(options, self.sink.clone(), self.reaper.clone()).context("cannot write a bootstrap")
+        let leaving: Vec<Key> = self
+            .workloads
+            .iter()
+            .filter(|(key, pair)| !stays(key, pair))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for pair in leaving.iter().filter_map(|key| self.workloads.remove(key)) {
+            ending.spawn(pair.end());
+        }
+        let stays = |name: &String, listens: &SocketAddr| {
+            plan.gateways
+                .iter()
+                .any(|gateway: &GatewayPlan| gateway.name == *name && gateway.listens == *listens)
+        };
+        let leaving: Vec<String> = self
+            .gateways
+            .iter()
+            .filter(|(name, (listens, _))| !stays(name, listens))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for (_, agent) in leaving.iter().filter_map(|name| self.gateways.remove(name)) {
+            ending.spawn(agent.end());
+        }
+        while ending.join_next().await.is_some() {}
     }
 
-    fn app(&self, workload: &Workload, plan: &Plan) -> Option<Running> {
-        let process = workload.object.spec_as::<Process>()?;
-        let spec = workload::spec(workload, process, plan);
-        Some(Running::start(spec, self.sink.clone(), self.reaper.clone()))
+    /// From the outside in: no new requests, then the apps with their sidecars, the control plane last.
+    async fn end(self) {
+        let mut gateways: JoinSet<()> = self.gateways.into_values().map(|(_, agent)| agent.end()).collect();
+        while gateways.join_next().await.is_some() {}
+        let mut pairs: JoinSet<()> = self.workloads.into_values().map(Pair::end).collect();
+        while pairs.join_next().await.is_some() {}
+        self.control_plane.end().await;
     }
-}
-
-fn sidecar_node(workload: &Workload) -> Node {
-    Node {
-        role: Role::Sidecar,
-        address: workload.address.into(),
-        name: workload.name.clone(),
-        namespace: workload.namespace.clone(),
-        trust_domain: DOMAIN.to_owned(),
-        labels: resources::instance_labels(workload),
-        service_account: workload.service_account.clone(),
-        owner: workload.owner.clone(),
-        metadata: serde_json::Map::new(),
-    }
-}
-
-fn gateway_node(gateway: &GatewayPlan) -> Node {
-    let bind = ("MELTEMI_BIND".to_owned(), gateway.listens.ip().to_string().into());
-    Node {
-        role: Role::Gateway,
-        address: gateway.address.into(),
-        name: gateway.name.clone(),
-        namespace: gateway_namespace().to_owned(),
-        trust_domain: DOMAIN.to_owned(),
-        labels: gateway.labels.clone(),
-        service_account: gateway.name.clone(),
-        owner: gateway.name.clone(),
-        metadata: [bind].into_iter().collect(),
-    }
-}
-
-/// Waits until everything is ready, says so, and goes on for ever.
-async fn watch(mesh: &Mesh, plan: &Plan, options: &Options, started: Instant) -> Result<()> {
-    let mut waiting = Waiting::default();
-    for agent in mesh.sidecars.iter().chain(&mesh.gateways) {
-        let agent = agent.clone();
-        waiting.add(agent.name().to_owned(), async move { agent.ready().await });
-    }
-    for workload in &plan.workloads {
-        let Some(process) = workload.object.spec_as::<Process>() else { continue };
-        waiting.add(workload.name.clone(), workload::until_ready(workload, process));
-    }
-    waiting.all().await;
-    announce(plan, options, started);
-    std::future::pending().await
 }
 
 /// What is not ready yet.
@@ -299,22 +319,6 @@ fn announce(plan: &Plan, options: &Options, started: Instant) {
     }
     crate::console::url("dashboard", &format!("http://{}/", reachable(options.dashboard)));
     for path in &options.paths {
-        crate::console::url("config", &path.display().to_string());
+        crate::console::url("files", &path.display().to_string());
     }
-}
-
-impl Mesh {
-    /// From the outside in: no new requests, then the apps, then the sidecars they called through.
-    async fn end(self) {
-        end_agents(self.gateways).await;
-        let mut apps: JoinSet<_> = self.apps.into_iter().map(Running::end).collect();
-        while apps.join_next().await.is_some() {}
-        end_agents(self.sidecars).await;
-        self.control_plane.end().await;
-    }
-}
-
-async fn end_agents(agents: Vec<Arc<Agent>>) {
-    let mut ending: JoinSet<_> = agents.into_iter().filter_map(Arc::into_inner).map(Agent::end).collect();
-    while ending.join_next().await.is_some() {}
 }

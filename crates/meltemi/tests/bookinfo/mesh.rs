@@ -10,15 +10,15 @@ use meltemi_testkit::process::Process;
 use meltemi_testkit::{peers, ports};
 
 /// The demo, with its configuration in a folder of its own.
-pub struct Mesh {
-    pub process: Process,
-    pub gateway: String,
+pub(crate) struct Mesh {
+    pub(crate) process: Process,
+    pub(crate) gateway: String,
     folder: PathBuf,
 }
 
 impl Mesh {
     /// Starts it and waits for `ready`.
-    pub fn start(proxy_binary: &str) -> Self {
+    pub(crate) fn start(proxy_binary: &str) -> Self {
         let folder =
             std::env::temp_dir().join(format!("meltemi-bookinfo-{}-{}", std::process::id(), ports::free()));
         fs::create_dir_all(&folder).expect("a folder");
@@ -42,24 +42,24 @@ impl Mesh {
     }
 
     /// Puts a sample file in force as the mesh's gateway.
-    pub fn gateway_file(&self, name: &str) {
+    pub(crate) fn gateway_file(&self, name: &str) {
         self.replace("gateway.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
     }
 
     /// Puts a sample file in force as the mesh's routes.
-    pub fn routes_file(&self, name: &str) {
+    pub(crate) fn routes_file(&self, name: &str) {
         self.replace("routes.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
     }
 
     /// Puts a text in force, as an editor does: a new file that takes the old one's place.
-    pub fn replace(&self, name: &str, text: &str) {
+    pub(crate) fn replace(&self, name: &str, text: &str) {
         let draft = self.folder.join(format!("{name}.draft"));
         fs::write(&draft, text).expect("a draft");
         fs::rename(&draft, self.folder.join(name)).expect("the file");
     }
 
     /// Process ids of everything that the demo started.
-    pub fn children(&self) -> Vec<u32> {
+    pub(crate) fn children(&self) -> Vec<u32> {
         let text =
             fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.process.id())).expect("children");
         text.split_whitespace().filter_map(|id| id.parse().ok()).collect()
@@ -77,7 +77,7 @@ impl Drop for Mesh {
 }
 
 /// Waits until none of these processes runs any more.
-pub fn gone(processes: &[u32]) {
+pub(crate) fn gone(processes: &[u32]) {
     let deadline = Instant::now() + Duration::from_secs(10);
     let alive =
         |id: &&u32| fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));

@@ -160,7 +160,7 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Runs the whole table.
-pub async fn run(mesh: &Mesh) {
+pub(crate) async fn run(mesh: &Mesh) {
     let client = Client::default();
     for scenario in SCENARIOS {
         mesh.gateway_file(scenario.gateway);

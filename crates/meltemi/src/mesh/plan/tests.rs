@@ -5,8 +5,8 @@ use super::*;
 fn planned(text: &str) -> Plan {
     let loaded = meltemi_config::load_text("mesh.yaml", text, &meltemi_config::Options::default());
     assert!(loaded.rejected.is_empty(), "{:?}", loaded.diagnostics);
-    let mut block = Block::claim().expect("a block");
-    plan(&loaded.objects, "127.0.0.1:8080".parse().expect("address"), &mut block).expect("a plan")
+    let mut seats = Seats::claim().expect("a block");
+    plan(&loaded.objects, "127.0.0.1:8080".parse().expect("address"), &mut seats).expect("a plan")
 }
 
 const BOOKINFO: &str = include_str!("../../../../../samples/bookinfo/bookinfo.yaml");
@@ -45,4 +45,25 @@ fn a_process_without_a_service_gets_one() {
 fn low_ports_of_a_gateway_move_to_where_a_user_may_listen() {
     let ports = BTreeSet::from([(false, 80), (true, 443), (true, 31400)]);
     assert_eq!(gateway_ports(&ports, 9000), BTreeMap::from([(80, 9000), (443, 8443), (31400, 31400)]));
+}
+
+#[test]
+fn who_stays_keeps_the_seat() {
+    let process = |name: &str| {
+        format!(
+            "---\napiVersion: meltemi.dev/v1alpha1\nkind: Process\nmetadata: {{name: {name}}}\n\
+             spec: {{command: [x], ports: [{{name: http, number: 80}}]}}\n"
+        )
+    };
+    let mut seats = Seats::claim().expect("a block");
+    let mut planned = |text: &str| {
+        let loaded = meltemi_config::load_text("mesh.yaml", text, &meltemi_config::Options::default());
+        plan(&loaded.objects, "127.0.0.1:8080".parse().expect("address"), &mut seats)
+            .expect("a plan")
+            .workloads
+    };
+    let before = planned(&format!("{}{}", process("a"), process("b")));
+    let after = planned(&format!("{}{}", process("c"), process("b")));
+    assert_eq!((before[1].address, before[1].ports[0].app), (after[1].address, after[1].ports[0].app));
+    assert_ne!(before[0].address, after[0].address);
 }
