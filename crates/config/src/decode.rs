@@ -71,6 +71,8 @@ pub struct Field {
 
 /// A message: a mapping with known keys. Implemented by `message!`.
 pub trait Message: Default {
+    /// Fields that a document must give; `None` for the others.
+    const REQUIRED: &'static [Option<&'static str>];
     /// Reads the value of `key` into its field; `false` if there is no such field.
     fn set(&mut self, key: &str, node: &Node<'_>, cx: &mut Decoder, path: &Path<'_>) -> bool;
     /// All fields, with the arms of oneofs as fields of their own.
@@ -106,9 +108,9 @@ pub fn message<M: Message>(node: &Node<'_>, cx: &mut Decoder, path: &Path<'_>) -
         }
     }
     if cx.strict {
-        for field in M::fields().iter().filter(|field| field.required) {
-            if !entries.iter().any(|entry| entry.key == field.name && !entry.value.is_null()) {
-                cx.missing(node, path, field.name);
+        for name in M::REQUIRED.iter().flatten() {
+            if !entries.iter().any(|entry| entry.key == *name && !entry.value.is_null()) {
+                cx.missing(node, path, name);
             }
         }
     }

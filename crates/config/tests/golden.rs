@@ -1,6 +1,8 @@
 //! Golden folder: each `golden/NAME.yaml` is read, and what `meltemi validate` would show is compared with `NAME.txt`.
 //! `BLESS=1 cargo test -p meltemi-config` rewrites the texts; read the diff.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at what it does not expect")]
+
 use std::fmt::Write;
 use std::path::Path;
 

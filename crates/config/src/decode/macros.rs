@@ -15,6 +15,9 @@ macro_rules! message {
         }
 
         impl $crate::decode::Message for $name {
+            const REQUIRED: &'static [Option<&'static str>] =
+                &[$( message!(@name $json, $($flag)?) ),*];
+
             #[allow(unused_variables, reason = "a message without fields reads nothing")]
             fn set(
                 &mut self,
@@ -27,7 +30,7 @@ macro_rules! message {
                 false
             }
 
-            #[allow(unused_mut, reason = "a message without fields lists none")]
+            #[allow(unused_mut, clippy::vec_init_then_push, reason = "some fields list several, some messages none")]
             fn fields() -> Vec<$crate::decode::Field> {
                 let mut fields = Vec::new();
                 $( message!(@describe fields, $ty, $json, $($flag)?); )*
@@ -82,6 +85,9 @@ macro_rules! message {
             required: message!(@required $($flag)?),
         });
     };
+    (@name oneof,) => { None };
+    (@name $json:literal, required) => { Some($json) };
+    (@name $json:literal,) => { None };
     (@required required) => { true };
     (@required) => { false };
     (@write $self:ident, $map:ident, $field:ident, oneof) => {

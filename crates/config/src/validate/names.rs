@@ -233,7 +233,7 @@ pub(super) fn duration(duration: Duration) -> Result<(), Fault> {
     if duration.as_nanos() < 1_000_000 {
         return fault(format!("{duration} is too short: 1ms at least"));
     }
-    if duration.subsec_nanos() % 1_000_000 != 0 {
+    if !duration.subsec_nanos().is_multiple_of(1_000_000) {
         return fault(format!("{duration} is not in whole milliseconds"));
     }
     Ok(())

@@ -135,10 +135,10 @@ fn endpoints(it: &ServiceEntry, check: &mut Check<'_>, at: &Path<'_>) {
         workload::fields(endpoint, check, &at);
         let address = endpoint.address.as_deref().unwrap_or_default();
         let is_ip = address.parse::<std::net::IpAddr>().is_ok();
+        // In another network only the way into it must be known.
+        let is_remote = address.is_empty() && endpoint.network.is_some();
         match it.resolution {
-            Resolution::Static
-                if !is_ip && !is_unix(address) && !(address.is_empty() && endpoint.network.is_some()) =>
-            {
+            Resolution::Static if !(is_ip || is_unix(address) || is_remote) => {
                 let message = format!("{} is not an address, which STATIC wants", text::quoted(address));
                 check.error_hint(&at.key("address"), message, "write resolution: DNS for names");
             }

@@ -11,11 +11,8 @@ pub(super) fn entry(it: &WorkloadEntry, check: &mut Check<'_>, at: &Path<'_>) {
         None if it.network.is_none() => check.error(&at.key("address"), "`address` is missing"),
         None => {}
         Some(address) if address.parse::<std::net::IpAddr>().is_ok() => {}
-        Some(address) if is_unix(address) => {
-            if !it.ports.is_empty() {
-                check.error(&at.key("ports"), "a Unix socket has no ports");
-            }
-        }
+        Some(address) if is_unix(address) && it.ports.is_empty() => {}
+        Some(address) if is_unix(address) => check.error(&at.key("ports"), "a Unix socket has no ports"),
         Some(address) => check.accept(&at.key("address"), names::fqdn(address)),
     }
     fields(it, check, at);
@@ -28,11 +25,10 @@ pub(super) fn fields(it: &WorkloadEntry, check: &mut Check<'_>, at: &Path<'_>) {
         check.accept(&ports.key(name), names::port(*number));
     }
     labels(&it.labels, check, &at.key("labels"));
-    if let Some(locality) = it.locality.as_deref() {
-        if locality.split('/').count() > 3 || locality.starts_with('/') {
-            let message = format!("{} is not a locality", text::quoted(locality));
-            check.error_hint(&at.key("locality"), message, "region/zone/subzone");
-        }
+    let is_locality = |text: &&str| text.split('/').count() <= 3 && !text.starts_with('/');
+    if let Some(locality) = it.locality.as_deref().filter(|text| !is_locality(text)) {
+        let message = format!("{} is not a locality", text::quoted(locality));
+        check.error_hint(&at.key("locality"), message, "region/zone/subzone");
     }
 }
 

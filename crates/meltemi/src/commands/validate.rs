@@ -14,10 +14,10 @@ use meltemi_config::{Loaded, Options, Severity, load};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Files and folders with mesh resources and Kubernetes objects, YAML or JSON
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "more", value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// More files and folders
-    #[arg(short = 'f', long = "filename", value_name = "PATH", hide = true)]
+    /// The same, as other commands take them
+    #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     more: Vec<PathBuf>,
     /// Namespace of documents that name none
     #[arg(short, long, default_value = "default")]
