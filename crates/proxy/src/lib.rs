@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod drain;
 pub mod error;
 pub mod http;
+pub mod lifecycle;
 pub mod listener;
 pub mod route;
 pub mod stats;

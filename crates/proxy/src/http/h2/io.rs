@@ -19,8 +19,8 @@ use crate::stream::Stream;
 
 /// Gathered bytes beyond which writes go to the socket at once.
 const LIMIT: usize = 128 * 1024;
-/// Capacity that is kept while nothing is gathered.
-const KEEP: usize = 32 * 1024;
+/// Capacity that is kept after a round that gathered little; bulk keeps what it has grown to.
+const KEEP: usize = 16 * 1024;
 
 /// The two handles share this.
 #[derive(Debug)]
@@ -62,9 +62,11 @@ impl Shared {
                 n => self.written += n,
             }
         }
+        if self.written < KEEP && self.out.capacity() > KEEP {
+            self.out = Vec::new();
+        }
         self.written = 0;
         self.out.clear();
-        self.out.shrink_to(KEEP);
         Poll::Ready(Ok(()))
     }
 
