@@ -16,6 +16,7 @@ const QUIET: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Files {
     changes: watch::Receiver<u64>,
+    noticed: bool,
     _watcher: RecommendedWatcher,
 }
 
@@ -38,14 +39,18 @@ impl Files {
                 .watch(folder, RecursiveMode::Recursive)
                 .with_context(|| format!("cannot watch {}", folder.display()))?;
         }
-        Ok(Self { changes, _watcher: watcher })
+        Ok(Self { changes, noticed: false, _watcher: watcher })
     }
 
-    /// Waits for the next change, and until it is quiet again.
+    /// Waits for the next change, and until it is quiet again. A call that is given up loses nothing.
     pub(crate) async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        if !self.noticed {
+            if self.changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            self.noticed = true;
         }
         while tokio::time::timeout(QUIET, self.changes.changed()).await.is_ok_and(|change| change.is_ok()) {}
+        self.noticed = false;
     }
 }

@@ -200,21 +200,29 @@ impl Mesh {
         files: &mut Files,
         first: (Plan, Instant),
     ) -> Result<()> {
-        let (plan, started) = first;
-        self.follow(start, &plan).await?.all().await;
-        announce(&plan, planner.options, started);
+        let (mut plan, started) = first;
+        let mut waiting = Waiting::default();
+        self.follow(start, &plan, &mut waiting).await?;
+        let mut announced = false;
         loop {
-            files.changed().await;
-            let Some(plan) = planner.next()? else { continue };
-            planner.publish(&plan)?;
-            self.follow(start, &plan).await?.all().await;
+            tokio::select! {
+                () = waiting.all(), if !announced => {
+                    announce(&plan, planner.options, started);
+                    announced = true;
+                }
+                () = files.changed() => {
+                    let Some(next) = planner.next()? else { continue };
+                    planner.publish(&next)?;
+                    self.follow(start, &next, &mut waiting).await?;
+                    plan = next;
+                }
+            }
         }
     }
 
     /// Ends what is not in the plan, starts what is new in it.
-    async fn follow(&mut self, start: &Start<'_>, plan: &Plan) -> Result<Waiting> {
+    async fn follow(&mut self, start: &Start<'_>, plan: &Plan, waiting: &mut Waiting) -> Result<()> {
         self.end_what_left(plan).await;
-        let mut waiting = Waiting::default();
         for workload in &plan.workloads {
             let key = (workload.namespace.clone(), workload.name.clone());
             let Some(process) = workload.object.spec_as::<Process>() else { continue };
@@ -235,7 +243,7 @@ impl Mesh {
                 self.gateways.insert(gateway.name.clone(), (gateway.listens, agent));
             }
         }
-        Ok(waiting)
+        Ok(())
     }
 
     async fn end_what_left(&mut self, plan: &Plan) {
@@ -296,7 +304,8 @@ impl Waiting {
         });
     }
 
-    async fn all(mut self) {
+    /// Returns when all are ready. May be given up and called again.
+    async fn all(&mut self) {
         loop {
             match tokio::time::timeout(PATIENCE, self.tasks.join_next()).await {
                 Ok(None) => return,
