@@ -13,6 +13,7 @@ use crate::object::Kind;
 use crate::path::Path;
 use crate::tree::{Mark, Node, Value};
 
+mod behaviour;
 mod destination_rule;
 mod gateway;
 mod others;
@@ -35,7 +36,7 @@ pub enum Status {
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
     /// Path below `spec`: `http[].route[].weight`; keys of maps as `{}`; `=WORD` at the end for one value of an enum; empty for
-    /// the whole kind.
+    /// the whole kind. In parentheses: not a field of `spec`, for the document only.
     pub path: &'static str,
     /// Whether it has an effect.
     pub status: Status,
@@ -43,7 +44,7 @@ pub struct Row {
     pub ids: &'static str,
     /// What there is to know; for `NotYet`, what happens instead.
     pub note: &'static str,
-    /// Tests that show it: `file::test` with the file from the root of the tree, without `.rs`.
+    /// Tests that show it: `crates/…/file.rs::test`, from the root of the tree.
     pub tests: &'static [&'static str],
 }
 
@@ -100,6 +101,11 @@ pub fn mesh_rows() -> &'static [Row] {
     others::MESH_CONFIG
 }
 
+/// What people rely on beyond single fields; `path` says it in words.
+pub fn behaviour_rows() -> &'static [Row] {
+    behaviour::ROWS
+}
+
 /// The rows of a kind as a tree by path.
 #[derive(Default)]
 struct Branch {
@@ -110,7 +116,7 @@ struct Branch {
 impl Branch {
     fn of(rows: &'static [Row]) -> Branch {
         let mut root = Branch::default();
-        for row in rows {
+        for row in rows.iter().filter(|row| !row.path.starts_with('(')) {
             let mut at = &mut root;
             for part in parts(row.path) {
                 at = at.below.entry(part).or_default();
@@ -231,7 +237,7 @@ mod tests {
     #[test]
     fn every_listed_path_exists() {
         for kind in Kind::ALL {
-            for row in rows(*kind) {
+            for row in rows(*kind).iter().filter(|row| !row.path.starts_with('(')) {
                 let parts: Vec<_> = parts(row.path).collect();
                 assert!(exists(kind.shape(), &parts), "{kind}: {}", row.path);
             }

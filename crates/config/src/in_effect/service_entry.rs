@@ -17,6 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     works("endpoints", "SE-013", "as WorkloadEntry below", &[]),
     works("workloadSelector", "SE-014", "Pods and WorkloadEntries of the namespace", &[]),
     works("exportTo", "SE-015", "", &[]),
+    not_yet("(status)", "SE-021…SE-026", "nothing is written into the status"),
     not_yet("subjectAltNames", "SE-016", "names of certificates are not checked"),
 ];
 

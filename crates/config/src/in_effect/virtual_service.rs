@@ -20,7 +20,12 @@ pub(super) const ROWS: &[Row] = &[
     works("http[].name", "VS-010", "with the match's name: `%ROUTE_NAME%` of the access log", &[]),
     works("http[].match", "VS-011", "entries are alternatives, conditions within one all hold", &[]),
     works("http[].match[].name", "VS-037", "", &[]),
-    works("http[].match[].uri", "VS-038", "exact, prefix (not by segment), regex (RE2, whole path)", &[]),
+    works(
+        "http[].match[].uri",
+        "VS-038, VS-086, VS-087, VS-088",
+        "exact, prefix (not by segment), regex (RE2, whole path)",
+        &[],
+    ),
     works("http[].match[].scheme", "VS-039", "", &[]),
     works("http[].match[].method", "VS-040", "", &[]),
     works("http[].match[].authority", "VS-041", "", &[]),

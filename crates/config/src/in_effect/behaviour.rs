@@ -1,0 +1,90 @@
+//! What people rely on beyond single fields: names, order, visibility, reading.
+
+use super::{Row, not_yet, partly, works};
+
+pub(super) const ROWS: &[Row] = &[
+    works(
+        "API versions v1, v1beta1, v1alpha3 mean the same",
+        "",
+        "",
+        &["crates/config/src/load/tests.rs::all_versions_mean_the_same"],
+    ),
+    works(
+        "Kubernetes objects get an API server's defaults",
+        "",
+        "targetPort = port, protocol TCP, type ClusterIP",
+        &["crates/config/src/load/tests.rs::services_get_an_api_servers_defaults"],
+    ),
+    works(
+        "Unknown fields, wrong types and broken rules are refused, each with its place",
+        "SEM-034",
+        "the tables of Istio's validation as far as traffic goes",
+        &["crates/config/tests/golden.rs::findings_are_as_written"],
+    ),
+    works(
+        "A wrong resource is left out, the others stay",
+        "",
+        "",
+        &[
+            "crates/config/tests/golden.rs::findings_are_as_written",
+            "crates/config/src/tree/tests.rs::a_syntax_error_costs_one_document",
+        ],
+    ),
+    works(
+        "Short names belong to the namespace of the resource",
+        "SEM-001",
+        "",
+        &["crates/config/src/host/tests.rs::short_names_belong_to_the_namespace_of_the_object"],
+    ),
+    works(
+        "Wildcard hosts: overlap and containment",
+        "SEM-002",
+        "",
+        &[
+            "crates/config/src/host/tests.rs::patterns_overlap_and_contain",
+            "crates/config/src/host/tests.rs::patterns_agree_with_the_sets_they_mean",
+        ],
+    ),
+    works(
+        "The most specific host wins",
+        "SEM-003",
+        "",
+        &["crates/config/src/host/tests.rs::the_most_specific_pattern_wins"],
+    ),
+    works("Conflicts: the oldest wins, then by namespace and name", "SEM-004", "", &[]),
+    works(
+        "exportTo: `*`, `.`, `~`, namespaces",
+        "SEM-005",
+        "",
+        &["crates/config/src/labels.rs::export_to_resolves_as_istio_does"],
+    ),
+    works("`gateways` unset means `mesh`", "SEM-020", "", &[]),
+    works("Names of gateways resolve", "SEM-021", "", &[]),
+    works("A route that takes everything ends the list; order is list order", "SEM-024, SEM-025", "", &[]),
+    works("Destination port: given, else the only one, else the listener's", "SEM-030", "", &[]),
+    works("Unknown destination: 503 NC", "SEM-031", "", &[]),
+    works("Weights are relative; 0 beside others is dropped", "SEM-039", "", &[]),
+    works("Route names in the access log", "SEM-041", "", &[]),
+    works(
+        "Host `*` at the mesh is refused",
+        "SEM-045",
+        "",
+        &["crates/config/tests/golden.rs::findings_are_as_written"],
+    ),
+    works(
+        "Hosts of Sidecar egress are `namespace/dnsName`",
+        "SEM-137",
+        "checked; Sidecar itself is not in effect",
+        &["crates/config/src/validate/names.rs::scoped_hosts"],
+    ),
+    works(
+        "Protocol by appProtocol, by port name, by number",
+        "SEM-140",
+        "",
+        &["crates/config/src/port.rs::service_ports_get_their_protocol"],
+    ),
+    works("Names under which a service is found (virtual host domains)", "SEM-145", "", &[]),
+    partly("Built-in retries (2 attempts) where a route says nothing", "SEM-036", "", &[]),
+    not_yet("Auto mTLS, PERMISSIVE, STRICT", "SEM-080…SEM-093", "traffic is in the clear"),
+    not_yet("Authorization and tokens", "SEM-100…SEM-119", "nothing is denied"),
+];
