@@ -104,11 +104,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         }
     };
     let folder = Folder::create()?;
+    let result = run_proxy(role, args, &folder);
+    folder.remove()?;
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn run_proxy(role: Role, args: ProxyArgs, folder: &Folder) -> Result<()> {
     let options = options(role, args, folder.bootstraps())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(live(options, &folder))?;
-    folder.remove()?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(live(options, folder))
 }
 
 fn options(role: Role, args: ProxyArgs, folder: PathBuf) -> Result<AgentOptions> {

@@ -16,12 +16,7 @@ impl Folder {
     pub(crate) fn create() -> Result<Self> {
         let parent = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let parent = if parent.is_dir() { parent } else { std::env::temp_dir() };
-        let path = parent.join(format!("meltemi-{}", std::process::id()));
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
-        let folder = Self(path);
+        let folder = Self(fresh(&parent)?);
         for part in [folder.resources(), folder.bootstraps(), folder.config()] {
             std::fs::create_dir(&part).with_context(|| format!("cannot create {}", part.display()))?;
         }
@@ -56,6 +51,22 @@ impl Folder {
             result => result.with_context(|| format!("cannot remove {}", self.0.display())),
         }
     }
+}
+
+/// A new folder; the number of a process that was killed long ago may be ours now.
+fn fresh(parent: &Path) -> Result<PathBuf> {
+    for attempt in 0..100 {
+        let path = parent.join(format!("meltemi-{}-{attempt}", std::process::id()));
+        match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            result => {
+                return result
+                    .map(|()| path.clone())
+                    .with_context(|| format!("cannot create {}", path.display()));
+            }
+        }
+    }
+    anyhow::bail!("cannot create a folder in {}", parent.display())
 }
 
 /// Writes a file so that a reader sees the old text or the new one, never a part.
