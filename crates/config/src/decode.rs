@@ -102,7 +102,7 @@ pub fn message<M: Message>(node: &Node<'_>, cx: &mut Decoder, path: &Path<'_>) -
     let mut message = M::default();
     for entry in entries {
         let at = path.key(&entry.key);
-        let camel = if cx.snake_case { text::camel(&entry.key) } else { (&*entry.key).into() };
+        let camel = if cx.proto_json { text::camel(&entry.key) } else { (&*entry.key).into() };
         if !message.set(&camel, &entry.value, cx, &at) {
             cx.unknown_field(entry, &at, &M::fields());
         }

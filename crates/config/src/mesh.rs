@@ -74,7 +74,7 @@ message! {
         /// Older names of it (MC-039).
         trust_domain_aliases: Vec<Str> = "trustDomainAliases";
         /// More trusted certificates (MC-044).
-        ca_certificates: Vec<serde_json::Value> = "caCertificates";
+        ca_certificates: Vec<CertificateData> = "caCertificates";
         /// Default `*` (MC-045).
         default_service_export_to: Vec<Str> = "defaultServiceExportTo";
         /// Default `*` (MC-046).
@@ -98,9 +98,9 @@ message! {
         /// Old (MC-057).
         certificates: Vec<serde_json::Value> = "certificates";
         /// Settings by host (MC-061).
-        service_settings: Vec<serde_json::Value> = "serviceSettings";
+        service_settings: Vec<ServiceSettings> = "serviceSettings";
         /// Scopes by label (MC-067).
-        service_scope_configs: Vec<serde_json::Value> = "serviceScopeConfigs";
+        service_scope_configs: Vec<ServiceScopeConfigs> = "serviceScopeConfigs";
         /// Default true (MC-068).
         enable_prometheus_merge: Option<bool> = "enablePrometheusMerge";
         /// Old (MC-069).
@@ -126,7 +126,7 @@ message! {
         /// Under all DestinationRules (MC-226).
         default_traffic_policy: Option<DefaultTrafficPolicy> = "defaultTrafficPolicy";
         /// Who sees ServiceEntries (MC-227).
-        service_entry_visibility: Option<serde_json::Value> = "serviceEntryVisibility";
+        service_entry_visibility: Option<ServiceEntryVisibility> = "serviceEntryVisibility";
     }
 }
 
@@ -361,5 +361,119 @@ oneof! {
         RegistryServiceName(Str) = "registryServiceName";
         /// An address (MN-005).
         Address(Str) = "address";
+    }
+}
+
+message! {
+    /// More trusted certificates.
+    pub struct CertificateData {
+        /// Where they are.
+        data: Option<CertificateDataFrom> = oneof;
+        /// Signers of Kubernetes that use them (MC-042).
+        cert_signers: Vec<Str> = "certSigners";
+        /// Trust domains they are for (MC-043).
+        trust_domains: Vec<Str> = "trustDomains";
+    }
+}
+
+oneof! {
+    /// Where certificates are.
+    pub enum CertificateDataFrom {
+        /// Here (MC-040).
+        Pem(Str) = "pem";
+        /// At a SPIFFE bundle's URL (MC-041).
+        SpiffeBundleUrl(Str) = "spiffeBundleUrl";
+    }
+}
+
+message! {
+    /// Settings by host.
+    pub struct ServiceSettings {
+        /// The settings (MC-059).
+        settings: Option<ServiceSettingsSettings> = "settings";
+        /// Hosts (MC-060).
+        hosts: Vec<Str> = "hosts";
+    }
+}
+
+message! {
+    /// Settings of hosts.
+    pub struct ServiceSettingsSettings {
+        /// Whether only endpoints of the own cluster count (MC-058).
+        cluster_local: bool = "clusterLocal";
+    }
+}
+
+message! {
+    /// Scopes by label.
+    pub struct ServiceScopeConfigs {
+        /// Namespaces (MC-064).
+        namespace_selector: Option<LabelSelector> = "namespaceSelector";
+        /// Services (MC-065).
+        services_selector: Option<LabelSelector> = "servicesSelector";
+        /// Scope (MC-066).
+        scope: ServiceScope = "scope";
+    }
+}
+
+proto_enum! {
+    /// Scope of a service among clusters.
+    pub enum ServiceScope {
+        /// Its cluster (MC-062).
+        Local = "LOCAL";
+        /// All (MC-063).
+        Global = "GLOBAL";
+    }
+}
+
+message! {
+    /// Who sees ServiceEntries.
+    pub struct ServiceEntryVisibility {
+        /// If no policy says more (MC-237).
+        default_visibility: Visibility = "defaultVisibility";
+        /// Whether sidecars follow it (MC-238).
+        apply_to_sidecars: bool = "applyToSidecars";
+        /// By namespace (MC-239).
+        policies: Vec<VisibilityPolicy> = "policies";
+    }
+}
+
+proto_enum! {
+    /// Who sees a ServiceEntry.
+    pub enum Visibility {
+        /// As PUBLIC.
+        Unspecified = "UNSPECIFIED";
+        /// Nobody (MC-234).
+        None = "NONE";
+        /// Its namespace (MC-235).
+        Namespace = "NAMESPACE";
+        /// Everybody (MC-236).
+        Public = "PUBLIC";
+    }
+}
+
+message! {
+    /// Who sees the ServiceEntries of some namespaces.
+    pub struct VisibilityPolicy {
+        /// Who (MC-240).
+        visibility: Visibility = "visibility";
+        /// Which (MC-241).
+        matching_rules: Vec<VisibilityRule> = "matchingRules";
+    }
+}
+
+message! {
+    /// Some ServiceEntries.
+    pub struct VisibilityRule {
+        /// Which.
+        matcher: Option<VisibilityMatcher> = oneof;
+    }
+}
+
+oneof! {
+    /// Which ServiceEntries.
+    pub enum VisibilityMatcher {
+        /// By namespace (MC-242).
+        NamespaceSelector(LabelSelector) = "namespaceSelector";
     }
 }

@@ -36,7 +36,8 @@ fn table(rows: &[Row], fields: bool) -> String {
         let field = match row.path {
             "" => "all of it".to_owned(),
             path if fields && !path.starts_with('(') => format!("`{path}`"),
-            path => path.trim_matches(['(', ')']).to_owned(),
+            path if fields => path.trim_matches(['(', ')']).to_owned(),
+            path => path.to_owned(),
         };
         let note =
             [row.note, remark].iter().filter(|text| !text.is_empty()).copied().collect::<Vec<_>>().join("; ");

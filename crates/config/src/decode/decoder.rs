@@ -30,8 +30,8 @@ pub struct Decoder {
     pub faults: Vec<Fault>,
     /// Whether unknown and missing fields are faults (mesh kinds) or not (Kubernetes objects).
     pub strict: bool,
-    /// Whether snake_case names are read as well (MeshConfig, as Istio reads it).
-    pub snake_case: bool,
+    /// Whether snake_case names and numbers in quotes are read as well (MeshConfig, which Istio reads as protobuf's JSON).
+    pub proto_json: bool,
     /// Whether an item of a list could not be read, so that indices of the typed form are not those of the document.
     pub dropped_items: bool,
     strings: FxHashSet<Str>,

@@ -60,7 +60,11 @@ impl Decode for bool {
 /// Reads a whole number within bounds.
 fn integer(node: &Node<'_>, cx: &mut Decoder, path: &Path<'_>, min: i128, max: i128) -> Option<i128> {
     if let Value::Scalar(scalar) = &node.value {
-        match scalar.kind() {
+        let kind = match scalar.text.parse() {
+            Ok(value) if cx.proto_json => ScalarKind::Integer(value),
+            _ => scalar.kind(),
+        };
+        match kind {
             ScalarKind::Integer(value) if value < min && min == 0 => {
                 cx.error(node, path, format!("{value} is below zero"), None);
                 return None;

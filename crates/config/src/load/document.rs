@@ -266,7 +266,7 @@ pub(super) fn bare<M: Message + Decode>(file: &str, text: &str) -> (M, Vec<Diagn
     let name: Str = file.into();
     let file = File::new(&name, text);
     let mut cx = Decoder::default();
-    (cx.strict, cx.snake_case) = (true, true);
+    (cx.strict, cx.proto_json) = (true, true);
     let mut message = M::default();
     let mut findings = Vec::new();
     for document in tree::parse(text) {

@@ -115,6 +115,51 @@ fn mesh_config_takes_both_spellings() {
     assert_eq!(findings[0].place.as_ref().unwrap().line, 3);
 }
 
+/// Istio's demo profile, and providers from its documents.
+#[test]
+fn mesh_config_of_istio_has_no_findings() {
+    let text = "
+accessLogFile: /dev/stdout
+defaultConfig:
+  discoveryAddress: istiod.istio-system.svc:15012
+  tracing: {zipkin: {address: zipkin.istio-system:9411}, sampling: 10.5}
+  proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}
+  holdApplicationUntilProxyStarts: true
+  gatewayTopology: {numTrustedProxies: 2, forwardClientCertDetails: SANITIZE_SET, proxyProtocol: {}}
+  proxyHeaders: {server: {disabled: true}, metadataExchangeHeaders: {mode: IN_MESH}}
+defaultProviders: {metrics: [prometheus], accessLogging: [json]}
+enablePrometheusMerge: true
+extensionProviders:
+- name: otel
+  envoyOtelAls: {service: opentelemetry-collector.observability.svc.cluster.local, port: 4317}
+- name: skywalking
+  skywalking: {service: tracing.istio-system.svc.cluster.local, port: 11800}
+- name: ext-authz
+  envoyExtAuthzHttp: {service: ext-authz.foo.svc.cluster.local, port: \"8000\", includeRequestHeadersInCheck: [x-ext-authz]}
+- name: json
+  envoyFileAccessLog: {path: /dev/stdout, logFormat: {labels: {status: \"%RESPONSE_CODE%\"}}}
+- name: prometheus
+  prometheus: {}
+- name: tracing
+  opentelemetry:
+    port: 443
+    service: tracing.example.com
+    http: {path: /v1/traces, timeout: 10s, headers: [{name: Authorization, envName: TOKEN}]}
+    resourceDetectors: {environment: {}}
+    dynatraceSampler: {tenant: t, clusterId: -1}
+rootNamespace: istio-system
+outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+pathNormalization: {normalization: MERGE_SLASHES}
+caCertificates: [{pem: x, certSigners: [a/b]}]
+discoverySelectors: [{matchLabels: {a: b}, matchExpressions: [{key: c, operator: In, values: [d]}]}]
+trustDomain: cluster.local
+";
+    let (config, findings) = mesh_config("mesh.yaml", text);
+    assert_eq!(findings, []);
+    assert_eq!(config.extension_providers.len(), 6);
+    assert_eq!(config.outbound_mode(), crate::mesh::OutboundMode::RegistryOnly);
+}
+
 #[test]
 fn json_findings_have_the_shape_of_the_contract() {
     let loaded = read(&VIRTUAL_SERVICE.replace("weight: 3", "weight: -3"));

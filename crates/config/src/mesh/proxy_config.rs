@@ -1,4 +1,4 @@
-//! Settings of proxies: `defaultConfig` of the mesh and the annotation `proxy.istio.io/config`. Parts that nothing reads yet keep
+//! Settings of proxies: `defaultConfig` of the mesh and the annotation `proxy.istio.io/config`. The old ones keep
 //! their settings as they are written.
 
 use std::collections::BTreeMap;
@@ -8,10 +8,12 @@ use serde_json::Value;
 use crate::Str;
 use crate::decode::macros::{message, oneof, proto_enum};
 use crate::duration::Duration;
+use crate::mesh::provider::Empty;
 use crate::networking::destination_rule::TcpKeepalive;
 use crate::networking::proxy_config::ProxyImage;
 use crate::networking::tls::ClientTlsSettings;
 use crate::networking::workload::ReadinessProbe;
+use crate::telemetry::CustomTag;
 
 message! {
     /// Settings of a proxy.
@@ -51,7 +53,7 @@ message! {
         /// How traffic is captured (PC-075).
         interception_mode: InterceptionMode = "interceptionMode";
         /// Traces (PC-076).
-        tracing: Option<Value> = "tracing";
+        tracing: Option<Tracing> = "tracing";
         /// Old (PC-077).
         sds: Option<Value> = "sds";
         /// Access logs by gRPC (PC-078).
@@ -83,7 +85,7 @@ message! {
         /// Image (PC-094).
         image: Option<ProxyImage> = "image";
         /// Hardware for keys (PC-095).
-        private_key_provider: Option<Value> = "privateKeyProvider";
+        private_key_provider: Option<PrivateKeyProvider> = "privateKeyProvider";
         /// Headers that proxies add (PC-096).
         proxy_headers: Option<ProxyHeaders> = "proxyHeaders";
         /// Between writes of logs (PC-121).
@@ -93,7 +95,7 @@ message! {
         /// Compress statistics (PC-123).
         stats_compression: Option<bool> = "statsCompression";
         /// Limits and timeouts of connections (PC-151).
-        connection_settings: Option<Value> = "connectionSettings";
+        connection_settings: Option<ConnectionSettings> = "connectionSettings";
     }
 }
 
@@ -163,7 +165,7 @@ message! {
         /// x-forwarded-client-cert (PC-039).
         forward_client_cert_details: ForwardClientCertDetails = "forwardClientCertDetails";
         /// PROXY protocol (PC-040).
-        proxy_protocol: Option<Value> = "proxyProtocol";
+        proxy_protocol: Option<Empty> = "proxyProtocol";
     }
 }
 
@@ -203,7 +205,7 @@ message! {
         /// x-forwarded-client-cert (PC-111).
         forwarded_client_cert: ForwardClientCertDetails = "forwardedClientCert";
         /// Its parts (PC-112).
-        set_current_client_cert_details: Option<Value> = "setCurrentClientCertDetails";
+        set_current_client_cert_details: Option<SetCurrentClientCertDetails> = "setCurrentClientCertDetails";
         /// x-request-id (PC-113).
         request_id: Option<Toggle> = "requestId";
         /// server (PC-114).
@@ -213,7 +215,7 @@ message! {
         /// x-envoy-* (PC-116).
         envoy_debug_headers: Option<Toggle> = "envoyDebugHeaders";
         /// x-envoy-peer-metadata (PC-117).
-        metadata_exchange_headers: Option<Value> = "metadataExchangeHeaders";
+        metadata_exchange_headers: Option<MetadataExchangeHeaders> = "metadataExchangeHeaders";
         /// Keep the case of HTTP/1 headers (PC-118).
         preserve_http1_header_case: Option<bool> = "preserveHttp1HeaderCase";
         /// x-forwarded-host (PC-119).
@@ -232,5 +234,193 @@ message! {
         enabled: Option<bool> = "enabled";
         /// Value (PC-098).
         value: Option<Str> = "value";
+    }
+}
+
+message! {
+    /// Traces.
+    pub struct Tracing {
+        /// Where to.
+        tracer: Option<Tracer> = oneof;
+        /// Tags (PC-023…PC-031).
+        custom_tags: BTreeMap<Str, CustomTag> = "customTags";
+        /// Longest path in a tag (PC-032).
+        max_path_tag_length: u32 = "maxPathTagLength";
+        /// Share of requests, 0 to 100 (PC-033).
+        sampling: Option<f64> = "sampling";
+        /// TLS to the tracer (PC-034).
+        tls_settings: Option<ClientTlsSettings> = "tlsSettings";
+        /// Whether Istio's tags are added (PC-035).
+        enable_istio_tags: Option<bool> = "enableIstioTags";
+    }
+}
+
+oneof! {
+    /// Where traces go.
+    pub enum Tracer {
+        /// Zipkin (PC-018).
+        Zipkin(TracerAddress) = "zipkin";
+        /// Old (PC-019).
+        Lightstep(Value) = "lightstep";
+        /// Datadog (PC-020).
+        Datadog(TracerAddress) = "datadog";
+        /// Old (PC-021).
+        Stackdriver(Value) = "stackdriver";
+        /// Old (PC-022).
+        OpenCensusAgent(Value) = "openCensusAgent";
+    }
+}
+
+message! {
+    /// Address of a tracer.
+    pub struct TracerAddress {
+        /// `HOST:PORT` (PC-004, PC-007).
+        address: Option<Str> = "address";
+    }
+}
+
+message! {
+    /// Hardware for keys.
+    pub struct PrivateKeyProvider {
+        /// Which.
+        provider: Option<KeyProvider> = oneof;
+    }
+}
+
+oneof! {
+    /// Hardware for keys.
+    pub enum KeyProvider {
+        /// Vector instructions (PC-050).
+        Cryptomb(KeyProviderSettings) = "cryptomb";
+        /// QuickAssist (PC-051).
+        Qat(KeyProviderSettings) = "qat";
+    }
+}
+
+message! {
+    /// Settings of hardware for keys.
+    pub struct KeyProviderSettings {
+        /// Between looks (PC-046, PC-048).
+        poll_delay: Option<Duration> = "pollDelay";
+        /// Do without if there is none (PC-047, PC-049).
+        fallback: Option<bool> = "fallback";
+    }
+}
+
+message! {
+    /// Parts of x-forwarded-client-cert.
+    pub struct SetCurrentClientCertDetails {
+        /// Subject (PC-106).
+        subject: Option<bool> = "subject";
+        /// Certificate (PC-107).
+        cert: Option<bool> = "cert";
+        /// Chain (PC-108).
+        chain: Option<bool> = "chain";
+        /// DNS names (PC-109).
+        dns: Option<bool> = "dns";
+        /// URIs (PC-110).
+        uri: Option<bool> = "uri";
+    }
+}
+
+message! {
+    /// x-envoy-peer-metadata.
+    pub struct MetadataExchangeHeaders {
+        /// Where it is sent (PC-105).
+        mode: MetadataExchangeMode = "mode";
+    }
+}
+
+proto_enum! {
+    /// Where x-envoy-peer-metadata is sent.
+    pub enum MetadataExchangeMode {
+        /// Everywhere.
+        Undefined = "UNDEFINED";
+        /// To known services (PC-104).
+        InMesh = "IN_MESH";
+    }
+}
+
+message! {
+    /// Limits and timeouts of connections.
+    pub struct ConnectionSettings {
+        /// Defaults for a role (PC-126).
+        profile: ConnectionProfile = "profile";
+        /// Bytes (PC-127).
+        listener_per_connection_buffer_limit_bytes: Option<i32> = "listenerPerConnectionBufferLimitBytes";
+        /// Bytes; not wired in Istio (PC-128).
+        cluster_per_connection_buffer_limit_bytes: Option<i32> = "clusterPerConnectionBufferLimitBytes";
+        /// Idle connections (PC-129).
+        http_idle_timeout: Option<Duration> = "httpIdleTimeout";
+        /// Age of connections (PC-130).
+        http_max_connection_duration: Option<Duration> = "httpMaxConnectionDuration";
+        /// Time to end (PC-131).
+        http_drain_timeout: Option<Duration> = "httpDrainTimeout";
+        /// For a whole request (PC-132).
+        http_request_timeout: Option<Duration> = "httpRequestTimeout";
+        /// For its head (PC-133).
+        http_request_headers_timeout: Option<Duration> = "httpRequestHeadersTimeout";
+        /// Idle streams (PC-134).
+        http_stream_idle_timeout: Option<Duration> = "httpStreamIdleTimeout";
+        /// Age of streams (PC-135).
+        http_max_stream_duration: Option<Duration> = "httpMaxStreamDuration";
+        /// Streams of a connection (PC-136).
+        http_max_concurrent_streams: Option<i32> = "httpMaxConcurrentStreams";
+        /// Bytes (PC-137).
+        http2_initial_stream_window_size: Option<i32> = "http2InitialStreamWindowSize";
+        /// Bytes (PC-138).
+        http2_initial_connection_window_size: Option<i32> = "http2InitialConnectionWindowSize";
+        /// `_` in header names (PC-142).
+        http_headers_with_underscores_action: HeadersWithUnderscoresAction = "httpHeadersWithUnderscoresAction";
+        /// `//` becomes `/` (PC-143).
+        http_merge_slashes: Option<bool> = "httpMergeSlashes";
+        /// `%2F` in paths (PC-148).
+        http_path_with_escaped_slashes_action: PathWithEscapedSlashesAction = "httpPathWithEscapedSlashesAction";
+        /// Connections of a listener; not wired in Istio (PC-149).
+        listener_connection_limit: Option<i32> = "listenerConnectionLimit";
+        /// Connections in all (PC-150).
+        global_downstream_connection_limit: Option<i32> = "globalDownstreamConnectionLimit";
+    }
+}
+
+proto_enum! {
+    /// Defaults of connection settings.
+    pub enum ConnectionProfile {
+        /// By role.
+        Unset = "UNSET";
+        /// Of a sidecar (PC-124).
+        Sidecar = "SIDECAR";
+        /// Of an edge (PC-125).
+        Edge = "EDGE";
+    }
+}
+
+proto_enum! {
+    /// What happens to headers with `_`.
+    pub enum HeadersWithUnderscoresAction {
+        /// By profile.
+        Unset = "HEADERS_WITH_UNDERSCORES_UNSET";
+        /// Let through (PC-139).
+        Allow = "HEADERS_WITH_UNDERSCORES_ALLOW";
+        /// The request is refused (PC-140).
+        RejectRequest = "HEADERS_WITH_UNDERSCORES_REJECT_REQUEST";
+        /// Dropped (PC-141).
+        DropHeader = "HEADERS_WITH_UNDERSCORES_DROP_HEADER";
+    }
+}
+
+proto_enum! {
+    /// What happens to `%2F` in paths.
+    pub enum PathWithEscapedSlashesAction {
+        /// By profile.
+        Unset = "PATH_WITH_ESCAPED_SLASHES_UNSET";
+        /// Kept (PC-144).
+        KeepUnchanged = "KEEP_UNCHANGED";
+        /// The request is refused (PC-145).
+        RejectRequest = "REJECT_REQUEST";
+        /// Unescaped, and the client sent there (PC-146).
+        UnescapeAndRedirect = "UNESCAPE_AND_REDIRECT";
+        /// Unescaped (PC-147).
+        UnescapeAndForward = "UNESCAPE_AND_FORWARD";
     }
 }
