@@ -1,0 +1,167 @@
+//! A listener: where a proxy takes connections and what it does with them.
+
+use std::time::Duration;
+
+use meltemi_config::Str;
+
+use super::route::RouteConfiguration;
+
+/// A listener.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Listener {
+    /// Name.
+    pub name: String,
+    /// Address.
+    pub address: Str,
+    /// Port.
+    pub port: u32,
+    /// Whether it opens a socket; else it gets connections from a listener with `use_original_dst`.
+    pub bind_to_port: bool,
+    /// Side of the workload.
+    pub direction: Direction,
+    /// Whether it hands connections to the listener of their original destination.
+    pub use_original_dst: bool,
+    /// Whether the original destination is looked up.
+    pub original_dst_filter: bool,
+    /// Whether it looks for a TLS hello.
+    pub tls_inspector: bool,
+    /// Whether it looks for HTTP.
+    pub http_inspector: bool,
+    /// Chains with conditions.
+    pub chains: Vec<FilterChain>,
+    /// What else is taken.
+    pub default_chain: Option<FilterChain>,
+    /// Log of connections that no chain matches.
+    pub access_log: Option<AccessLog>,
+    /// Whether the source address is kept (TPROXY).
+    pub transparent: bool,
+}
+
+/// Side of the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// To the workload.
+    Inbound,
+    /// From it.
+    Outbound,
+}
+
+/// What is done with connections that match.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FilterChain {
+    /// Name.
+    pub name: String,
+    /// Conditions.
+    pub condition: Condition,
+    /// HTTP or bytes.
+    pub terminal: Terminal,
+}
+
+/// Conditions; what is empty always holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Condition {
+    /// Original destination port.
+    pub port: Option<u32>,
+    /// `raw_buffer` or `tls`.
+    pub transport: Str,
+    /// ALPN, or what the HTTP inspector found.
+    pub protocols: Vec<Str>,
+    /// Destination addresses, CIDR.
+    pub prefixes: Vec<Str>,
+    /// Server names of TLS.
+    pub server_names: Vec<Str>,
+}
+
+/// HTTP or bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Terminal {
+    /// Requests.
+    Http(Box<Http>),
+    /// Bytes.
+    Tcp(Tcp),
+}
+
+/// Settings of an HTTP connection manager.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Http {
+    /// Prefix of statistics.
+    pub stat_prefix: String,
+    /// Routes.
+    pub routes: Routes,
+    /// Log of requests.
+    pub access_log: Option<AccessLog>,
+    /// Whether the peer's address is the client's: at edges.
+    pub use_remote_address: bool,
+    /// What happens to x-forwarded-client-cert.
+    pub client_cert: ClientCert,
+    /// How paths are made regular.
+    pub normalization: PathNormalization,
+    /// Whether HTTP/1.0 is accepted.
+    pub http10: bool,
+    /// Hops in front that are trusted.
+    pub trusted_hops: u32,
+}
+
+/// Where routes come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Routes {
+    /// Sent apart, under this name.
+    Rds(String),
+    /// Here.
+    Inline(RouteConfiguration),
+}
+
+/// What happens to x-forwarded-client-cert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientCert {
+    /// Dropped.
+    Sanitize,
+    /// Replaced by the peer's (gateways).
+    SanitizeSet,
+    /// Added to (inbound).
+    AppendForward,
+}
+
+/// How paths are made regular (MC-208…212).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PathNormalization {
+    /// Not.
+    None,
+    /// RFC 3986.
+    Base,
+    /// And `//` becomes `/`.
+    MergeSlashes,
+    /// And `%2F` first becomes `/`.
+    DecodeAndMergeSlashes,
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tcp {
+    /// Prefix of statistics.
+    pub stat_prefix: String,
+    /// Clusters and their shares; one: its share does not matter.
+    pub clusters: Vec<(String, u32)>,
+    /// Log of connections.
+    pub access_log: Option<AccessLog>,
+    /// Idle time after which a connection is closed.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// A log to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct AccessLog {
+    /// The file.
+    pub path: Str,
+    /// Its form.
+    pub format: LogFormat,
+}
+
+/// Form of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LogFormat {
+    /// A line.
+    Text(Str),
+    /// A JSON object: names and formats, sorted.
+    Json(Vec<(Str, Str)>),
+}

@@ -1,0 +1,204 @@
+//! Who a proxy says it is: Istio's node id and metadata. Called by discovery for each connection and by offline translation.
+//!
+//! Invariant: parsing never fails on metadata it does not know; only the id must have its four parts.
+
+use meltemi_config::{Labels, Str};
+use meltemi_xds::pb::google::protobuf::{Struct, Value as ProtoValue, value};
+use serde_json::{Map, Value};
+
+/// The part a proxy plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Beside a workload.
+    Sidecar,
+    /// A gateway.
+    Router,
+}
+
+impl Role {
+    /// Istio's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Sidecar => "sidecar",
+            Role::Router => "router",
+        }
+    }
+}
+
+/// How a proxy gets the traffic of its workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Interception {
+    /// Redirected by the kernel; source addresses are lost.
+    #[default]
+    Redirect,
+    /// Redirected by the kernel; source addresses are kept.
+    Tproxy,
+    /// Not: clients connect to the proxy's ports.
+    None,
+}
+
+/// A proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// The id as sent.
+    pub id: Str,
+    /// Sidecar or gateway.
+    pub role: Role,
+    /// Its addresses; the first is the main one.
+    pub addresses: Vec<Str>,
+    /// Name of the workload instance, `name` of `name.ns` in the id.
+    pub name: Str,
+    /// Namespace.
+    pub namespace: Str,
+    /// DNS domain below the namespace's, such as `cluster.local`.
+    pub domain: Str,
+    /// Metadata that matters here.
+    pub metadata: Metadata,
+}
+
+/// The part of Istio's node metadata that changes what is generated.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Metadata {
+    /// `LABELS`.
+    pub labels: Labels,
+    /// `INTERCEPTION_MODE`.
+    pub interception: Interception,
+    /// `GENERATOR`; `grpc` for proxyless clients.
+    pub generator: Str,
+    /// `CLUSTER_ID`.
+    pub cluster_id: Str,
+    /// `ISTIO_VERSION`; empty: newest.
+    pub istio_version: Str,
+    /// `UNPRIVILEGED_POD`: cannot bind ports below 1024.
+    pub unprivileged: bool,
+    /// `HTTP10`: HTTP/1.0 is accepted.
+    pub http10: bool,
+}
+
+/// A node id that is not Istio's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a node id of the form ROLE~ADDRESS~NAME.NAMESPACE~DOMAIN")]
+pub struct NodeError(pub String);
+
+impl Node {
+    /// Reads an id such as `sidecar~10.0.0.1~app.ns~ns.svc.cluster.local` and the metadata that came with it.
+    pub fn parse(id: &str, metadata: &Value) -> Result<Node, NodeError> {
+        let bad = || NodeError(id.to_owned());
+        let parts: Vec<&str> = id.split('~').collect();
+        let [role, address, full_name, dns] = parts[..] else { return Err(bad()) };
+        let role = match role {
+            "sidecar" => Role::Sidecar,
+            "router" => Role::Router,
+            _ => return Err(bad()),
+        };
+        let (name, id_namespace) = full_name.rsplit_once('.').unwrap_or((full_name, ""));
+        let namespace = text(metadata, "NAMESPACE").unwrap_or(id_namespace);
+        let domain = dns.split_once(".svc.").map_or("cluster.local", |(_, domain)| domain);
+        Ok(Node {
+            id: id.into(),
+            role,
+            addresses: addresses(address, metadata),
+            name: name.into(),
+            namespace: namespace.into(),
+            domain: domain.into(),
+            metadata: Metadata::read(metadata),
+        })
+    }
+
+    /// Whether it is a sidecar whose ports clients connect to.
+    pub fn captures_explicitly(&self) -> bool {
+        self.metadata.interception == Interception::None
+    }
+
+    /// Whether it is gRPC's own xDS client.
+    pub fn is_proxyless(&self) -> bool {
+        &*self.metadata.generator == "grpc"
+    }
+}
+
+impl Metadata {
+    fn read(metadata: &Value) -> Metadata {
+        let word = |key: &str| Str::from(text(metadata, key).unwrap_or_default());
+        let interception = match text(metadata, "INTERCEPTION_MODE") {
+            Some("NONE") => Interception::None,
+            Some("TPROXY") => Interception::Tproxy,
+            _ => Interception::Redirect,
+        };
+        Metadata {
+            labels: labels(metadata.get("LABELS")),
+            interception,
+            generator: word("GENERATOR"),
+            cluster_id: word("CLUSTER_ID"),
+            istio_version: word("ISTIO_VERSION"),
+            unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
+            http10: flag(metadata, "HTTP10"),
+        }
+    }
+}
+
+fn addresses(main: &str, metadata: &Value) -> Vec<Str> {
+    let mut all: Vec<Str> = Vec::new();
+    let listed = text(metadata, "INSTANCE_IPS").unwrap_or_default();
+    for address in std::iter::once(main).chain(listed.split(',')).map(str::trim).filter(|a| !a.is_empty()) {
+        if !all.iter().any(|known| &**known == address) {
+            all.push(address.into());
+        }
+    }
+    all
+}
+
+fn text<'a>(metadata: &'a Value, key: &str) -> Option<&'a str> {
+    metadata.get(key).and_then(Value::as_str)
+}
+
+/// Istio writes booleans as strings; plain ones and `1` are taken as well.
+fn flag(metadata: &Value, key: &str) -> bool {
+    match metadata.get(key) {
+        Some(Value::Bool(flag)) => *flag,
+        Some(Value::String(text)) => text == "true" || text == "1",
+        _ => false,
+    }
+}
+
+fn labels(value: Option<&Value>) -> Labels {
+    let Some(Value::Object(map)) = value else { return Labels::new() };
+    map.iter().filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into()))).collect()
+}
+
+/// The JSON form of a protobuf struct.
+pub fn json(metadata: &Struct) -> Value {
+    let fields = metadata.fields.iter().map(|(key, value)| (key.clone(), json_value(value)));
+    Value::Object(fields.collect::<Map<_, _>>())
+}
+
+fn json_value(value: &ProtoValue) -> Value {
+    match &value.kind {
+        None | Some(value::Kind::NullValue(_)) => Value::Null,
+        Some(value::Kind::BoolValue(flag)) => Value::Bool(*flag),
+        Some(value::Kind::NumberValue(number)) => {
+            serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number)
+        }
+        Some(value::Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(value::Kind::StructValue(inner)) => json(inner),
+        Some(value::Kind::ListValue(list)) => Value::Array(list.values.iter().map(json_value).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reads_istios_id_and_metadata() {
+        let metadata = json!({"INSTANCE_IPS": "1.1.1.1,fe80::1", "LABELS": {"app": "a"}, "INTERCEPTION_MODE": "NONE",
+            "UNPRIVILEGED_POD": "true", "NAMESPACE": "ns2"});
+        let node = Node::parse("sidecar~1.1.1.1~app.x.ns~ns.svc.example.org", &metadata).unwrap();
+        assert_eq!((&*node.name, &*node.namespace, &*node.domain), ("app.x", "ns2", "example.org"));
+        assert_eq!(node.addresses, vec![Str::from("1.1.1.1"), Str::from("fe80::1")]);
+        assert!(node.captures_explicitly() && node.metadata.unprivileged);
+        for bad in ["", "sidecar~1.1.1.1~a.b", "node~1~a.b~c", "sidecar~1~a.b~c~d"] {
+            assert!(Node::parse(bad, &Value::Null).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The registry: services and their endpoints, from whatever objects say so. Built by `snapshot`; knows no proxy.
+//!
+//! Invariant: everything is sorted, so equal objects give equal registries whatever order they came in.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::{ExportTo, Host, Labels, Protocol, Str, Timestamp};
+use rustc_hash::FxHashMap;
+
+pub mod build;
+mod kubernetes;
+mod service_entry;
+mod workload;
+
+pub use workload::Workload;
+
+/// A service: a name in the mesh with ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name; what tells services apart together with the namespace.
+    pub host: Host,
+    /// Short name.
+    pub name: Str,
+    /// Namespace.
+    pub namespace: Str,
+    /// Virtual addresses; may be CIDRs; empty if it has none.
+    pub addresses: Vec<Str>,
+    /// Ports, in the order of the object.
+    pub ports: Vec<Port>,
+    /// Where endpoints come from.
+    pub resolution: Resolution,
+    /// Outside the mesh.
+    pub external: bool,
+    /// From a Kubernetes Service: it wins over others of the same name, and has short names (SEM-007, SEM-145).
+    pub kubernetes: bool,
+    /// Clients get the endpoints' addresses from DNS.
+    pub headless: bool,
+    /// Who sees it.
+    pub export_to: ExportTo,
+    /// Age.
+    pub created: Option<Timestamp>,
+    /// Labels of the object.
+    pub labels: Labels,
+}
+
+impl Service {
+    /// The port of that number.
+    pub fn port(&self, number: u32) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Its key in the registry.
+    pub fn key(&self) -> ServiceKey {
+        (self.host.clone(), self.namespace.clone())
+    }
+
+    /// Whether its endpoints are sent by EDS.
+    pub fn has_endpoints(&self) -> bool {
+        self.resolution == Resolution::Static && !self.headless
+    }
+}
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// Number.
+    pub number: u32,
+    /// Name; may be empty.
+    pub name: Str,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+/// Where endpoints come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resolution {
+    /// From the registry.
+    Static,
+    /// All addresses of names.
+    Dns,
+    /// One address of a name at a time.
+    DnsRoundRobin,
+    /// The address the client asked for.
+    Passthrough,
+}
+
+/// Host and namespace.
+pub type ServiceKey = (Host, Str);
+
+/// An endpoint of a service port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Number of the service port.
+    pub service_port: u32,
+    /// Address, or name for DNS services.
+    pub address: Str,
+    /// Its port.
+    pub port: u32,
+    /// Share.
+    pub weight: u32,
+    /// Whether it is ready.
+    pub healthy: bool,
+    /// The workload it belongs to.
+    pub workload: Arc<Workload>,
+}
+
+/// All services and endpoints.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Services by host; of several namespaces, in the order in which they win (SEM-007, but for the client's own).
+    pub services: BTreeMap<Host, Vec<Arc<Service>>>,
+    /// Endpoints by service, sorted by port and address.
+    pub instances: FxHashMap<ServiceKey, Arc<Vec<Instance>>>,
+    /// Which services have endpoints at an address.
+    pub by_address: FxHashMap<Str, Vec<ServiceKey>>,
+    /// Workloads by address.
+    pub workloads: BTreeMap<Str, Arc<Workload>>,
+}
+
+impl Registry {
+    /// Endpoints of a service; none is empty.
+    pub fn instances_of(&self, service: &Service) -> &[Instance] {
+        self.instances.get(&service.key()).map_or(&[], |instances| instances.as_slice())
+    }
+
+    /// A service by host and namespace.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(&key.0)?.iter().find(|service| service.namespace == key.1)
+    }
+
+    /// All services, by host.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The registry, built from YAML as users write it.

@@ -1,0 +1,102 @@
+//! Workloads: running things, from Pods and WorkloadEntries alike.
+
+use meltemi_config::core::Pod;
+use meltemi_config::networking::WorkloadEntry;
+use meltemi_config::{Labels, Object, Str};
+
+/// A running thing that services may select.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Name of the Pod or WorkloadEntry.
+    pub name: Str,
+    /// Namespace.
+    pub namespace: Str,
+    /// Addresses; the first is the main one.
+    pub addresses: Vec<Str>,
+    /// Labels.
+    pub labels: Labels,
+    /// Its ports by name.
+    pub ports: Vec<(Str, u32)>,
+    /// `region/zone/subzone`.
+    pub locality: Str,
+    /// Share.
+    pub weight: u32,
+    /// Service account.
+    pub service_account: Str,
+    /// Whether it takes traffic.
+    pub ready: bool,
+    /// Whether it is a Pod: EndpointSlices speak for it.
+    pub pod: bool,
+}
+
+impl Workload {
+    /// From a Pod that has an address and has not ended.
+    pub(super) fn of_pod(object: &Object, pod: &Pod) -> Option<Workload> {
+        let addresses: Vec<Str> = pod.addresses().filter(|ip| !ip.is_empty()).cloned().collect();
+        let ended = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
+        if addresses.is_empty() || ended || object.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let containers = pod.spec.containers.iter().flat_map(|container| &container.ports);
+        let named = |port: &meltemi_config::core::ContainerPort| {
+            Some((port.name.clone()?, u32::from(port.container_port)))
+        };
+        let ready = pod.status.conditions.iter().find(|condition| &*condition.condition == "Ready");
+        Some(Workload {
+            name: object.name().clone(),
+            namespace: object.namespace().clone(),
+            addresses,
+            labels: object.labels().clone(),
+            ports: containers.filter_map(named).collect(),
+            locality: locality_label(object.labels()),
+            weight: 1,
+            service_account: pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
+            ready: ready.is_none_or(|condition| &*condition.status == "True"),
+            pod: true,
+        })
+    }
+
+    /// From a WorkloadEntry, be it an object of its own or in a ServiceEntry.
+    pub(super) fn of_entry(object: &Object, entry: &WorkloadEntry, own: bool) -> Workload {
+        let mut labels = entry.labels.clone();
+        if own {
+            labels.extend(object.labels().clone());
+        }
+        Workload {
+            name: object.name().clone(),
+            namespace: object.namespace().clone(),
+            addresses: entry.address.iter().filter(|address| !address.is_empty()).cloned().collect(),
+            ports: entry.ports.iter().map(|(name, port)| (name.clone(), *port)).collect(),
+            locality: entry.locality.clone().unwrap_or_else(|| locality_label(&labels)),
+            weight: entry.weight.unwrap_or(1).max(1),
+            service_account: entry.service_account.clone().unwrap_or_else(|| "default".into()),
+            ready: true,
+            pod: false,
+            labels,
+        }
+    }
+
+    /// The port of that name.
+    pub fn port_named(&self, name: &str) -> Option<u32> {
+        self.ports.iter().find(|(known, _)| &**known == name).map(|(_, port)| *port)
+    }
+
+    /// `name;namespace;canonical name;revision;cluster`, as Istio's access logs and metrics want it.
+    pub fn telemetry_name(&self) -> Str {
+        let label = |names: &[&str], default: &str| {
+            let found = names.iter().find_map(|name| self.labels.get(*name));
+            found.cloned().unwrap_or_else(|| default.into())
+        };
+        let canonical =
+            label(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"], &self.name);
+        let revision =
+            label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"], "latest");
+        format!("{};{};{canonical};{revision};Kubernetes", self.name, self.namespace).into()
+    }
+}
+
+fn locality_label(labels: &Labels) -> Str {
+    let label = labels.get("istio-locality").or_else(|| labels.get("topology.istio.io/locality"));
+    // Label values cannot hold a slash, so Istio takes dots (SEM-156).
+    label.map_or_else(|| "".into(), |text| text.replace('.', "/").into())
+}

@@ -1,0 +1,176 @@
+//! One proxy's view of a snapshot, as the plain model. Called by `discovery` and by offline translation.
+//!
+//! Invariant: a view only reads; the same snapshot and node give the same model.
+
+use std::sync::Arc;
+
+use meltemi_config::labels::selects;
+use meltemi_config::networking::Sidecar;
+use meltemi_config::{Labels, Protocol, Str};
+
+use crate::node::{Node, Role};
+use crate::registry::Service;
+use crate::snapshot::{Snapshot, destination_rule};
+
+mod access_log;
+mod cluster;
+mod endpoint;
+mod gateway;
+mod http;
+mod http_route;
+mod inbound;
+mod outbound;
+mod policy;
+mod retry;
+mod route;
+pub mod scope;
+mod tcp;
+
+use scope::Scope;
+
+/// A proxy's view.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The mesh.
+    pub snapshot: &'a Snapshot,
+    /// The proxy.
+    pub node: &'a Node,
+    /// What it may see.
+    pub scope: Arc<Scope>,
+    /// Its labels: from metadata, else of the workload at its address or of its name.
+    pub labels: Labels,
+    /// Ports of services that have an endpoint at one of its addresses, by its own port.
+    pub own_ports: Vec<OwnPort>,
+}
+
+/// A port that the proxy's workload serves.
+#[derive(Debug, Clone)]
+pub struct OwnPort {
+    /// The service.
+    pub service: Arc<Service>,
+    /// Number of the service's port.
+    pub service_port: u32,
+    /// Port of the workload.
+    pub target: u32,
+    /// Protocol of the service's port.
+    pub protocol: Protocol,
+}
+
+impl<'a> View<'a> {
+    /// The view of a proxy.
+    pub fn new(snapshot: &'a Snapshot, node: &'a Node) -> View<'a> {
+        let labels = labels(snapshot, node);
+        let sidecar = match node.role {
+            Role::Sidecar => sidecar(snapshot, &node.namespace, &labels),
+            Role::Router => None,
+        };
+        let key = (node.namespace.clone(), sidecar.as_ref().map(|(name, _)| name.clone()));
+        let make = || Scope::new(snapshot, &node.namespace, sidecar.as_ref().map(|(_, spec)| spec));
+        let scope = snapshot.scope(key, make);
+        View { own_ports: own_ports(snapshot, node), snapshot, node, scope, labels }
+    }
+
+    /// The proxy as a client, for looking up rules.
+    pub(crate) fn client(&self) -> destination_rule::Client<'_> {
+        destination_rule::Client {
+            namespace: &self.node.namespace,
+            labels: &self.labels,
+            root_namespace: self.snapshot.mesh.root_namespace(),
+        }
+    }
+
+    /// Its main address.
+    pub(crate) fn address(&self) -> Str {
+        self.node.addresses.first().cloned().unwrap_or_else(|| crate::names::WILDCARD_ADDRESS.into())
+    }
+
+    /// Whether original destinations are not known: at gateways and where ports are opened explicitly.
+    pub(crate) fn lacks_original_destination(&self) -> bool {
+        self.node.role == Role::Router || self.node.captures_explicitly()
+    }
+}
+
+fn labels(snapshot: &Snapshot, node: &Node) -> Labels {
+    if !node.metadata.labels.is_empty() {
+        return node.metadata.labels.clone();
+    }
+    let workloads = &snapshot.registry.workloads;
+    let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
+    let named = || workloads.values().find(|w| w.name == node.name && w.namespace == node.namespace);
+    at_address.or_else(named).map(|workload| workload.labels.clone()).unwrap_or_default()
+}
+
+type Named = ((Str, Str), Arc<Sidecar>);
+
+/// The Sidecar that holds: the first whose selector takes the workload, else the first of the namespace without selector, else
+/// that of the root namespace (SEM-130).
+fn sidecar(snapshot: &Snapshot, namespace: &str, labels: &Labels) -> Option<Named> {
+    let of = |namespace: &str| snapshot.sidecars.get(namespace).map_or(&[][..], Vec::as_slice);
+    let specs = |namespace: &str| {
+        let named = |object: &meltemi_config::Object| {
+            let spec = object.spec_as::<Sidecar>()?;
+            Some(((object.namespace().clone(), object.name().clone()), Arc::clone(spec)))
+        };
+        of(namespace).iter().filter_map(named)
+    };
+    let selector =
+        |spec: &Sidecar| spec.workload_selector.as_ref().map(|s| s.labels.clone()).filter(|s| !s.is_empty());
+    let selected = specs(namespace).find(|(_, spec)| selector(spec).is_some_and(|s| selects(&s, labels)));
+    let general = |namespace: &str| specs(namespace).find(|(_, spec)| selector(spec).is_none());
+    selected.or_else(|| general(namespace)).or_else(|| general(snapshot.mesh.root_namespace()))
+}
+
+/// Of several services with one target port the oldest decides (SEM-148).
+fn own_ports(snapshot: &Snapshot, node: &Node) -> Vec<OwnPort> {
+    let registry = &snapshot.registry;
+    let mut services: Vec<&Arc<Service>> = Vec::new();
+    for address in &node.addresses {
+        for key in registry.by_address.get(address).into_iter().flatten() {
+            if let Some(service) = registry.service(key)
+                && !services.iter().any(|known| Arc::ptr_eq(known, service))
+            {
+                services.push(service);
+            }
+        }
+    }
+    services.sort_by_key(|service| (service.created, service.namespace.clone(), service.host.clone()));
+    let mut ports: Vec<OwnPort> = Vec::new();
+    for service in services {
+        for instance in registry.instances_of(service).iter().filter(|i| node.addresses.contains(&i.address))
+        {
+            let protocol = service.port(instance.service_port).map(|port| port.protocol).unwrap_or_default();
+            ports.push(OwnPort {
+                service: Arc::clone(service),
+                service_port: instance.service_port,
+                target: instance.port,
+                protocol,
+            });
+        }
+    }
+    ports
+}
+
+impl View<'_> {
+    /// All listeners.
+    pub fn listeners(&self) -> Vec<crate::model::listener::Listener> {
+        match self.node.role {
+            Role::Router => self.gateway_listeners(),
+            Role::Sidecar => {
+                let mut listeners = self.outbound_listeners();
+                listeners.extend(self.inbound_listeners());
+                listeners
+            }
+        }
+    }
+
+    /// Names of all route tables that its listeners use, sorted.
+    pub fn route_names(&self) -> Vec<String> {
+        let mut names = match self.node.role {
+            Role::Router => self.gateway_routes(),
+            Role::Sidecar => self.http_listeners().into_iter().map(|listener| listener.route).collect(),
+        };
+        names.sort();
+        names.dedup();
+        names
+    }
+}

@@ -1,0 +1,156 @@
+//! Clusters of a proxy: one for each port and subset of each service in scope, its own inbound ones, and Istio's fixed ones.
+
+use std::time::Duration;
+
+use meltemi_config::mesh::MeshH2UpgradePolicy;
+use meltemi_config::{Labels, Str};
+
+use super::endpoint::localities;
+use super::{View, policy};
+use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Protocol};
+use crate::names::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster};
+use crate::node::Role;
+use crate::registry::{Port, Resolution, Service};
+use crate::snapshot::destination_rule;
+
+/// How often names are resolved again unless the mesh says otherwise (MC-051).
+const DNS_REFRESH: Duration = Duration::from_secs(60);
+
+impl View<'_> {
+    /// All clusters, sorted by name.
+    pub fn clusters(&self) -> Vec<Cluster> {
+        let mut clusters = Vec::new();
+        for service in self.scope.services.values() {
+            for port in &service.ports {
+                self.service_clusters(service, port, &mut clusters);
+            }
+        }
+        clusters.push(self.fixed(BLACK_HOLE_CLUSTER, Discovery::Static(Vec::new())));
+        if self.node.role == Role::Sidecar {
+            let mut passthrough = self.fixed(PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
+            passthrough.protocol = Protocol::Downstream;
+            clusters.push(passthrough);
+            clusters.extend(self.inbound_clusters());
+        }
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        clusters.dedup_by(|a, b| a.name == b.name);
+        clusters
+    }
+
+    /// A cluster that follows from no resource.
+    pub(super) fn fixed(&self, name: &str, discovery: Discovery) -> Cluster {
+        let mesh = &self.snapshot.mesh;
+        let original = discovery == Discovery::OriginalDestination;
+        let mut cluster = Cluster::new(name, discovery, mesh.connect_timeout().0);
+        cluster.pool = policy::pool(None, mesh);
+        if original {
+            cluster.balancer = Balancer::OriginalDestination;
+        }
+        cluster
+    }
+
+    /// The cluster of a port, and one for each subset.
+    fn service_clusters(&self, service: &Service, port: &Port, into: &mut Vec<Cluster>) {
+        let rule = self.rule(service).map(|rule| &**rule);
+        into.push(self.service_cluster(service, port, rule, None));
+        for subset in rule.into_iter().flat_map(|rule| &rule.subsets) {
+            into.push(self.service_cluster(service, port, rule, Some(subset)));
+        }
+    }
+
+    fn service_cluster(
+        &self,
+        service: &Service,
+        port: &Port,
+        rule: Option<&destination_rule::Rule>,
+        subset: Option<&meltemi_config::networking::destination_rule::Subset>,
+    ) -> Cluster {
+        let mesh = &self.snapshot.mesh;
+        let of_rule = rule.and_then(|rule| rule.policy.as_ref());
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let policy = destination_rule::policy(of_rule, of_subset, port.number);
+        let defaults = mesh.default_traffic_policy.as_ref();
+        let pool = policy.connection_pool.or_else(|| defaults?.connection_pool.as_ref());
+        let outlier = policy.outlier_detection.or_else(|| defaults?.outlier_detection.as_ref());
+        let subset_name: Str = subset.map(|subset| subset.name.clone()).unwrap_or_default();
+        let mut balancer = policy::balancer(policy.load_balancer);
+        let labels = subset.map(|subset| &subset.labels);
+        let discovery = self.discovery(service, port, labels, balancer);
+        if discovery == Discovery::OriginalDestination {
+            balancer = Balancer::OriginalDestination;
+        }
+        let name = outbound_cluster(port.number, &subset_name, &service.host);
+        Cluster {
+            pool: policy::pool(pool, mesh),
+            balancer,
+            protocol: self.upstream_protocol(port, &policy),
+            outlier: outlier.map(policy::outlier),
+            origin: Some(origin(service, port, subset_name, rule)),
+            ..Cluster::new(name, discovery, policy::connect_timeout(pool, mesh))
+        }
+    }
+
+    /// Whether endpoints are sent by EDS. Where there is no original destination, headless services are balanced as others.
+    pub(crate) fn uses_eds(&self, service: &Service) -> bool {
+        service.resolution == Resolution::Static && (!service.headless || self.lacks_original_destination())
+    }
+
+    fn discovery(
+        &self,
+        service: &Service,
+        port: &Port,
+        labels: Option<&Labels>,
+        balancer: Balancer,
+    ) -> Discovery {
+        if balancer == Balancer::OriginalDestination && !self.lacks_original_destination() {
+            return Discovery::OriginalDestination;
+        }
+        let refresh = self.snapshot.mesh.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
+        let none = Labels::new();
+        let listed = || {
+            let instances = self.snapshot.registry.instances_of(service);
+            localities(instances, port.number, labels.unwrap_or(&none))
+        };
+        match service.resolution {
+            Resolution::Static if self.uses_eds(service) => Discovery::Eds,
+            Resolution::Static | Resolution::Passthrough => Discovery::OriginalDestination,
+            Resolution::Dns => Discovery::StrictDns(listed(), refresh),
+            Resolution::DnsRoundRobin => {
+                let mut listed = listed();
+                // Envoy takes one name only.
+                listed.truncate(1);
+                listed.iter_mut().for_each(|locality| locality.endpoints.truncate(1));
+                Discovery::LogicalDns(listed, refresh)
+            }
+        }
+    }
+
+    /// HTTP/2 where the port says so, or by upgrade (SEM-068).
+    fn upstream_protocol(&self, port: &Port, policy: &destination_rule::Policy<'_>) -> Protocol {
+        if port.protocol.is_http2() {
+            return Protocol::Http2;
+        }
+        if policy::uses_client_protocol(policy) {
+            return Protocol::Downstream;
+        }
+        let mesh = self.snapshot.mesh.h2_upgrade_policy == MeshH2UpgradePolicy::Upgrade;
+        let upgrade = policy::h2_upgrade(policy).unwrap_or(mesh && port.protocol.is_http());
+        match port.protocol {
+            _ if upgrade && !port.protocol.is_tcp() => Protocol::Http2,
+            // Sniffed ports carry HTTP/1.1 and HTTP/2 alike: what the client speaks is spoken on.
+            meltemi_config::Protocol::Auto => Protocol::Downstream,
+            _ => Protocol::Http1,
+        }
+    }
+}
+
+fn origin(service: &Service, port: &Port, subset: Str, rule: Option<&destination_rule::Rule>) -> Origin {
+    Origin {
+        host: service.host.as_shared().clone(),
+        name: service.name.clone(),
+        namespace: service.namespace.clone(),
+        subset,
+        port: port.number,
+        rule: rule.map(|rule| rule.origin.to_string()),
+    }
+}

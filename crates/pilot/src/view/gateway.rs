@@ -1,0 +1,342 @@
+//! Listeners and route tables of gateways: the servers of all Gateways that select the proxy, merged by port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::networking::gateway::Server;
+use meltemi_config::networking::tls::ServerTlsMode;
+use meltemi_config::{Host, Protocol, Str, host};
+
+use super::View;
+use super::http_route::Place;
+use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Tcp, Terminal};
+use crate::model::route::{Action, HeaderChanges, Route, RouteConfiguration, RouteMatch, VirtualHost};
+use crate::names::{self, BLACK_HOLE_CLUSTER, WILDCARD_ADDRESS};
+use crate::shared::Shared;
+use crate::snapshot::gateway::Resolved as Gateway;
+use crate::snapshot::virtual_service::Resolved as VirtualService;
+
+/// A server and whose it is.
+#[derive(Debug, Clone, Copy)]
+struct Served<'a> {
+    gateway: &'a Arc<Gateway>,
+    server: &'a Server,
+}
+
+/// The servers that share a listener.
+#[derive(Debug)]
+struct Merged<'a> {
+    bind: &'a str,
+    /// Port of the listener.
+    port: u32,
+    servers: Vec<Served<'a>>,
+}
+
+impl Served<'_> {
+    fn protocol(&self) -> Protocol {
+        Protocol::parse(&self.server.port.protocol).unwrap_or(Protocol::Tcp)
+    }
+
+    /// Plain HTTP.
+    fn is_http(&self) -> bool {
+        self.protocol().is_http()
+    }
+
+    /// TLS that is not opened here.
+    fn passes_tls(&self) -> bool {
+        let mode = self.server.tls.as_ref().map(|tls| tls.mode);
+        self.protocol().is_tls() && mode == Some(ServerTlsMode::Passthrough)
+    }
+
+    fn is_tcp(&self) -> bool {
+        !self.is_http() && !self.protocol().is_tls() && self.server.tls.is_none()
+    }
+
+    /// Whether it can be served: TLS that is opened here needs certificates, which come with identity.
+    fn is_supported(&self) -> bool {
+        self.is_http() || self.passes_tls() || self.is_tcp()
+    }
+
+    /// Host patterns with the namespace from which VirtualServices may bind: `None` for any.
+    fn hosts(&self) -> impl Iterator<Item = (Option<Str>, Host)> + '_ {
+        self.server.hosts.iter().map(|entry| match entry.split_once('/') {
+            None => (None, Host::new(entry)),
+            Some(("*", host)) => (None, Host::new(host)),
+            Some((".", host)) => (Some(self.gateway.namespace.clone()), Host::new(host)),
+            Some((namespace, host)) => (Some(namespace.into()), Host::new(host)),
+        })
+    }
+}
+
+impl View<'_> {
+    /// Servers by address and port, in the order in which they win (SEM-171).
+    fn merged_servers(&self) -> Vec<Merged<'_>> {
+        let mut merged: BTreeMap<(u32, &str), Merged<'_>> = BTreeMap::new();
+        for gateway in self.snapshot.gateways.iter().filter(|gateway| gateway.selects(&self.labels)) {
+            for server in &gateway.spec.servers {
+                let served = Served { gateway, server };
+                let bind = server.bind.as_deref().unwrap_or_default();
+                let Some(port) = self.listener_port(server.port.number).filter(|_| served.is_supported())
+                else {
+                    continue;
+                };
+                let listener =
+                    merged.entry((port, bind)).or_insert_with(|| Merged { bind, port, servers: Vec::new() });
+                let first = listener.servers.first();
+                // Plain and TLS servers cannot share a port; the first decides.
+                if first.is_none_or(|first| {
+                    first.is_http() == served.is_http() && first.is_tcp() == served.is_tcp()
+                }) {
+                    listener.servers.push(served);
+                }
+            }
+        }
+        merged.into_values().collect()
+    }
+
+    /// A server's port is the Service's; the listener has the target port (SEM-173). `None` if the proxy may not open it.
+    fn listener_port(&self, number: u32) -> Option<u32> {
+        let target = self.own_ports.iter().find(|own| own.service_port == number).map(|own| own.target);
+        let port = target.unwrap_or(number);
+        (port >= 1024 || !self.node.metadata.unprivileged).then_some(port)
+    }
+
+    /// All listeners of the gateway.
+    pub(super) fn gateway_listeners(&self) -> Vec<Listener> {
+        self.merged_servers().iter().filter_map(|merged| self.gateway_listener(merged)).collect()
+    }
+
+    fn gateway_listener(&self, merged: &Merged<'_>) -> Option<Listener> {
+        let address: Str = if merged.bind.is_empty() { WILDCARD_ADDRESS.into() } else { merged.bind.into() };
+        let name = names::listener(&address, merged.port);
+        let first = merged.servers.first()?;
+        let http = first.is_http();
+        let chains = match http {
+            true => vec![self.gateway_http_chain(merged, &name)],
+            false if first.is_tcp() => self.gateway_tcp_chains(merged),
+            false => self.gateway_tls_chains(merged),
+        };
+        Some(Listener {
+            name,
+            address,
+            port: merged.port,
+            bind_to_port: true,
+            direction: Direction::Outbound,
+            use_original_dst: false,
+            original_dst_filter: false,
+            tls_inspector: first.passes_tls(),
+            http_inspector: false,
+            chains,
+            default_chain: None,
+            access_log: self.listener_log(),
+            transparent: false,
+        })
+        .filter(|listener| !listener.chains.is_empty())
+    }
+
+    fn gateway_http_chain(&self, merged: &Merged<'_>, listener: &str) -> FilterChain {
+        let routes = Routes::Rds(names::gateway_route(merged.port, merged.bind));
+        let http = self.outbound_http(format!("outbound_{listener}"), routes);
+        FilterChain {
+            name: String::new(),
+            condition: Condition::default(),
+            terminal: Terminal::Http(Box::new(http)),
+        }
+    }
+
+    /// Connections of a TCP server go where the first TCP rule that holds says.
+    fn gateway_tcp_chains(&self, merged: &Merged<'_>) -> Vec<FilterChain> {
+        let tcp = merged.servers.iter().find_map(|served| self.gateway_tcp(served));
+        let terminal = Terminal::Tcp(tcp.unwrap_or_else(|| self.tcp_to(BLACK_HOLE_CLUSTER)));
+        vec![FilterChain { name: String::new(), condition: Condition::default(), terminal }]
+    }
+
+    fn gateway_tcp(&self, served: &Served<'_>) -> Option<Tcp> {
+        let (gateway, port) = (&served.gateway.full_name, served.server.port.number);
+        self.virtual_services_of(gateway).find_map(|resolved| {
+            if self.intersections(served, resolved).is_empty() {
+                return None;
+            }
+            let mut rules = resolved.spec.tcp.iter();
+            let rule = rules.find(|rule| self.gateway_tcp_holds(resolved, rule, gateway, port))?;
+            Some(self.tcp_to_destinations(resolved, &rule.route, port))
+        })
+    }
+
+    fn gateway_tcp_holds(
+        &self,
+        resolved: &VirtualService,
+        rule: &meltemi_config::networking::virtual_service::TcpRoute,
+        gateway: &str,
+        port: u32,
+    ) -> bool {
+        self.tcp_rule_holds(resolved, rule, gateway, port)
+    }
+
+    /// TLS that passes is told apart by server name, as the TLS rules say (SEM-175).
+    fn gateway_tls_chains(&self, merged: &Merged<'_>) -> Vec<FilterChain> {
+        let mut taken: Vec<Host> = Vec::new();
+        let mut chains = Vec::new();
+        for served in &merged.servers {
+            let (gateway, port) = (&served.gateway.full_name, served.server.port.number);
+            for resolved in self.virtual_services_of(gateway) {
+                let hosts = self.intersections(served, resolved);
+                for rule in &resolved.spec.tls {
+                    for condition in &rule.matches {
+                        let listed = resolved.gateways_of(&condition.gateways);
+                        let here = listed.is_empty() || listed.contains(gateway);
+                        if !here || condition.port.is_some_and(|wanted| wanted != 0 && wanted != port) {
+                            continue;
+                        }
+                        let names = condition
+                            .sni_hosts
+                            .iter()
+                            .filter(|sni| hosts.iter().any(|host| sni.matches(host)) && !taken.contains(sni));
+                        let names: Vec<Host> = names.cloned().collect();
+                        if names.is_empty() {
+                            continue;
+                        }
+                        let server_names =
+                            names.iter().filter(|name| &***name != "*").map(|name| name.as_shared().clone());
+                        let condition =
+                            Condition { server_names: server_names.collect(), ..Condition::default() };
+                        taken.extend(names);
+                        let terminal = Terminal::Tcp(self.tcp_to_destinations(resolved, &rule.route, port));
+                        chains.push(FilterChain { name: String::new(), condition, terminal });
+                    }
+                }
+            }
+        }
+        chains
+    }
+
+    /// VirtualServices for a gateway that this proxy may see, in the order in which they win.
+    fn virtual_services_of<'v>(
+        &'v self,
+        gateway: &'v str,
+    ) -> impl Iterator<Item = &'v Arc<VirtualService>> + 'v {
+        let all = self.snapshot.virtual_services.iter();
+        let visible = all.filter(|resolved| resolved.export_to.visible_in(&self.node.namespace));
+        visible.filter(move |resolved| resolved.is_for(gateway))
+    }
+
+    /// Hosts that a VirtualService and a server both mean: the narrower one of each pair (SEM-174).
+    fn intersections(&self, served: &Served<'_>, resolved: &VirtualService) -> Vec<Host> {
+        let mut hosts = Vec::new();
+        for (namespace, pattern) in served.hosts() {
+            if namespace.is_some_and(|namespace| namespace != resolved.namespace) {
+                continue;
+            }
+            for own in &resolved.hosts {
+                let narrower = match () {
+                    () if host::subset_of(own, &pattern) => own.clone(),
+                    () if host::subset_of(&pattern, own) => pattern.clone(),
+                    () => continue,
+                };
+                if !hosts.contains(&narrower) {
+                    hosts.push(narrower);
+                }
+            }
+        }
+        hosts
+    }
+
+    /// Names of all route tables of the gateway.
+    pub(super) fn gateway_routes(&self) -> Vec<String> {
+        let merged = self.merged_servers();
+        let http = merged.iter().filter(|merged| merged.servers.first().is_some_and(Served::is_http));
+        http.map(|merged| names::gateway_route(merged.port, merged.bind)).collect()
+    }
+
+    /// A route table of the gateway.
+    pub(super) fn gateway_route(&self, name: &str) -> Option<RouteConfiguration> {
+        let merged = self.merged_servers();
+        let mut named = merged.iter().filter(|merged| names::gateway_route(merged.port, merged.bind) == name);
+        let merged = named.next()?;
+        let mut hosts: BTreeMap<Host, GatewayHost> = BTreeMap::new();
+        for served in &merged.servers {
+            self.serve(served, &mut hosts);
+        }
+        let port = merged.servers.first().map_or(merged.port, |served| served.server.port.number);
+        let mut virtual_hosts: Vec<_> =
+            hosts.into_iter().map(|(host, found)| found.virtual_host(&host, port)).collect();
+        if virtual_hosts.is_empty() {
+            virtual_hosts.push(Shared::new(black_hole(port)));
+        }
+        Some(RouteConfiguration { name: name.to_owned(), virtual_hosts, ignore_port: true })
+    }
+
+    /// Adds what a server serves: the routes of several VirtualServices for one host come one after another (SEM-023).
+    fn serve(&self, served: &Served<'_>, hosts: &mut BTreeMap<Host, GatewayHost>) {
+        let redirects = served.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
+        let gateways = [served.gateway.full_name.clone()];
+        let place = Place { gateways: &gateways, port: served.server.port.number };
+        for resolved in self.virtual_services_of(&served.gateway.full_name) {
+            let intersections = self.intersections(served, resolved);
+            if intersections.is_empty() {
+                continue;
+            }
+            let routes = self.http_routes(resolved, place);
+            if routes.is_empty() && !redirects {
+                continue;
+            }
+            for host in intersections {
+                let found = hosts.entry(host).or_default();
+                found
+                    .routes
+                    .extend(routes.iter().filter(|route| !found.has(route)).cloned().collect::<Vec<_>>());
+                found.require_tls |= redirects;
+            }
+        }
+        if redirects {
+            for (_, host) in served.hosts() {
+                hosts.entry(host).or_default().require_tls = true;
+            }
+        }
+    }
+}
+
+/// A host in the making.
+#[derive(Debug, Default)]
+struct GatewayHost {
+    routes: Vec<Route>,
+    require_tls: bool,
+}
+
+impl GatewayHost {
+    /// Two servers of one port give the same VirtualService twice.
+    fn has(&self, route: &Route) -> bool {
+        self.routes.contains(route)
+    }
+
+    fn virtual_host(mut self, host: &Host, port: u32) -> Shared<VirtualHost> {
+        // Only routes that take everything go to the end, so that they hide none of another resource (SEM-023).
+        self.routes.sort_by_key(|route| route.condition.is_catch_all());
+        Shared::new(VirtualHost {
+            name: names::virtual_host(host, port),
+            domains: vec![host.to_string()],
+            routes: self.routes,
+            require_tls: self.require_tls,
+            attempt_count: true,
+        })
+    }
+}
+
+/// The host of a port for which nobody has routes.
+fn black_hole(port: u32) -> VirtualHost {
+    VirtualHost {
+        name: format!("blackhole:{port}"),
+        domains: vec!["*".to_owned()],
+        routes: vec![Route {
+            name: names::DEFAULT_ROUTE.to_owned(),
+            condition: RouteMatch::any(),
+            action: Action::Respond { status: 404, body: Vec::new() },
+            headers: HeaderChanges::default(),
+            origin: None,
+            decorator: String::new(),
+            stat_prefix: Str::default(),
+        }],
+        require_tls: false,
+        attempt_count: false,
+    }
+}

@@ -1,0 +1,68 @@
+//! Conditions of an HTTP rule as conditions of a route.
+
+use meltemi_config::Str;
+use meltemi_config::networking::virtual_service::{HttpMatchRequest, StringMatch};
+
+use crate::model::route::{HeaderMatch, PathMatch, RouteMatch, TextMatch};
+
+/// Names that Istio reserves among header conditions and ignores there (VS-042).
+const RESERVED: [&str; 4] = ["uri", "scheme", "method", "authority"];
+
+/// The conditions that a route can express.
+pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
+    RouteMatch {
+        path: path(request.uri.as_ref()),
+        ignore_case: request.ignore_uri_case,
+        headers: headers(request),
+        query: request.query_params.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+    }
+}
+
+fn path(uri: Option<&StringMatch>) -> PathMatch {
+    match uri {
+        None | Some(StringMatch::Present) => PathMatch::Prefix("/".into()),
+        Some(StringMatch::Exact(path)) => PathMatch::Exact(path.clone()),
+        Some(StringMatch::Prefix(prefix)) => PathMatch::Prefix(prefix.clone()),
+        Some(StringMatch::Regex(pattern)) => PathMatch::Regex(pattern.clone()),
+    }
+}
+
+fn headers(request: &HttpMatchRequest) -> Vec<HeaderMatch> {
+    let wanted = request.headers.iter().map(|(name, value)| (name, value, false));
+    let unwanted = request.without_headers.iter().map(|(name, value)| (name, value, true));
+    let mut headers: Vec<HeaderMatch> = wanted
+        .chain(unwanted)
+        .filter(|(name, _, _)| !RESERVED.contains(&&***name))
+        .map(|(name, value, invert)| HeaderMatch { name: lower(name), value: header_text(value), invert })
+        .collect();
+    headers.sort_by(|a, b| a.name.cmp(&b.name).then(a.invert.cmp(&b.invert)));
+    let pseudo =
+        [(":method", &request.method), (":authority", &request.authority), (":scheme", &request.scheme)];
+    for (name, value) in pseudo {
+        if let Some(value) = value {
+            headers.push(HeaderMatch { name: name.into(), value: text(value), invert: false });
+        }
+    }
+    headers
+}
+
+fn lower(name: &Str) -> Str {
+    if name.bytes().any(|b| b.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.clone() }
+}
+
+/// A pattern `*` is no pattern: it asks for presence.
+fn header_text(value: &StringMatch) -> TextMatch {
+    match value {
+        StringMatch::Regex(pattern) if &**pattern == "*" => TextMatch::Present,
+        other => text(other),
+    }
+}
+
+fn text(value: &StringMatch) -> TextMatch {
+    match value {
+        StringMatch::Present => TextMatch::Present,
+        StringMatch::Exact(text) => TextMatch::Exact(text.clone()),
+        StringMatch::Prefix(text) => TextMatch::Prefix(text.clone()),
+        StringMatch::Regex(pattern) => TextMatch::Regex(pattern.clone()),
+    }
+}

@@ -1,0 +1,296 @@
+//! Inbound listeners and clusters of sidecars: what reaches the workload, and how.
+//!
+//! Ports follow from the services that have an endpoint at the proxy's address, or from the Sidecar's ingress listeners, which
+//! replace those (SEM-135). Redirected traffic comes to `virtualInbound`; explicit ports are opened at the workload's address.
+
+use std::collections::BTreeMap;
+
+use meltemi_config::mesh::InboundMode;
+use meltemi_config::networking::sidecar::{CaptureMode, IstioIngressListener};
+use meltemi_config::{Protocol, Str};
+
+use super::http_route::default_route;
+use super::{View, policy};
+use crate::model::cluster::{Cluster, Discovery, Protocol as Upstream};
+use crate::model::endpoint::{Endpoint, Locality};
+use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
+use crate::model::route::{RouteConfiguration, VirtualHost};
+use crate::names::{
+    self, BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, VIRTUAL_INBOUND, WILDCARD_ADDRESS, inbound_cluster,
+};
+use crate::node::Interception;
+use crate::shared::Shared;
+
+/// Source address of connections to the workload, so that redirection leaves them alone (SEM-149).
+const INBOUND_SOURCE: &str = "127.0.0.6";
+
+/// A port that traffic comes in at.
+#[derive(Debug, Clone)]
+struct InboundPort {
+    /// Port.
+    number: u32,
+    /// Address to listen at, where it is opened.
+    bind: Str,
+    /// Whether it is opened.
+    explicit: bool,
+    protocol: Protocol,
+    /// Where the workload is; `None`: where the client meant to go.
+    endpoint: Option<(Str, u32)>,
+    /// Operation in traces.
+    operation: String,
+    /// Limits towards the workload.
+    pool: Option<meltemi_config::networking::destination_rule::ConnectionPoolSettings>,
+}
+
+impl View<'_> {
+    /// All inbound listeners.
+    pub(super) fn inbound_listeners(&self) -> Vec<Listener> {
+        let ports = self.inbound_ports();
+        let (explicit, redirected): (Vec<_>, Vec<_>) = ports.iter().partition(|port| port.explicit);
+        let mut listeners: Vec<Listener> =
+            explicit.into_iter().map(|port| self.explicit_listener(port)).collect();
+        if !self.node.captures_explicitly() {
+            listeners.push(self.virtual_inbound(&redirected));
+        }
+        listeners
+    }
+
+    /// All inbound clusters.
+    pub(super) fn inbound_clusters(&self) -> Vec<Cluster> {
+        let ports = self.inbound_ports();
+        let mut clusters: Vec<Cluster> = ports.iter().map(|port| self.inbound_port_cluster(port)).collect();
+        if !self.node.captures_explicitly() {
+            let mut passthrough = self.fixed(INBOUND_PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
+            passthrough.source_address = Some(INBOUND_SOURCE.into());
+            passthrough.protocol = Upstream::Downstream;
+            clusters.push(passthrough);
+        }
+        clusters
+    }
+
+    fn inbound_ports(&self) -> Vec<InboundPort> {
+        let sidecar = self.scope.sidecar.as_deref();
+        let ingress = sidecar.map_or(&[][..], |sidecar| &sidecar.ingress);
+        let ports = match ingress {
+            [] => self.service_ports(),
+            listed => listed.iter().map(|listener| self.ingress_port(listener)).collect(),
+        };
+        let mut by_number: BTreeMap<(u32, Str), InboundPort> = BTreeMap::new();
+        for port in ports {
+            by_number.entry((port.number, port.bind.clone())).or_insert(port);
+        }
+        by_number.into_values().collect()
+    }
+
+    fn service_ports(&self) -> Vec<InboundPort> {
+        let explicit = self.node.captures_explicitly();
+        let mode =
+            self.snapshot.mesh.inbound_traffic_policy.as_ref().map(|policy| policy.mode).unwrap_or_default();
+        let local = explicit || mode == InboundMode::Localhost;
+        let sidecar = self.scope.sidecar.as_deref();
+        let pool = sidecar.and_then(|sidecar| sidecar.inbound_connection_pool.clone());
+        let port = |own: &super::OwnPort| InboundPort {
+            number: own.target,
+            bind: if explicit { self.address() } else { WILDCARD_ADDRESS.into() },
+            explicit,
+            protocol: own.protocol,
+            endpoint: local.then(|| ("127.0.0.1".into(), own.target)),
+            operation: format!("{}:{}/*", own.service.host, own.service_port),
+            pool: pool.clone(),
+        };
+        self.own_ports.iter().map(port).collect()
+    }
+
+    fn ingress_port(&self, listener: &IstioIngressListener) -> InboundPort {
+        let number = listener.port.number;
+        let explicit = match listener.capture_mode {
+            CaptureMode::None => true,
+            CaptureMode::Iptables => false,
+            CaptureMode::Default => self.node.captures_explicitly(),
+        };
+        let name = listener.port.name.as_deref().unwrap_or_default();
+        let declared = listener.port.protocol.as_deref().and_then(Protocol::parse);
+        let bind = listener.bind.clone().filter(|bind| !bind.is_empty());
+        let sidecar_pool =
+            self.scope.sidecar.as_ref().and_then(|sidecar| sidecar.inbound_connection_pool.clone());
+        let own = self.own_ports.iter().find(|own| own.target == number || own.service_port == number);
+        InboundPort {
+            number,
+            bind: bind.unwrap_or_else(|| if explicit { self.address() } else { WILDCARD_ADDRESS.into() }),
+            explicit,
+            protocol: declared.or_else(|| Protocol::of_name(name)).unwrap_or_default(),
+            endpoint: self.ingress_endpoint(listener, number, explicit),
+            operation: own
+                .map(|own| format!("{}:{}/*", own.service.host, own.service_port))
+                .unwrap_or_default(),
+            pool: listener.connection_pool.clone().or(sidecar_pool),
+        }
+    }
+
+    /// `127.0.0.1:PORT`, `unix:///path`, or `0.0.0.0:PORT` for the workload's own address (SC-009).
+    fn ingress_endpoint(
+        &self,
+        listener: &IstioIngressListener,
+        number: u32,
+        explicit: bool,
+    ) -> Option<(Str, u32)> {
+        let Some(text) = listener.default_endpoint.as_deref().filter(|text| !text.is_empty()) else {
+            return explicit.then(|| ("127.0.0.1".into(), number));
+        };
+        if text.starts_with("unix://") {
+            return Some((text.into(), 0));
+        }
+        let (address, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        match address.trim_matches(['[', ']']) {
+            "0.0.0.0" | "::" => Some((self.address(), port)),
+            address => Some((address.into(), port)),
+        }
+    }
+
+    fn inbound_port_cluster(&self, port: &InboundPort) -> Cluster {
+        let mesh = &self.snapshot.mesh;
+        let name = inbound_cluster(port.number);
+        let mut cluster = match &port.endpoint {
+            Some((address, number)) => self.fixed(&name, Discovery::Static(one_endpoint(address, *number))),
+            None => {
+                let mut cluster = self.fixed(&name, Discovery::OriginalDestination);
+                cluster.source_address = Some(INBOUND_SOURCE.into());
+                cluster
+            }
+        };
+        cluster.pool = policy::pool(port.pool.as_ref(), mesh);
+        cluster.connect_timeout = policy::connect_timeout(port.pool.as_ref(), mesh);
+        cluster.protocol = match port.protocol {
+            protocol if protocol.is_http2() => Upstream::Http2,
+            protocol if protocol.is_tcp() => Upstream::Http1,
+            // Clients speak HTTP/1.1 or HTTP/2 to us; the workload gets the same.
+            _ => Upstream::Downstream,
+        };
+        cluster
+    }
+
+    fn explicit_listener(&self, port: &InboundPort) -> Listener {
+        let name = names::listener(&port.bind, port.number);
+        let condition = Condition::default();
+        // Without an original destination there is nothing to look at first: what is not declared is HTTP.
+        let terminal = match port.protocol.is_tcp() {
+            true => self.inbound_tcp(port),
+            false => self.inbound_http_terminal(port),
+        };
+        let mut listener = self.inbound_listener(name.clone(), &port.bind, port.number);
+        listener.default_chain = Some(FilterChain { name, condition, terminal });
+        listener
+    }
+
+    fn inbound_listener(&self, name: String, address: &Str, port: u32) -> Listener {
+        Listener {
+            name,
+            address: address.clone(),
+            port,
+            bind_to_port: true,
+            direction: Direction::Inbound,
+            use_original_dst: false,
+            original_dst_filter: false,
+            tls_inspector: false,
+            http_inspector: false,
+            chains: Vec::new(),
+            default_chain: None,
+            access_log: self.listener_log(),
+            transparent: false,
+        }
+    }
+
+    /// The listener that redirected connections to the workload come to.
+    fn virtual_inbound(&self, ports: &[&InboundPort]) -> Listener {
+        let number = u32::from(self.snapshot.mesh.proxy_inbound_listen_port());
+        let mut listener =
+            self.inbound_listener(VIRTUAL_INBOUND.to_owned(), &WILDCARD_ADDRESS.into(), number);
+        listener.original_dst_filter = true;
+        listener.tls_inspector = true;
+        listener.http_inspector = true;
+        listener.transparent = self.node.metadata.interception == Interception::Tproxy;
+        listener.chains.push(FilterChain {
+            name: "virtualInbound-blackhole".to_owned(),
+            condition: Condition { port: Some(number), ..Condition::default() },
+            terminal: Terminal::Tcp(self.tcp_to(BLACK_HOLE_CLUSTER)),
+        });
+        listener.chains.extend(self.catch_all_chains());
+        for port in ports {
+            self.port_chains(port, &mut listener.chains);
+        }
+        listener
+    }
+
+    /// Ports that no service declares go to where the client meant them.
+    fn catch_all_chains(&self) -> [FilterChain; 2] {
+        let routes = self.inbound_routes(
+            INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
+            "inbound|http|0".to_owned(),
+            ":0/*".to_owned(),
+        );
+        let http = self.inbound_http("InboundPassthroughCluster".to_owned(), Routes::Inline(routes));
+        [
+            FilterChain {
+                name: "virtualInbound-catchall-http".to_owned(),
+                condition: Condition { protocols: http_protocols(), ..Condition::default() },
+                terminal: Terminal::Http(Box::new(http)),
+            },
+            FilterChain {
+                name: VIRTUAL_INBOUND.to_owned(),
+                condition: Condition::default(),
+                terminal: Terminal::Tcp(self.tcp_to(INBOUND_PASSTHROUGH_CLUSTER)),
+            },
+        ]
+    }
+
+    fn port_chains(&self, port: &InboundPort, into: &mut Vec<FilterChain>) {
+        let name = names::listener(WILDCARD_ADDRESS, port.number);
+        let mut chain = |protocols: Vec<Str>, terminal| {
+            let condition = Condition { port: Some(port.number), protocols, ..Condition::default() };
+            into.push(FilterChain { name: name.clone(), condition, terminal });
+        };
+        if port.protocol.is_auto() {
+            chain(http_protocols(), self.inbound_http_terminal(port));
+            chain(Vec::new(), self.inbound_tcp(port));
+        } else if port.protocol.is_tcp() {
+            chain(Vec::new(), self.inbound_tcp(port));
+        } else {
+            chain(Vec::new(), self.inbound_http_terminal(port));
+        }
+    }
+
+    fn inbound_tcp(&self, port: &InboundPort) -> Terminal {
+        Terminal::Tcp(self.tcp_to(&inbound_cluster(port.number)))
+    }
+
+    fn inbound_http_terminal(&self, port: &InboundPort) -> Terminal {
+        let cluster = inbound_cluster(port.number);
+        let host = format!("inbound|http|{}", port.number);
+        let routes = self.inbound_routes(cluster, host, port.operation.clone());
+        let stat_prefix = format!("inbound_{}", names::listener(WILDCARD_ADDRESS, port.number));
+        Terminal::Http(Box::new(self.inbound_http(stat_prefix, Routes::Inline(routes))))
+    }
+
+    /// One host, one route.
+    fn inbound_routes(&self, cluster: String, host: String, operation: String) -> RouteConfiguration {
+        let host = VirtualHost {
+            name: host,
+            domains: vec!["*".to_owned()],
+            routes: vec![default_route(cluster.clone(), operation, None, Vec::new())],
+            require_tls: false,
+            attempt_count: false,
+        };
+        RouteConfiguration { name: cluster, virtual_hosts: vec![Shared::new(host)], ignore_port: false }
+    }
+}
+
+fn http_protocols() -> Vec<Str> {
+    vec!["http/1.1".into(), "h2c".into()]
+}
+
+fn one_endpoint(address: &Str, port: u32) -> Vec<Locality> {
+    let endpoint =
+        Endpoint { address: address.clone(), port, weight: 1, healthy: true, workload: Str::default() };
+    vec![Locality { locality: Str::default(), endpoints: vec![Shared::new(endpoint)] }]
+}

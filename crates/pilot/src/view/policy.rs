@@ -1,0 +1,142 @@
+//! Policies of DestinationRules as parts of the model: pools, balancers, outlier detection, hash keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_config::mesh::MeshConfig;
+use meltemi_config::networking::destination_rule::{
+    ConnectionPoolSettings, ConsistentHashLb, H2UpgradePolicy, HashAlgorithm, HashKey as ConfigKey,
+    LoadBalancerPolicy, LoadBalancerSettings, OutlierDetection, SimpleLb, TcpKeepalive,
+};
+
+use super::View;
+use crate::model::cluster::{Balancer, Keepalive, Outlier, Pool};
+use crate::model::route::HashKey;
+use crate::registry::Service;
+use crate::snapshot::destination_rule::{Policy, Rule, policy};
+
+/// Smallest ring unless said otherwise (DR-036).
+const RING_SIZE: u64 = 1024;
+/// Size of a Maglev table unless said otherwise (DR-037).
+const MAGLEV_SIZE: u64 = 65_537;
+
+impl View<'_> {
+    /// The rule that holds for a service.
+    pub(crate) fn rule(&self, service: &Service) -> Option<&Arc<Rule>> {
+        self.snapshot.destination_rules.find(&self.client(), &service.host, &service.namespace)
+    }
+
+    /// Keys of the hash for requests to a port of a service; none unless its balancer hashes.
+    pub(super) fn hash_keys(&self, service: &Service, port: u32, subset: &str) -> Vec<HashKey> {
+        let Some(rule) = self.rule(service) else { return Vec::new() };
+        let subset = rule.subsets.iter().find(|s| &*s.name == subset).and_then(|s| s.traffic_policy.as_ref());
+        let policy = policy(rule.policy.as_ref(), subset, port);
+        match policy.load_balancer.and_then(|balancer| balancer.policy.as_ref()) {
+            Some(LoadBalancerPolicy::ConsistentHash(hash)) => hash_key(hash).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn hash_key(hash: &ConsistentHashLb) -> Option<HashKey> {
+    Some(match hash.hash_key.as_ref()? {
+        ConfigKey::HttpHeaderName(name) => HashKey::Header(name.clone()),
+        ConfigKey::HttpQueryParameterName(name) => HashKey::Query(name.clone()),
+        ConfigKey::UseSourceIp(true) => HashKey::SourceAddress,
+        ConfigKey::UseSourceIp(false) => return None,
+        ConfigKey::HttpCookie(cookie) => {
+            let path = cookie.path.clone().unwrap_or_default();
+            HashKey::Cookie(cookie.name.clone(), path, cookie.ttl.map(|ttl| ttl.0))
+        }
+    })
+}
+
+/// Limits: what is unset or zero has none (SEM-062).
+pub(super) fn pool(settings: Option<&ConnectionPoolSettings>, mesh: &MeshConfig) -> Pool {
+    let mut pool = Pool { keepalive: mesh.tcp_keepalive.as_ref().map(keepalive), ..Pool::default() };
+    let Some(settings) = settings else { return pool };
+    if let Some(tcp) = &settings.tcp {
+        pool.max_connections = limit(tcp.max_connections);
+        pool.keepalive = tcp.tcp_keepalive.as_ref().map(keepalive).or(pool.keepalive);
+        pool.idle_timeout = tcp.idle_timeout.map(|timeout| timeout.0);
+        pool.max_connection_duration = tcp.max_connection_duration.map(|duration| duration.0);
+    }
+    if let Some(http) = &settings.http {
+        pool.max_pending_requests = limit(http.http1_max_pending_requests);
+        pool.max_requests = limit(http.http2_max_requests);
+        pool.max_retries = limit(http.max_retries);
+        pool.max_requests_per_connection = u32::try_from(http.max_requests_per_connection).unwrap_or(0);
+        pool.max_concurrent_streams = u32::try_from(http.max_concurrent_streams).unwrap_or(0);
+        pool.idle_timeout = http.idle_timeout.map(|timeout| timeout.0).or(pool.idle_timeout);
+    }
+    pool
+}
+
+fn limit(value: i32) -> u32 {
+    u32::try_from(value).ok().filter(|limit| *limit > 0).unwrap_or(u32::MAX)
+}
+
+fn keepalive(settings: &TcpKeepalive) -> Keepalive {
+    let seconds = |duration: meltemi_config::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    Keepalive {
+        probes: settings.probes,
+        time: settings.time.map(seconds),
+        interval: settings.interval.map(seconds),
+    }
+}
+
+/// How long a connection attempt may take.
+pub(super) fn connect_timeout(settings: Option<&ConnectionPoolSettings>, mesh: &MeshConfig) -> Duration {
+    let own = settings.and_then(|settings| settings.tcp.as_ref()?.connect_timeout);
+    own.unwrap_or_else(|| mesh.connect_timeout()).0
+}
+
+/// What the rule says about HTTP/2: yes, no or nothing.
+pub(super) fn h2_upgrade(policy: &Policy<'_>) -> Option<bool> {
+    match policy.connection_pool?.http.as_ref()?.h2_upgrade_policy {
+        H2UpgradePolicy::Default => None,
+        H2UpgradePolicy::DoNotUpgrade => Some(false),
+        H2UpgradePolicy::Upgrade => Some(true),
+    }
+}
+
+/// Whether the client's protocol is spoken on.
+pub(super) fn uses_client_protocol(policy: &Policy<'_>) -> bool {
+    let http = policy.connection_pool.and_then(|pool| pool.http.as_ref());
+    http.is_some_and(|http| http.use_client_protocol)
+}
+
+/// The balancer (SEM-059, SEM-060).
+pub(super) fn balancer(settings: Option<&LoadBalancerSettings>) -> Balancer {
+    match settings.and_then(|settings| settings.policy.as_ref()) {
+        None => Balancer::LeastRequest,
+        Some(LoadBalancerPolicy::Simple(simple)) => match simple {
+            SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => Balancer::LeastRequest,
+            SimpleLb::Random => Balancer::Random,
+            SimpleLb::RoundRobin => Balancer::RoundRobin,
+            SimpleLb::Passthrough => Balancer::OriginalDestination,
+        },
+        Some(LoadBalancerPolicy::ConsistentHash(hash)) => match &hash.hash_algorithm {
+            Some(HashAlgorithm::Maglev(maglev)) => Balancer::Maglev(maglev.table_size.unwrap_or(MAGLEV_SIZE)),
+            Some(HashAlgorithm::RingHash(ring)) => {
+                Balancer::RingHash(ring.minimum_ring_size.unwrap_or(RING_SIZE))
+            }
+            None => Balancer::RingHash(hash.minimum_ring_size.unwrap_or(RING_SIZE)),
+        },
+    }
+}
+
+/// Outlier detection; none unless the block is there (SEM-063).
+pub(super) fn outlier(settings: &OutlierDetection) -> Outlier {
+    let percent = |value: i32| u32::try_from(value).unwrap_or(0).min(100);
+    Outlier {
+        consecutive_5xx: settings.consecutive_5xx_errors,
+        consecutive_gateway: settings.consecutive_gateway_errors,
+        consecutive_local: settings.consecutive_local_origin_failures,
+        split_local: settings.split_external_local_origin_errors,
+        interval: settings.interval.map(|interval| interval.0),
+        base_ejection: settings.base_ejection_time.map(|time| time.0),
+        max_ejection: (settings.max_ejection_percent > 0).then(|| percent(settings.max_ejection_percent)),
+        min_health: percent(settings.min_health_percent),
+    }
+}
