@@ -17,6 +17,10 @@ use crate::{
     },
 };
 
+/// So many bytes of a body are handed to `h2` whether the peer's window is open or not: what a stream may hold in
+/// memory beyond its granted capacity.
+const UNASKED: u64 = 16 * 1024;
+
 /// An arriving body.
 #[derive(Debug)]
 pub struct Incoming {
@@ -150,6 +154,11 @@ impl Outgoing {
             if last {
                 self.send(Bytes::new(), true);
             }
+            return Poll::Ready(Ok(()));
+        }
+        // `h2` queues what it has no window for: a short body need not ask first.
+        if self.sent + len as u64 <= UNASKED {
+            self.send(source.take(len), last);
             return Poll::Ready(Ok(()));
         }
         stream.reserve_capacity(len);

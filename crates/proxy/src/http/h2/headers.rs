@@ -3,6 +3,8 @@
 //! Called once per head by both HTTP/2 sides. All values of a head going out share one allocation.
 //! Invariant: what HTTP/2 forbids (connection-level fields) never goes out and, where it comes in, `h2` refused it.
 
+use std::sync::OnceLock;
+
 use bytes::{Bytes, BytesMut};
 use h2::ext::Protocol as ConnectProtocol;
 use http::{
@@ -165,13 +167,14 @@ fn copy_out(list: &HeaderList, map: &mut HeaderMap) -> Result<(), Unspeakable> {
         buf.extend_from_slice(field.value);
     }
     let mut values = buf.freeze();
+    let names = known_names();
     map.reserve(list.len());
     for field in list.iter() {
         let value = values.split_to(field.value.len());
         let name = match field.id {
             Some(known) if CONNECTION_LEVEL & (1 << known as u8) != 0 => continue,
             Some(Known::Te) if !field.value.eq_ignore_ascii_case(b"trailers") => continue,
-            Some(known) => known_name(known),
+            Some(known) => names[known as usize].clone(),
             None => HeaderName::from_bytes(field.name).map_err(|_| Unspeakable("invalid header name"))?,
         };
         map.append(name, header_value(value)?);
@@ -183,9 +186,10 @@ fn header_value(value: Bytes) -> Result<HeaderValue, Unspeakable> {
     HeaderValue::from_maybe_shared(value).map_err(|_| Unspeakable("invalid header value"))
 }
 
-/// The `http` crate's name; made of static text, so nothing is allocated.
-fn known_name(known: Known) -> HeaderName {
-    HeaderName::from_static(known.name())
+/// The `http` crate's names by `Known as usize`: looking one up there costs a hash, cloning one nothing.
+fn known_names() -> &'static [HeaderName] {
+    static NAMES: OnceLock<Vec<HeaderName>> = OnceLock::new();
+    NAMES.get_or_init(|| Known::all().iter().map(|known| HeaderName::from_static(known.name())).collect())
 }
 
 fn body_length(headers: &HeaderList, ended: bool) -> Result<BodyLength, Unspeakable> {

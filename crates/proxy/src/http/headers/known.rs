@@ -128,6 +128,11 @@ const fn build() -> [u8; SLOTS] {
 }
 
 impl Known {
+    /// Every name; the position is `self as usize`.
+    pub fn all() -> &'static [Self] {
+        ALL
+    }
+
     /// The name, lower case.
     #[inline]
     pub const fn name(self) -> &'static str {
