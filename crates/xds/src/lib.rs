@@ -3,6 +3,7 @@
 pub use envoy_types::pb;
 
 mod any;
+pub mod server;
 pub mod type_url;
 
 pub use any::{UnpackError, any, unpack};

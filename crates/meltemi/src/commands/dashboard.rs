@@ -53,7 +53,7 @@ fn open(url: &str) {
             .status();
         quiet.is_ok_and(|status| status.success())
     };
-    if !OPENERS.iter().any(|program| opens(program)) {
+    if !OPENERS.iter().any(opens) {
         eprintln!("no browser could be opened here");
     }
 }
