@@ -3,6 +3,7 @@
 pub use envoy_types::pb;
 
 mod any;
+pub mod json;
 pub mod server;
 pub mod type_url;
 
