@@ -73,6 +73,9 @@ pub struct Metadata {
     pub unprivileged: bool,
     /// `HTTP10`: HTTP/1.0 is accepted.
     pub http10: bool,
+    /// `MELTEMI_BIND`: address at which a gateway listens where its servers say none; empty: all. `meltemi up` sets it, as a
+    /// gateway on somebody's own machine must not be open to others unasked.
+    pub bind: Str,
 }
 
 /// A node id that is not Istio's.
@@ -132,6 +135,7 @@ impl Metadata {
             istio_version: word("ISTIO_VERSION"),
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
             http10: flag(metadata, "HTTP10"),
+            bind: word("MELTEMI_BIND"),
         }
     }
 }

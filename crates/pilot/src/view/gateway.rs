@@ -107,7 +107,9 @@ impl View<'_> {
     }
 
     fn gateway_listener(&self, merged: &Merged<'_>) -> Option<Listener> {
-        let address: Str = if merged.bind.is_empty() { WILDCARD_ADDRESS.into() } else { merged.bind.into() };
+        let addresses = [merged.bind, &*self.node.metadata.bind, WILDCARD_ADDRESS];
+        let address: Str =
+            addresses.into_iter().find(|address| !address.is_empty()).unwrap_or_default().into();
         let name = names::listener(&address, merged.port);
         let first = merged.servers.first()?;
         let http = first.is_http();
