@@ -1,7 +1,8 @@
-//! Proto3 JSON of Envoy's messages, both ways, and YAML in: bootstrap files, config dumps, `translate`.
+//! The JSON and YAML form of Envoy's messages (proto3 JSON).
 //!
-//! Works between text and wire bytes by a schema of all messages (`json/schema.txt`), so no message needs code of its
-//! own and the schema costs nothing before it is used. Names go out as Envoy writes them, in snake case.
+//! Used for the bootstrap, `config_dump`, `translate`, and everything that people read. Works between text and wire
+//! bytes by a schema of all messages (`json/schema.txt`), so no message needs code of its own and a process that uses
+//! none of it pays nothing at start. Reads `snake_case` and `camelCase` names, prints `snake_case` as Envoy does.
 //! Invariant: what is not understood is an error that says where; nothing is dropped.
 
 mod read;
@@ -13,56 +14,77 @@ use serde_json::Value;
 
 pub use self::schema::is_known;
 
-/// Why a text is not the message that was wanted.
-#[derive(Debug, thiserror::Error)]
-pub enum JsonError {
-    /// Not YAML or JSON; the text names line and column.
-    #[error("{0}")]
-    Syntax(String),
-    /// Understood as text but not as the message.
-    #[error("{path}: {problem}")]
-    Field {
-        /// Where, as `static_resources.listeners[0].name`.
-        path: String,
-        /// What is wrong there.
-        problem: String,
-    },
-    /// The bytes of a message that does not follow its schema.
-    #[error("malformed {0}")]
-    Malformed(String),
+/// A document that is not the message it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.text())]
+pub struct Error {
+    /// Where in the message: `static_resources.listeners[0].name`; empty at the top or when the document is not JSON
+    /// or YAML at all.
+    pub path: String,
+    /// What is wrong, with a suggestion when there is one.
+    pub message: String,
+    /// Line and column, from 1, in the text that was read; absent for values that never were text.
+    pub position: Option<(usize, usize)>,
 }
 
-/// Reads a message from YAML (of which JSON is a part).
-pub fn from_yaml<M: Message + Name + Default>(text: &str) -> Result<M, JsonError> {
-    from_value(&parse(text)?)
+impl Error {
+    fn text(&self) -> String {
+        let place = self.position.map(|(line, column)| format!("{line}:{column}: ")).unwrap_or_default();
+        let path = if self.path.is_empty() { String::new() } else { format!("{}: ", self.path) };
+        format!("{place}{path}{}", self.message)
+    }
+
+    /// `file:line:column: path: message`, which editors jump to.
+    pub fn in_file(&self, file: impl std::fmt::Display) -> String {
+        format!("{file}:{self}")
+    }
 }
 
-/// Text to a JSON value.
-pub fn parse(text: &str) -> Result<Value, JsonError> {
-    serde_saphyr::from_str(text).map_err(|error| JsonError::Syntax(error.to_string()))
+/// Reads a message from YAML or JSON text.
+pub fn from_text<M: Message + Name + Default>(text: &str) -> Result<M, Error> {
+    decode(&wire_from_text(&M::full_name(), text)?)
 }
 
-/// Reads a message from its JSON form.
-pub fn from_value<M: Message + Name + Default>(value: &Value) -> Result<M, JsonError> {
-    let bytes = to_bytes(&M::full_name(), value)?;
-    M::decode(bytes.as_slice()).map_err(|_| JsonError::Malformed(M::full_name()))
+/// Reads a message from a JSON value.
+pub fn from_value<M: Message + Name + Default>(value: &Value) -> Result<M, Error> {
+    decode(&wire_from_value(&M::full_name(), value)?)
 }
 
-/// The wire bytes of a message of the named type.
-pub fn to_bytes(name: &str, value: &Value) -> Result<Vec<u8>, JsonError> {
+fn decode<M: Message + Default>(wire: &[u8]) -> Result<M, Error> {
+    M::decode(wire).map_err(|error| Error { path: String::new(), message: error.to_string(), position: None })
+}
+
+/// Encodes YAML or JSON text as the message of that full name (`envoy.config.bootstrap.v3.Bootstrap`), without
+/// decoding it.
+pub fn wire_from_text(full_name: &str, text: &str) -> Result<Vec<u8>, Error> {
+    let value: Value = serde_saphyr::from_str(text).map_err(|error| Error {
+        path: String::new(),
+        message: error.to_string(),
+        position: error.location().map(|at| (at.line() as usize, at.column() as usize)),
+    })?;
+    wire_from_value(full_name, &value)
+}
+
+/// Encodes a JSON value as the message of that full name.
+pub fn wire_from_value(full_name: &str, value: &Value) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    read::message(name, value, &mut out).map_err(|fault| fault.into_error())?;
+    read::message(full_name, value, &mut out).map_err(|fault| fault.into_error())?;
     Ok(out)
 }
 
 /// The JSON form of a message.
-pub fn to_value<M: Message + Name>(message: &M) -> Result<Value, JsonError> {
-    bytes_to_value(&M::full_name(), &message.encode_to_vec())
+pub fn to_value<M: Message + Name>(message: &M) -> Value {
+    value_from_wire(&M::full_name(), &message.encode_to_vec()).unwrap_or_default()
 }
 
-/// The JSON form of wire bytes of the named type.
-pub fn bytes_to_value(name: &str, bytes: &[u8]) -> Result<Value, JsonError> {
-    write::message(name, bytes).ok_or_else(|| JsonError::Malformed(name.to_owned()))
+/// The JSON form of wire bytes of the message of that full name; `None` when they are not one.
+pub fn value_from_wire(full_name: &str, bytes: &[u8]) -> Option<Value> {
+    write::message(full_name, bytes)
+}
+
+/// The JSON form of a message, indented, for people.
+pub fn to_pretty<M: Message + Name>(message: &M) -> String {
+    format!("{:#}", to_value(message))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use serde_json::{Map, Value};
 
 use super::{
-    JsonError,
+    Error,
     schema::{self, Field, Kind, Shape},
 };
 
@@ -28,7 +28,7 @@ impl Fault {
     }
 
     /// As the caller of this crate sees it.
-    pub(super) fn into_error(self) -> JsonError {
+    pub(super) fn into_error(self) -> Error {
         let mut path = String::new();
         for step in self.path.iter().rev() {
             if !path.is_empty() && !step.starts_with('[') {
@@ -36,7 +36,7 @@ impl Fault {
             }
             path.push_str(step);
         }
-        JsonError::Field { path, problem: self.problem }
+        Error { path, message: self.problem, position: None }
     }
 }
 

@@ -30,10 +30,10 @@ static_resources:
 
 #[test]
 fn a_bootstrap_goes_there_and_back() {
-    let bootstrap: Bootstrap = from_yaml(BOOTSTRAP).unwrap();
+    let bootstrap: Bootstrap = from_text(BOOTSTRAP).unwrap();
     let resources = bootstrap.static_resources.as_ref().unwrap();
     assert_eq!(resources.listeners[0].per_connection_buffer_limit_bytes.as_ref().unwrap().value, 32768);
-    let value = to_value(&bootstrap).unwrap();
+    let value = to_value(&bootstrap);
     let listener = &value["static_resources"]["listeners"][0];
     let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
     assert_eq!(manager["codec_type"], "HTTP2");
@@ -44,7 +44,7 @@ fn a_bootstrap_goes_there_and_back() {
 
 #[test]
 fn faults_say_where_and_what() {
-    let fault = |text: &str| from_yaml::<Bootstrap>(text).unwrap_err().to_string();
+    let fault = |text: &str| from_text::<Bootstrap>(text).unwrap_err().to_string();
     assert_eq!(
         fault("static_resources: { clusters: [ { name: a }, { nmae: b } ] }"),
         "static_resources.clusters[1].nmae: no such field in envoy.config.cluster.v3.Cluster, did you mean \"name\"?"
