@@ -1,26 +1,73 @@
 //! Gateway.
 
-use super::{Row, not_yet, works};
+use super::{Row, not_yet, partly, works};
+
+/// A test of what the pilot makes of fields.
+macro_rules! test {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/gateway.rs::", $name)
+    };
+}
 
 pub(super) const ROWS: &[Row] = &[
-    works("selector", "GW-002", "proxies of any namespace", &[]),
-    works("servers", "GW-001, GW-003", "", &[]),
-    works("servers[].port.number", "GW-009", "", &[]),
-    works("servers[].port.protocol=HTTP", "GW-010", "HTTP, HTTP2, GRPC", &[]),
-    not_yet("servers[].port.protocol=HTTPS", "GW-010", "the server is not opened"),
-    not_yet("servers[].port.protocol=TLS", "GW-010", "the server is not opened"),
-    not_yet("servers[].port.protocol=TCP", "GW-010", "the server is not opened"),
-    not_yet("servers[].port.protocol=MONGO", "GW-010", "the server is not opened"),
-    works("servers[].port.name", "GW-011", "", &[]),
+    works(
+        "selector",
+        "GW-002",
+        "proxies of any namespace",
+        &[test!("the_selector_picks_proxies_of_any_namespace")],
+    ),
+    works(
+        "servers",
+        "GW-001, GW-003",
+        "",
+        &[
+            test!("http_servers_serve_the_hosts_that_both_name"),
+            "crates/meltemi/tests/bookinfo.rs::meltemis_proxies_meet_the_expectations",
+        ],
+    ),
+    works("servers[].port.number", "GW-009", "", &[test!("ports_and_addresses_of_listeners")]),
+    works(
+        "servers[].port.protocol",
+        "GW-010",
+        "HTTP, HTTP2, GRPC, GRPC-WEB",
+        &[test!("ports_and_addresses_of_listeners")],
+    ),
+    partly("servers[].port.protocol=HTTPS", "GW-010", "with PASSTHROUGH only", &[]),
+    partly("servers[].port.protocol=TLS", "GW-010", "with PASSTHROUGH only", &[]),
+    partly("servers[].port.protocol=TCP", "GW-010", "by the first TCP rule that holds", &[]),
+    partly("servers[].port.protocol=MONGO", "GW-010", "as TCP", &[]),
+    works(
+        "servers[].port.name",
+        "GW-011",
+        "for people only, as in Istio",
+        &[test!("ports_and_addresses_of_listeners")],
+    ),
     not_yet("servers[].port.targetPort", "GW-012", "deprecated: the port of the Service is found by number"),
-    not_yet("servers[].bind", "GW-004", "the server listens at all addresses"),
+    works("servers[].bind", "GW-004", "", &[test!("ports_and_addresses_of_listeners")]),
     works(
         "servers[].hosts",
         "GW-005",
         "`ns/host`, `./host`, wildcards; bounds the VirtualServices that are served",
-        &[],
+        &[
+            test!("http_servers_serve_the_hosts_that_both_name"),
+            test!("unknown_hosts_get_404"),
+            "crates/meltemi/tests/bookinfo.rs::meltemis_proxies_meet_the_expectations",
+        ],
     ),
-    works("servers[].name", "GW-008", "for people only, as in Istio", &[]),
-    not_yet("servers[].tls", "GW-006, GW-013…GW-044", "TLS is not opened, http is not redirected to https"),
+    works(
+        "servers[].name",
+        "GW-008",
+        "for people only, as in Istio",
+        &[test!("http_servers_serve_the_hosts_that_both_name")],
+    ),
+    partly("servers[].tls", "GW-006, GW-020", "see its fields", &[]),
+    works("servers[].tls.httpsRedirect", "GW-013", "", &[test!("https_redirect_asks_for_tls")]),
+    partly("servers[].tls.mode=PASSTHROUGH", "GW-014", "by server name, as the `tls` rules say", &[]),
+    not_yet("servers[].tls.mode=SIMPLE", "GW-015", "the server is not opened"),
+    not_yet("servers[].tls.mode=MUTUAL", "GW-016", "the server is not opened"),
+    not_yet("servers[].tls.mode=AUTO_PASSTHROUGH", "GW-017", "the server is not opened"),
+    not_yet("servers[].tls.mode=ISTIO_MUTUAL", "GW-018", "the server is not opened"),
+    not_yet("servers[].tls.mode=OPTIONAL_MUTUAL", "GW-019", "the server is not opened"),
+    not_yet("(tls: certificates, versions, ciphers)", "GW-021…GW-044", "TLS is not opened"),
     not_yet("servers[].defaultEndpoint", "GW-007", "never implemented by Istio"),
 ];

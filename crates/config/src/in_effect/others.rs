@@ -38,5 +38,32 @@ pub(super) const DEPLOYMENT: &[Row] = &[partly("", "", "read, for analysis later
 pub(super) const PROCESS: &[Row] =
     &[works("command", "", "Meltemi's own kind: a local command with a sidecar", &[])];
 
-pub(super) const MESH_CONFIG: &[Row] =
-    &[not_yet("", "MC-001…MC-248, MN-001…MN-009, PC-001…PC-154", "read and checked; the defaults hold")];
+/// What the pilot reads of the mesh's settings; everything else keeps its default.
+pub(super) const MESH_CONFIG: &[Row] = &[
+    partly("proxyListenPort, proxyInboundListenPort", "MC-001, MC-002", "", &[]),
+    partly("connectTimeout, tcpKeepalive", "MC-004, MC-007", "", &[]),
+    partly(
+        "accessLogFile, accessLogFormat, accessLogEncoding, disableEnvoyListenerLog",
+        "MC-018…MC-022, MC-024",
+        "",
+        &[],
+    ),
+    partly("outboundTrafficPolicy.mode", "MC-026…MC-029, MC-031", "ALLOW_ANY_DYNAMIC_DNS as ALLOW_ANY", &[]),
+    partly("inboundTrafficPolicy", "MC-032…MC-035", "", &[]),
+    partly("trustDomain, rootNamespace", "MC-038, MC-048", "names only", &[]),
+    partly(
+        "defaultServiceExportTo, defaultVirtualServiceExportTo, defaultDestinationRuleExportTo",
+        "MC-045…MC-047",
+        "",
+        &[],
+    ),
+    partly("dnsRefreshRate, h2UpgradePolicy", "MC-051…MC-054", "", &[]),
+    partly("pathNormalization", "MC-208…MC-214", "", &[]),
+    partly("defaultHttpRetryPolicy", "MC-215", "", &[]),
+    partly("defaultTrafficPolicy", "MC-224…MC-226", "connectionPool", &[]),
+    not_yet(
+        "(all others)",
+        "MC-003, MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-030, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
+        "read and checked; the defaults hold",
+    ),
+];
