@@ -3,15 +3,20 @@
 //! Routes hold an [`Arc<ClusterSlot>`], never a name, so that picking a cluster costs one pointer load and no hash.
 //! Invariant: a slot is filled only with a cluster that is warm; an update replaces the whole [`Cluster`].
 
+pub mod endpoints;
+pub mod store;
+
 use std::{
     net::SocketAddr,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU8, AtomicU32, Ordering},
     },
     time::Duration,
 };
+
+pub use self::endpoints::{EndpointSet, Group, Priority};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
@@ -52,14 +57,14 @@ pub struct Cluster {
     pub name: Arc<str>,
     /// `alt_stat_name`, else the name: what statistics are filed under.
     pub stat_name: Arc<str>,
-    /// Everything but the endpoints.
-    pub settings: ClusterSettings,
+    /// Everything but the endpoints; clusters that say the same share one.
+    pub settings: Arc<ClusterSettings>,
     /// Changes on its own fast lane (EDS, DNS) and never recompiles anything.
     pub endpoints: ArcSwap<EndpointSet>,
 }
 
 /// What a cluster's configuration says, resolved with Envoy's defaults.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClusterSettings {
     /// `connect_timeout`, Envoy's default 5 s.
     pub connect_timeout: Duration,
@@ -85,10 +90,42 @@ pub struct ClusterSettings {
     pub original_dst_port: Option<u16>,
     /// `upstream_bind_config.source_address`.
     pub source_address: Option<SocketAddr>,
+    /// `common_lb_config.healthy_panic_threshold` in percent: below it all hosts are used. Default 50; 0 disables.
+    pub panic_threshold: u32,
+    /// `common_lb_config.locality_weighted_lb_config`: localities get traffic by their weight.
+    pub locality_weighted: bool,
+}
+
+impl Default for ClusterSettings {
+    /// What Envoy assumes when a cluster says nothing.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            protocol: UpstreamProtocol::Http1,
+            balancer: BalancerPolicy::RoundRobin,
+            buffer_limit: 1 << 20,
+            idle_timeout: Some(Duration::from_secs(3600)),
+            max_requests_per_connection: 0,
+            max_connection_duration: None,
+            limits: Limits::default(),
+            keepalive: None,
+            original_dst: false,
+            original_dst_port: None,
+            source_address: None,
+            panic_threshold: 50,
+            locality_weighted: false,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3 }
+    }
 }
 
 /// `TcpKeepalive`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Keepalive {
     /// Unanswered probes before the connection is dead.
     pub probes: Option<u32>,
@@ -99,7 +136,7 @@ pub struct Keepalive {
 }
 
 /// Circuit breaker thresholds. Envoy's defaults: 1024, 1024, 1024, 3.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// `max_connections`.
     pub connections: u32,
@@ -112,7 +149,7 @@ pub struct Limits {
 }
 
 /// The HTTP protocol spoken upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpstreamProtocol {
     /// HTTP/1.1, one request at a time per connection.
     Http1,
@@ -123,7 +160,7 @@ pub enum UpstreamProtocol {
 }
 
 /// `lb_policy` / `load_balancing_policy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BalancerPolicy {
     /// ROUND_ROBIN, weighted.
     RoundRobin,
@@ -138,15 +175,6 @@ pub enum BalancerPolicy {
     ClusterProvided,
 }
 
-/// The endpoints of a cluster at one moment.
-#[derive(Debug, Default)]
-pub struct EndpointSet {
-    /// Grows with every change of the set; workers compare it to refresh their balancer state.
-    pub version: u64,
-    /// By priority; the balancer uses the first that has usable endpoints.
-    pub priorities: Vec<Vec<Arc<Endpoint>>>,
-}
-
 /// Where an endpoint listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -157,9 +185,10 @@ pub enum Address {
 }
 
 /// `core.v3.HealthStatus`, as far as picking needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
     /// HEALTHY or UNKNOWN.
+    #[default]
     Healthy,
     /// DEGRADED.
     Degraded,
@@ -167,19 +196,33 @@ pub enum Health {
     Unhealthy,
 }
 
-/// One upstream address. Kept (same `Arc`) across updates that do not change it, so its pools and counts survive.
+/// `core.v3.Locality`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Locality {
+    /// `region`.
+    pub region: Arc<str>,
+    /// `zone`.
+    pub zone: Arc<str>,
+    /// `sub_zone`.
+    pub sub_zone: Arc<str>,
+}
+
+/// One upstream address. Kept (same `Arc`) across updates that leave its address, so its pools and counts survive;
+/// weight and health change in place.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: Address,
     /// `hostname`, for `auto_host_rewrite`.
     pub hostname: Option<Arc<str>>,
-    /// Relative weight, at least 1.
-    pub weight: u32,
-    /// Health as the control plane or DNS says.
-    pub health: Health,
+    /// Where it runs.
+    pub locality: Option<Arc<Locality>>,
+    /// Its priority, 0 first.
+    pub priority: u32,
     /// Address as text, for logs and statistics; made once.
     pub label: Arc<str>,
+    weight: AtomicU32,
+    health: AtomicU8,
     /// Requests in flight from all workers: what LEAST_REQUEST compares.
     active: AtomicU32,
 }
@@ -187,11 +230,44 @@ pub struct Endpoint {
 impl Endpoint {
     /// A fresh endpoint without requests.
     pub fn new(address: Address, hostname: Option<Arc<str>>, weight: u32, health: Health) -> Self {
+        Self::placed(address, hostname, None, 0, weight, health)
+    }
+
+    /// A fresh endpoint with its place.
+    pub fn placed(
+        address: Address,
+        hostname: Option<Arc<str>>,
+        locality: Option<Arc<Locality>>,
+        priority: u32,
+        weight: u32,
+        health: Health,
+    ) -> Self {
         let label = match &address {
             Address::Socket(addr) => addr.to_string().into(),
             Address::Pipe(path) => path.display().to_string().into(),
         };
-        Self { address, hostname, weight: weight.max(1), health, label, active: AtomicU32::new(0) }
+        let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
+        Self { address, hostname, locality, priority, label, weight, health, active: AtomicU32::new(0) }
+    }
+
+    /// Relative weight, at least 1.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// Health as the control plane says.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) {
+            0 => Health::Healthy,
+            1 => Health::Degraded,
+            _ => Health::Unhealthy,
+        }
+    }
+
+    /// Takes weight and health of an update.
+    pub(crate) fn update(&self, weight: u32, health: Health) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
+        self.health.store(health as u8, Ordering::Relaxed);
     }
 
     /// Requests in flight.

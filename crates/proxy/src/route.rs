@@ -5,8 +5,10 @@
 
 pub mod hosts;
 pub mod matcher;
+pub mod rewrite;
+pub mod strings;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::cluster::ClusterSlot;
 
@@ -21,7 +23,7 @@ pub trait RequestView {
     /// `http` or `https`.
     fn scheme(&self) -> &str;
     /// All values of a header, joined with `,` as Envoy compares them; `None` when absent.
-    fn header(&self, name: &str) -> Option<std::borrow::Cow<'_, str>>;
+    fn header(&self, name: &str) -> Option<Cow<'_, str>>;
     /// True when the downstream connection is TLS.
     fn is_tls(&self) -> bool;
     /// The stream's stable random number: weights and runtime fractions are taken from it.
@@ -35,8 +37,10 @@ pub struct RouteTable {
     pub name: Arc<str>,
     /// `version_info` it came with, empty for static ones.
     pub version: Arc<str>,
-    /// Hosts to virtual hosts.
+    /// Hosts to indices in `virtual_hosts`.
     pub(crate) hosts: crate::route::hosts::HostIndex,
+    /// Every virtual host, in order.
+    pub virtual_hosts: Vec<Arc<VirtualHost>>,
     /// Applied around every route of the table.
     pub headers: HeaderRules,
     /// `most_specific_header_mutations_wins`.
@@ -45,6 +49,35 @@ pub struct RouteTable {
     pub ignore_port: bool,
     /// `max_direct_response_body_size_bytes`, default 4096.
     pub max_direct_response_body: usize,
+}
+
+impl RouteTable {
+    /// The virtual host of an `:authority`.
+    #[inline]
+    pub fn virtual_host(&self, authority: &str) -> Option<&Arc<VirtualHost>> {
+        let host = if self.ignore_port { hosts::without_port(authority) } else { authority };
+        self.hosts.find(host).map(|at| &self.virtual_hosts[at as usize])
+    }
+
+    /// The virtual host and the first of its routes that take the request; `None` where Envoy answers 404 with NR.
+    #[inline]
+    pub fn route<V: RequestView>(&self, request: &V) -> Option<(&Arc<VirtualHost>, &Arc<Route>)> {
+        let host = self.virtual_host(request.authority())?;
+        host.route(request).map(|route| (host, route))
+    }
+}
+
+impl VirtualHost {
+    /// The first route that takes the request.
+    #[inline]
+    pub fn route<V: RequestView>(&self, request: &V) -> Option<&Arc<Route>> {
+        self.routes.find(request)
+    }
+
+    /// All routes, in order, with their conditions.
+    pub fn routes(&self) -> impl Iterator<Item = &matcher::Entry> {
+        self.routes.iter()
+    }
 }
 
 /// A compiled `VirtualHost`.

@@ -1,0 +1,293 @@
+//! The endpoints of a cluster at one moment, with all that picking needs worked out beforehand: which priority gets how
+//! much traffic, which hosts are usable, whether panic makes them all so.
+//!
+//! Built off the request path by EDS, DNS and static load assignments; read by [`crate::balancer`].
+//! Invariant: an endpoint whose address stays keeps its `Arc` from set to set.
+//!
+//! Envoy's rules: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority>.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::{Address, Endpoint, Health, Locality};
+
+/// All endpoints with their shares.
+#[derive(Debug, Default)]
+pub struct EndpointSet {
+    /// Grows with every change of the set; workers compare it to refresh their balancer state.
+    pub version: u64,
+    /// By priority.
+    pub priorities: Vec<Priority>,
+}
+
+/// One priority level.
+#[derive(Debug, Default)]
+pub struct Priority {
+    /// Every host, usable or not.
+    pub hosts: Vec<Arc<Endpoint>>,
+    /// Percent of the traffic that healthy hosts of this level get.
+    pub healthy_load: u32,
+    /// Percent of the traffic that degraded hosts of this level get.
+    pub degraded_load: u32,
+    /// True when too few are healthy, so that all are used.
+    pub panic: bool,
+    /// Healthy hosts (all, in panic): one group, or one per locality when localities are weighted.
+    pub healthy: Vec<Group>,
+    /// Degraded hosts, grouped alike.
+    pub degraded: Vec<Group>,
+}
+
+/// Hosts among which a balancer picks.
+#[derive(Debug, Default, Clone)]
+pub struct Group {
+    /// Share among the groups of a level.
+    pub weight: u32,
+    /// Never empty.
+    pub hosts: Vec<Arc<Endpoint>>,
+    /// False when weights differ, so that plain rotation would not do.
+    pub equal_weights: bool,
+}
+
+/// One locality of a load assignment, before it is laid out.
+#[derive(Debug, Default, Clone)]
+pub struct LocalityEndpoints {
+    /// 0 first.
+    pub priority: u32,
+    /// Which.
+    pub locality: Option<Arc<Locality>>,
+    /// `load_balancing_weight` of the locality; 0 gets no traffic when localities are weighted.
+    pub weight: u32,
+    /// Its hosts.
+    pub hosts: Vec<HostSpec>,
+}
+
+/// One host of a load assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// Where it listens.
+    pub address: Address,
+    /// `hostname`.
+    pub hostname: Option<Arc<str>>,
+    /// At least 1.
+    pub weight: u32,
+    /// `health_status`.
+    pub health: Health,
+}
+
+/// How a set is laid out; from the cluster's settings and the assignment's policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Layout {
+    /// `overprovisioning_factor`, default 140.
+    pub overprovisioning: u32,
+    /// `healthy_panic_threshold` in percent, default 50.
+    pub panic_threshold: u32,
+    /// `locality_weighted_lb_config` is set.
+    pub locality_weighted: bool,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { overprovisioning: 140, panic_threshold: 50, locality_weighted: false }
+    }
+}
+
+impl EndpointSet {
+    /// Lays out an assignment; hosts that `old` has at the same address and priority keep their identity.
+    pub fn build(localities: &[LocalityEndpoints], layout: Layout, old: &EndpointSet) -> Self {
+        let known = Known::of(old);
+        let levels = localities.iter().map(|l| l.priority as usize + 1).max().unwrap_or(0);
+        let mut priorities: Vec<Priority> = (0..levels)
+            .map(|level| {
+                let here = localities.iter().filter(|l| l.priority as usize == level);
+                Priority::build(here, layout, &known)
+            })
+            .collect();
+        share_load(&mut priorities, layout);
+        for priority in &mut priorities {
+            if priority.panic {
+                let all = |_: &Endpoint| true;
+                priority.healthy = regroup(&priority.hosts, localities, layout, all);
+            }
+        }
+        Self { version: old.version + 1, priorities }
+    }
+
+    /// One level with one group of equal hosts: what tests and single-address clusters need.
+    pub fn of(hosts: impl IntoIterator<Item = (Address, u32)>) -> Self {
+        let hosts = hosts
+            .into_iter()
+            .map(|(address, weight)| HostSpec { address, hostname: None, weight, health: Health::Healthy })
+            .collect();
+        let locality = LocalityEndpoints { weight: 1, hosts, ..LocalityEndpoints::default() };
+        Self::build(&[locality], Layout::default(), &Self::default())
+    }
+
+    /// Every endpoint of every priority.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.priorities.iter().flat_map(|priority| &priority.hosts)
+    }
+
+    /// True when there is no endpoint at all.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// The endpoints of the set before, by what makes them the same.
+struct Known<'a>(FxHashMap<(u32, &'a Address), &'a Arc<Endpoint>>);
+
+impl<'a> Known<'a> {
+    fn of(old: &'a EndpointSet) -> Self {
+        Self(old.iter().map(|endpoint| ((endpoint.priority, &endpoint.address), endpoint)).collect())
+    }
+
+    /// The endpoint of before, brought up to date, or a new one.
+    fn endpoint(&self, host: &HostSpec, at: &LocalityEndpoints) -> Arc<Endpoint> {
+        let known = self.0.get(&(at.priority, &host.address));
+        if let Some(known) = known
+            && known.hostname == host.hostname
+            && known.locality == at.locality
+        {
+            known.update(host.weight, host.health);
+            return Arc::clone(known);
+        }
+        let (hostname, locality) = (host.hostname.clone(), at.locality.clone());
+        let address = host.address.clone();
+        Arc::new(Endpoint::placed(address, hostname, locality, at.priority, host.weight, host.health))
+    }
+}
+
+impl Priority {
+    fn build<'a>(localities: impl Iterator<Item = &'a LocalityEndpoints>, layout: Layout, known: &Known<'_>) -> Self {
+        let mut level = Self::default();
+        let (mut healthy, mut degraded) = (Vec::new(), Vec::new());
+        for locality in localities {
+            let hosts: Vec<_> = locality.hosts.iter().map(|host| known.endpoint(host, locality)).collect();
+            let having = |health| hosts.iter().filter(move |h| h.health() == health).cloned().collect();
+            // A locality that is not fully available gets less, but overprovisioning forgives some.
+            push_group(&mut healthy, having(Health::Healthy), hosts.len(), locality.weight, layout);
+            push_group(&mut degraded, having(Health::Degraded), hosts.len(), locality.weight, layout);
+            level.hosts.extend(hosts);
+        }
+        level.healthy = healthy;
+        level.degraded = degraded;
+        level
+    }
+
+    /// Healthy share after overprovisioning, in percent, at most 100.
+    fn availability(&self, groups: &[Group], overprovisioning: u32) -> u32 {
+        let usable: usize = groups.iter().map(|group| group.hosts.len()).sum();
+        match self.hosts.len() {
+            0 => 0,
+            all => (usable as u64 * u64::from(overprovisioning) / all as u64).min(100) as u32,
+        }
+    }
+}
+
+/// Adds hosts of a locality: as a group of their own when localities are weighted, else to the one group.
+fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, weight: u32, layout: Layout) {
+    if hosts.is_empty() || (layout.locality_weighted && weight == 0) {
+        return;
+    }
+    if layout.locality_weighted {
+        let available = (hosts.len() as u64 * u64::from(layout.overprovisioning) / all.max(1) as u64).min(100);
+        let weight = (u64::from(weight) * available).min(u64::from(u32::MAX)) as u32;
+        groups.push(Group::new(hosts, weight.max(1)));
+        return;
+    }
+    match groups.first_mut() {
+        Some(group) => {
+            let mut joined = std::mem::take(&mut group.hosts);
+            joined.extend(hosts);
+            *group = Group::new(joined, 1);
+        }
+        None => groups.push(Group::new(hosts, 1)),
+    }
+}
+
+fn regroup(
+    hosts: &[Arc<Endpoint>],
+    localities: &[LocalityEndpoints],
+    layout: Layout,
+    usable: impl Fn(&Endpoint) -> bool,
+) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let Some(level) = hosts.first().map(|host| host.priority) else { return groups };
+    let mut rest = hosts;
+    for locality in localities.iter().filter(|locality| locality.priority == level) {
+        let (here, others) = rest.split_at(locality.hosts.len().min(rest.len()));
+        rest = others;
+        let hosts: Vec<_> = here.iter().filter(|host| usable(host)).cloned().collect();
+        let all = hosts.len();
+        push_group(&mut groups, hosts, all, locality.weight, layout);
+    }
+    groups
+}
+
+impl Group {
+    fn new(hosts: Vec<Arc<Endpoint>>, weight: u32) -> Self {
+        let first = hosts.first().map(|host| host.weight());
+        let equal_weights = hosts.iter().all(|host| Some(host.weight()) == first);
+        Self { weight, hosts, equal_weights }
+    }
+}
+
+/// Spreads the traffic over the levels by their availability, healthy hosts first, then degraded ones; decides on panic.
+fn share_load(priorities: &mut [Priority], layout: Layout) {
+    let factor = layout.overprovisioning;
+    let available: Vec<(u32, u32)> = priorities
+        .iter()
+        .map(|level| (level.availability(&level.healthy, factor), level.availability(&level.degraded, factor)))
+        .collect();
+    let total = available.iter().map(|(healthy, degraded)| healthy + degraded).sum::<u32>().min(100);
+    for (level, (healthy, _)) in priorities.iter_mut().zip(&available) {
+        // Panic only counts where the levels together cannot carry everything, as in Envoy.
+        let below = !level.hosts.is_empty() && healthy_percent(level) < layout.panic_threshold;
+        level.panic = below && total < 100;
+        level.healthy_load = *healthy;
+    }
+    if total == 0 {
+        panic_load(priorities);
+        return;
+    }
+    let mut left = 100;
+    for (level, (healthy, _)) in priorities.iter_mut().zip(&available) {
+        level.healthy_load = (healthy * 100 / total).min(left);
+        left -= level.healthy_load;
+    }
+    for (level, (_, degraded)) in priorities.iter_mut().zip(&available) {
+        level.degraded_load = (degraded * 100 / total).min(left);
+        left -= level.degraded_load;
+    }
+    // Rounding goes to the first level that has any.
+    if let Some(level) = priorities.iter_mut().find(|level| level.healthy_load > 0) {
+        level.healthy_load += left;
+    } else if let Some(level) = priorities.iter_mut().find(|level| level.degraded_load > 0) {
+        level.degraded_load += left;
+    }
+}
+
+/// Nothing is healthy anywhere: panicking levels share by their number of hosts.
+fn panic_load(priorities: &mut [Priority]) {
+    let hosts: usize = priorities.iter().filter(|level| level.panic).map(|level| level.hosts.len()).sum();
+    let mut left = 100;
+    for level in priorities.iter_mut() {
+        level.healthy_load = match level.panic {
+            true => (level.hosts.len() * 100 / hosts.max(1)) as u32,
+            false => 0,
+        };
+        left -= level.healthy_load;
+    }
+    if let Some(level) = priorities.iter_mut().find(|level| level.panic) {
+        level.healthy_load += left;
+    }
+}
+
+fn healthy_percent(level: &Priority) -> u32 {
+    let usable: usize = level.healthy.iter().chain(&level.degraded).map(|group| group.hosts.len()).sum();
+    (usable * 100 / level.hosts.len().max(1)) as u32
+}
+
+#[cfg(test)]
+mod tests;
