@@ -6,27 +6,18 @@
 pub mod buffer;
 pub mod clock;
 pub mod config;
+pub mod connection_manager;
 pub mod deadline;
 pub mod exchange;
 pub mod h1;
 pub mod h2;
 pub mod headers;
 pub mod message;
+pub mod router;
+mod serve;
+#[cfg(test)]
+mod tests;
 pub mod worker;
 
-use std::{rc::Rc, sync::Arc};
-
+pub use serve::serve;
 pub use worker::Worker;
-
-use crate::{http::config::HttpConnectionManager, listener::connection::Connection, stream::Stream};
-
-/// Serves a downstream connection until it ends.
-pub async fn serve(
-    stream: Stream,
-    connection: Connection,
-    manager: Arc<HttpConnectionManager>,
-    worker: Rc<Worker>,
-) {
-    worker.start();
-    drop((stream, connection, manager));
-}

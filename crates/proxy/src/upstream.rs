@@ -28,6 +28,8 @@ use crate::{
 pub enum UpstreamStream {
     /// An HTTP/1.1 connection of its own; boxed so that it moves cheaply in and out of the pool.
     Http1(Box<h1::Client>),
+    /// A stream on a shared HTTP/2 connection.
+    Http2(Box<h2::Stream>),
 }
 
 /// Passes a call on to whichever stream it is.
@@ -35,6 +37,7 @@ macro_rules! either {
     ($self:expr, $stream:ident => $call:expr) => {
         match $self {
             UpstreamStream::Http1($stream) => $call,
+            UpstreamStream::Http2($stream) => $call,
         }
     };
 }

@@ -6,18 +6,21 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     rc::Rc,
     sync::Arc,
 };
 
 use crate::{
     cluster::ClusterSlot,
-    http::{buffer::Buffers, clock::WallClock, deadline::Deadlines},
+    http::{connection_manager::Exchange, buffer::Buffers, clock::WallClock, deadline::Deadlines},
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 
 /// Write queues that are kept, and the largest that is.
 const KEPT_OUTPUTS: (usize, usize) = (64, 64 * 1024);
+/// Exchanges that are kept.
+const KEPT_EXCHANGES: usize = 64;
 
 /// The thread-local context of the data path.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Worker {
     outputs: RefCell<Vec<Vec<u8>>>,
     clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
     random: RefCell<fastrand::Rng>,
+    exchanges: RefCell<Vec<Box<Exchange>>>,
+    local_ip: Box<str>,
     ticking: Cell<bool>,
 }
 
@@ -50,6 +55,8 @@ impl Worker {
             outputs: RefCell::default(),
             clusters: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
+            exchanges: RefCell::default(),
+            local_ip: local_ip().to_string().into(),
             ticking: Cell::new(false),
         })
     }
@@ -58,6 +65,30 @@ impl Worker {
     #[inline]
     pub fn random(&self) -> u64 {
         self.random.borrow_mut().u64(..)
+    }
+
+    /// Lends the random numbers themselves.
+    pub fn with_random<R>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> R) -> R {
+        draw(&mut self.random.borrow_mut())
+    }
+
+    /// This machine's address as text, which stands in for loopback peers in `x-forwarded-for`.
+    pub fn local_ip(&self) -> &str {
+        &self.local_ip
+    }
+
+    /// An exchange to fill.
+    pub fn take_exchange(&self) -> Box<Exchange> {
+        self.exchanges.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an exchange back when its request is over.
+    pub fn give_exchange(&self, mut exchange: Box<Exchange>) {
+        exchange.clear();
+        let mut exchanges = self.exchanges.borrow_mut();
+        if exchanges.len() < KEPT_EXCHANGES {
+            exchanges.push(exchange);
+        }
     }
 
     /// Starts the deadline ticker on the current `LocalSet`; later calls do nothing.
@@ -93,6 +124,11 @@ impl Worker {
         Some(state)
     }
 
+    /// A cluster by name, for routes that take it from a header.
+    pub fn find_cluster(&self, _name: &str) -> Option<Arc<ClusterSlot>> {
+        None
+    }
+
     /// An empty write queue.
     pub(crate) fn take_output(&self) -> Vec<u8> {
         self.outputs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(4096))
@@ -105,4 +141,14 @@ impl Worker {
             outputs.push(output);
         }
     }
+}
+
+/// The address from which this machine would reach others; connecting a datagram socket sends nothing.
+fn local_ip() -> IpAddr {
+    let probe = || -> std::io::Result<SocketAddr> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    probe().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

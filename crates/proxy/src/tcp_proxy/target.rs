@@ -6,13 +6,12 @@ use std::{rc::Rc, sync::Arc};
 
 use super::Outcome;
 use crate::{
-    cluster::{Address, ClusterSlot, Endpoint, Health},
+    cluster::{ClusterSlot, Endpoint},
     error::Flags,
     http::Worker,
     listener::{TcpProxy, connection::Connection},
     stream::Stream,
     upstream::{
-        cluster::ClusterState,
         connect,
         limits::{Permit, Resource},
     },
@@ -46,7 +45,8 @@ pub(super) async fn connect(
         return None;
     };
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
-        let Some(endpoint) = choose_endpoint(&state, connection, worker) else {
+        let destination = connection.local_restored.then_some(connection.local);
+        let Some(endpoint) = state.pick(worker, destination, &[], 0) else {
             outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
             return None;
         };
@@ -85,18 +85,4 @@ fn choose_cluster(clusters: &[(Arc<ClusterSlot>, u32)], random: u64) -> Option<&
         }
     }
     None
-}
-
-fn choose_endpoint(state: &ClusterState, connection: &Connection, worker: &Worker) -> Option<Arc<Endpoint>> {
-    let settings = &state.cluster.settings;
-    if settings.original_dst {
-        let mut destination = connection.local_restored.then_some(connection.local)?;
-        destination.set_port(settings.original_dst_port.unwrap_or(destination.port()));
-        return Some(Arc::new(Endpoint::new(Address::Socket(destination), None, 1, Health::Healthy)));
-    }
-    let set = state.cluster.endpoints.load();
-    let usable = |endpoint: &&Arc<Endpoint>| endpoint.health != Health::Unhealthy;
-    let priority = set.priorities.iter().find(|endpoints| endpoints.iter().any(|e| usable(&e)))?;
-    let at = worker.random() as usize % priority.iter().filter(usable).count();
-    priority.iter().filter(usable).nth(at).cloned()
 }

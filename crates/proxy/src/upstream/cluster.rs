@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
@@ -13,17 +14,32 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    cluster::{Cluster, ClusterSlot, Endpoint, EndpointSet},
+    balancer::Balancer,
+    cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
     error::{ResetReason, Side, StreamError},
-    http::Worker,
+    http::{Worker, clock},
+    stream::Stream,
     upstream::{
         UpstreamStream,
         connect::{self, ConnectError},
         h1::Client,
+        h2::{self, Turn},
         limits::{Permit, Resource},
         pool::Pool,
     },
 };
+
+/// The connections to one endpoint.
+#[derive(Debug, Default)]
+pub struct Pools {
+    /// Idle HTTP/1 connections.
+    pub http1: Rc<Pool>,
+    /// HTTP/2 connections.
+    pub http2: h2::Pool,
+}
+
+/// A stream to an endpoint, with what it holds of the connection limit (HTTP/2 connections hold their own).
+pub type Acquired = (UpstreamStream, Option<Permit>);
 
 /// A cluster on one worker.
 #[derive(Debug)]
@@ -33,7 +49,10 @@ pub struct ClusterState {
     /// The cluster as it was when the state was made.
     pub cluster: Arc<Cluster>,
     /// By address of the endpoint's `Arc`, which lives as long as the entry.
-    pools: RefCell<FxHashMap<usize, (Arc<Endpoint>, Rc<Pool>)>>,
+    pools: RefCell<FxHashMap<usize, (Arc<Endpoint>, Rc<Pools>)>>,
+    /// Endpoints of an ORIGINAL_DST cluster.
+    originals: RefCell<FxHashMap<SocketAddr, Arc<Endpoint>>>,
+    balancer: RefCell<Balancer>,
     /// Version of the endpoint set that `pools` was last cleaned for.
     version: Cell<u64>,
 }
@@ -41,18 +60,18 @@ pub struct ClusterState {
 impl ClusterState {
     /// A state without connections.
     pub fn new(slot: Arc<ClusterSlot>, cluster: Arc<Cluster>) -> Self {
-        Self { slot, cluster, pools: RefCell::default(), version: Cell::new(0) }
+        Self { slot, cluster, pools: RefCell::default(), originals: RefCell::default(), balancer: RefCell::default(), version: Cell::new(0) }
     }
 
-    /// The pool of an endpoint.
-    pub fn pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+    /// The pools of an endpoint.
+    pub fn pools(&self, endpoint: &Arc<Endpoint>) -> Rc<Pools> {
         let key = Arc::as_ptr(endpoint) as usize;
-        if let Some((_, pool)) = self.pools.borrow().get(&key) {
-            return pool.clone();
+        if let Some((_, pools)) = self.pools.borrow().get(&key) {
+            return pools.clone();
         }
-        let pool = Rc::<Pool>::default();
-        self.pools.borrow_mut().insert(key, (endpoint.clone(), pool.clone()));
-        pool
+        let pools = Rc::<Pools>::default();
+        self.pools.borrow_mut().insert(key, (endpoint.clone(), pools.clone()));
+        pools
     }
 
     /// Drops the pools of endpoints that are no more in the set.
@@ -61,44 +80,126 @@ impl ClusterState {
             return;
         }
         let alive: std::collections::HashSet<usize> =
-            set.priorities.iter().flatten().map(|endpoint| Arc::as_ptr(endpoint) as usize).collect();
+            set.iter().map(|endpoint| Arc::as_ptr(endpoint) as usize).collect();
         self.pools.borrow_mut().retain(|key, _| alive.contains(key));
     }
 
-    /// An HTTP/1 connection that is idle in the pool.
-    pub fn idle(&self, pool: &Pool) -> Option<(UpstreamStream, Permit)> {
-        let (client, permit) = pool.take(self.cluster.settings.idle_timeout)?;
-        Some((UpstreamStream::Http1(client), permit))
+    /// An endpoint for the next try; `avoid` are those of earlier tries, and `tries` how often another one is drawn in
+    /// their place. `destination` is where the client wanted to go, for ORIGINAL_DST clusters.
+    pub fn pick(
+        &self,
+        worker: &Worker,
+        destination: Option<SocketAddr>,
+        avoid: &[Arc<Endpoint>],
+        tries: u32,
+    ) -> Option<Arc<Endpoint>> {
+        let settings = &self.cluster.settings;
+        if settings.original_dst {
+            return destination.map(|address| self.original(address));
+        }
+        let set = self.cluster.endpoints.load();
+        self.follow(&set);
+        let mut balancer = self.balancer.borrow_mut();
+        worker.with_random(|random| {
+            let picked = match avoid {
+                [] => balancer.pick(&settings.balancer, &set, random),
+                _ => balancer.pick_avoiding(&settings.balancer, &set, random, tries, |endpoint| {
+                    avoid.iter().any(|other| Arc::ptr_eq(other, endpoint))
+                }),
+            };
+            picked.cloned()
+        })
     }
 
-    /// A new HTTP/1 connection to the endpoint.
+    /// The endpoint that stands for an original destination.
+    fn original(&self, mut address: SocketAddr) -> Arc<Endpoint> {
+        if let Some(port) = self.cluster.settings.original_dst_port {
+            address.set_port(port);
+        }
+        let mut originals = self.originals.borrow_mut();
+        if originals.len() >= MAX_ORIGINALS && !originals.contains_key(&address) {
+            originals.clear();
+            self.pools.borrow_mut().clear();
+        }
+        let new = || Arc::new(Endpoint::new(Address::Socket(address), None, 1, Health::Healthy));
+        originals.entry(address).or_insert_with(new).clone()
+    }
+
+    /// A stream without waiting, on a connection that is there.
+    pub fn ready(&self, pools: &Pools, http2: bool) -> Option<Acquired> {
+        if http2 {
+            return pools.http2.stream().map(|stream| (UpstreamStream::Http2(Box::new(stream)), None));
+        }
+        let (client, permit) = pools.http1.take(self.cluster.settings.idle_timeout)?;
+        Some((UpstreamStream::Http1(client), Some(permit)))
+    }
+
+    /// A stream on a new HTTP/1 connection to the endpoint, or on an HTTP/2 one that is new or has become free.
     pub async fn connect(
         &self,
         endpoint: &Endpoint,
+        pools: &Pools,
+        http2: bool,
         worker: &Rc<Worker>,
-    ) -> Result<(UpstreamStream, Permit), ConnectError> {
+    ) -> Result<Acquired, ConnectError> {
+        if !http2 {
+            let (stream, permit) = self.open(endpoint).await?;
+            let client = Box::new(Client::new(stream, worker.clone()));
+            return Ok((UpstreamStream::Http1(client), Some(permit)));
+        }
+        let stream = match pools.http2.turn().await? {
+            Turn::Stream(stream) => stream,
+            Turn::Connect(attempt) => match self.open(endpoint).await {
+                Ok((stream, permit)) => {
+                    let stream = attempt.connected(stream, permit, self.http2_settings(), worker);
+                    let error = StreamError::new(Side::Upstream, ResetReason::ConnectionTermination);
+                    stream.ok_or(ConnectError { error, transport: String::new() })?
+                }
+                Err(failed) => {
+                    attempt.failed(&failed);
+                    return Err(failed);
+                }
+            },
+        };
+        Ok((UpstreamStream::Http2(Box::new(stream)), None))
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<(Stream, Permit), ConnectError> {
         let settings = &self.cluster.settings;
-        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
-        else {
+        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections) else {
             let error = StreamError::new(Side::Local, ResetReason::Overflow);
             return Err(ConnectError { error, transport: String::new() });
         };
-        let stream = connect::connect(&endpoint.address, settings).await?;
-        Ok((UpstreamStream::Http1(Box::new(Client::new(stream, worker.clone()))), permit))
+        Ok((connect::connect(&endpoint.address, settings).await?, permit))
+    }
+
+    fn http2_settings(&self) -> h2::Settings {
+        let settings = &self.cluster.settings;
+        h2::Settings {
+            idle_timeout: settings.idle_timeout,
+            max_requests: settings.max_requests_per_connection,
+            max_duration: settings.max_connection_duration,
+            max_streams: MAX_STREAMS,
+        }
     }
 
     /// Takes a stream back after its exchange; keeps the connection if it may serve again.
-    pub fn give_back(&self, stream: UpstreamStream, permit: Permit, pool: &Rc<Pool>, worker: &Worker) {
-        let UpstreamStream::Http1(client) = stream;
+    pub fn give_back(&self, (stream, permit): Acquired, pools: &Pools, worker: &Worker) {
+        let (UpstreamStream::Http1(client), Some(permit)) = (stream, permit) else { return };
         let settings = &self.cluster.settings;
-        let worn = settings.max_requests_per_connection != 0
-            && client.requests() >= settings.max_requests_per_connection;
+        let worn =
+            settings.max_requests_per_connection != 0 && client.requests() >= settings.max_requests_per_connection;
         let aged = settings
             .max_connection_duration
-            .is_some_and(|limit| crate::http::clock::now().duration_since(client.created()) >= limit);
+            .is_some_and(|limit| clock::now().duration_since(client.created()) >= limit);
         if client.can_continue() && !worn && !aged {
             worker.reaper.set_idle_timeout(settings.idle_timeout);
-            pool.put(client, permit, &worker.reaper);
+            pools.http1.put(client, permit, &worker.reaper);
         }
     }
 }
+
+/// Destinations that an ORIGINAL_DST cluster remembers; beyond that it starts anew.
+const MAX_ORIGINALS: usize = 4096;
+/// Streams that we open on one HTTP/2 connection at most; the endpoint's own limit is usually lower.
+const MAX_STREAMS: usize = 1024;

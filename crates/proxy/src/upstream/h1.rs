@@ -39,12 +39,16 @@ pub struct Client {
     answered: bool,
     requests: u32,
     created: Instant,
+    /// Asked for once: it is a system call.
+    local: SocketAddr,
 }
 
 impl Client {
     /// A connection on which nothing was sent yet.
     pub fn new(stream: Stream, worker: Rc<Worker>) -> Self {
+        let local = stream.local_addr();
         Self {
+            local,
             transport: Transport::new(stream, worker, Side::Upstream, LIMITS),
             to_head: false,
             keep_alive: true,
@@ -71,7 +75,7 @@ impl Client {
 
     /// Local address.
     pub fn local_addr(&self) -> SocketAddr {
-        self.transport.stream().local_addr()
+        self.local
     }
 
     /// True when it may serve another request.

@@ -69,6 +69,11 @@ impl Server {
         &mut self.transport
     }
 
+    /// The byte stream and what was read from it, when another protocol is to take over.
+    pub fn into_parts(self) -> (crate::stream::Stream, bytes::Bytes) {
+        self.transport.into_parts()
+    }
+
     /// True when bytes of a head have arrived.
     pub fn has_input(&self) -> bool {
         !self.transport.pending().is_empty()

@@ -113,6 +113,12 @@ impl Transport {
         &self.worker
     }
 
+    /// The byte stream and what was read from it.
+    pub(crate) fn into_parts(self) -> (Stream, bytes::Bytes) {
+        let received = bytes::Bytes::copy_from_slice(self.input.bytes());
+        (self.stream, received)
+    }
+
     /// Bytes that have arrived and belong to nobody yet: a head, or the next pipelined one.
     pub(crate) fn pending(&self) -> &[u8] {
         self.input.bytes()

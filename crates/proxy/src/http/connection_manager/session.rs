@@ -1,0 +1,84 @@
+//! A downstream connection as its requests see it: pinned configuration, worker, addresses as text.
+//!
+//! [`crate::http::serve`] makes one per connection; HTTP/2 streams share it.
+//! Invariant: nothing in it changes but the number of requests.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    http::{
+        Worker, clock,
+        config::HttpConnectionManager,
+        connection_manager::{Exchange, forwarding::Peer},
+        exchange::Downstream,
+        message::Protocol,
+    },
+    listener::connection::Connection,
+};
+
+/// A downstream connection with all that its requests need.
+#[derive(Debug)]
+pub struct Session {
+    /// The connection.
+    pub connection: Connection,
+    /// Its connection manager.
+    pub manager: Arc<HttpConnectionManager>,
+    /// Its worker.
+    pub worker: Rc<Worker>,
+    /// True when downstream is TLS.
+    pub tls: bool,
+    remote_ip: Box<str>,
+    requests: Cell<u32>,
+    closes_at: Option<Instant>,
+}
+
+impl Session {
+    /// A connection that was just accepted.
+    pub fn new(connection: Connection, manager: Arc<HttpConnectionManager>, worker: Rc<Worker>) -> Self {
+        let remote_ip = connection.remote.ip().to_string().into();
+        let closes_at = manager.max_connection_duration.map(|limit| clock::now() + limit);
+        Self { connection, manager, worker, tls: false, remote_ip, requests: Cell::new(0), closes_at }
+    }
+
+    /// What forwarding headers say of the connection.
+    pub fn peer(&self) -> Peer<'_> {
+        Peer {
+            remote: self.connection.remote,
+            remote_ip: &self.remote_ip,
+            local_ip: self.worker.local_ip(),
+            tls: self.tls,
+        }
+    }
+
+    /// True when the connection should end after the response at hand.
+    pub fn must_close(&self) -> bool {
+        let limit = self.manager.max_requests_per_connection;
+        self.connection.drain.is_draining()
+            || (limit != 0 && self.requests.get() >= limit)
+            || self.closes_at.is_some_and(|at| clock::now() >= at)
+    }
+
+    /// A request has begun.
+    pub(super) fn begin(&self, exchange: &mut Exchange, protocol: Protocol) {
+        self.requests.set(self.requests.get().saturating_add(1));
+        exchange.info.start = Some(clock::now());
+        exchange.info.protocol = protocol;
+        exchange.info.random = self.worker.random();
+        exchange.info.client = self.connection.remote;
+    }
+
+    /// A request is over.
+    pub(super) fn finish<D: Downstream>(&self, exchange: &mut Exchange, downstream: &D) {
+        let _ = (exchange, downstream.body_bytes());
+    }
+}
+
+/// A header value with Envoy's operators, for this exchange.
+pub(super) fn render(_format: &crate::access_log::Format, _session: &Session, _exchange: &Exchange) -> Vec<u8> {
+    Vec::new()
+}

@@ -1,0 +1,177 @@
+//! A downstream connection from its first byte to its last: which codec, then request after request.
+//!
+//! Invariant: between requests the task holds no buffer and no exchange, so an idle connection costs its own state
+//! and nothing else.
+
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    drain::Phase,
+    error::{Flags, Side},
+    http::{
+        Worker, clock,
+        config::{Codec, HttpConnectionManager},
+        connection_manager::{self, Session, reply::LocalReply},
+        deadline::Deadline,
+        h1::{
+            encode, parse,
+            server::{Head, Server},
+            transport::Transport,
+        },
+        h2,
+    },
+    listener::connection::Connection,
+    stream::Stream,
+};
+
+/// What an HTTP/2 client sends first (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a downstream connection until it ends.
+pub async fn serve(
+    stream: Stream,
+    connection: Connection,
+    manager: Arc<HttpConnectionManager>,
+    worker: Rc<Worker>,
+) {
+    worker.start();
+    let codec = manager.codec;
+    let limits = parse::Limits { bytes: manager.max_request_headers, fields: manager.max_headers_count };
+    let accept_http_10 = manager.http1.accept_http_10;
+    let session = Rc::new(Session::new(connection, manager, worker.clone()));
+    if codec == Codec::Http2 {
+        return Box::pin(serve_h2(stream, Bytes::new(), session)).await;
+    }
+    let transport = Transport::new(stream, worker, Side::Downstream, limits);
+    let mut server = Box::new(Server::new(transport, limits, accept_http_10));
+    let deadline = session.worker.deadlines.register();
+    deadline.set(session.manager.idle_timeout.map(|limit| clock::now() + limit));
+    if codec == Codec::Auto && poll_fn(|cx| poll_preface(cx, &mut server, &session, &deadline)).await {
+        drop(deadline);
+        let (stream, received) = server.into_parts();
+        return Box::pin(serve_h2(stream, received, session)).await;
+    }
+    serve_h1(&mut server, &session, &deadline).await;
+    if !server.is_aborted() {
+        // Let the last response arrive before the kernel may reset the connection.
+        let limit = session.manager.delayed_close_timeout;
+        let limit = if limit.is_zero() { Duration::from_secs(1) } else { limit };
+        // Out of time is as good an end as any.
+        let _ = Box::pin(tokio::time::timeout(limit, server.transport().linger())).await;
+    }
+}
+
+/// Ready with true when the client speaks HTTP/2, with false as soon as it can only be HTTP/1 (or has gone).
+fn poll_preface(
+    cx: &mut std::task::Context<'_>,
+    server: &mut Server,
+    session: &Session,
+    deadline: &Deadline,
+) -> Poll<bool> {
+    loop {
+        let bytes = server.transport().pending();
+        let n = bytes.len().min(PREFACE.len());
+        if bytes[..n] != PREFACE[..n] {
+            return Poll::Ready(false);
+        }
+        if n == PREFACE.len() {
+            return Poll::Ready(true);
+        }
+        match server.transport().poll_fill(cx, PREFACE.len()) {
+            Poll::Ready(Ok(n)) if n > 0 => {}
+            Poll::Ready(_) => return Poll::Ready(false),
+            Poll::Pending => {
+                let over = deadline.poll(cx).is_ready()
+                    || session.connection.drain.poll_phase(cx, Phase::CloseIdle).is_ready();
+                return if over { Poll::Ready(false) } else { Poll::Pending };
+            }
+        }
+    }
+}
+
+async fn serve_h2(stream: Stream, received: Bytes, session: Rc<Session>) {
+    let shared = session.clone();
+    let handle = move |mut stream: h2::server::Stream, head| {
+        let session = shared.clone();
+        async move {
+            let mut exchange = session.worker.take_exchange();
+            exchange.request = head;
+            let deadline = session.worker.deadlines.register();
+            connection_manager::handle(&session, &mut stream, &mut exchange, &deadline).await;
+            session.worker.give_exchange(exchange);
+        }
+    };
+    let (manager, drain) = (&session.manager, &session.connection.drain);
+    h2::server::serve(stream, received, manager, drain, &session.worker, handle).await;
+}
+
+async fn serve_h1(server: &mut Server, session: &Session, deadline: &Deadline) {
+    let manager = &*session.manager;
+    loop {
+        deadline.set(manager.idle_timeout.map(|limit| clock::now() + limit));
+        if !poll_fn(|cx| poll_next(cx, server, session, deadline)).await {
+            return;
+        }
+        let mut exchange = session.worker.take_exchange();
+        if let Some(limit) = manager.request_headers_timeout {
+            deadline.set(Some(clock::now() + limit));
+        }
+        let head = poll_fn(|cx| match server.poll_head(cx, &mut exchange.request) {
+            Poll::Ready(head) => Poll::Ready(Some(head)),
+            Poll::Pending => deadline.poll(cx).map(|()| None),
+        })
+        .await;
+        match head {
+            Some(Head::Request) => connection_manager::handle(session, server, &mut exchange, deadline).await,
+            Some(Head::Closed | Head::Cut) => {
+                session.worker.give_exchange(exchange);
+                return;
+            }
+            Some(Head::Refused(refused)) => {
+                let reply = refusal(refused);
+                Box::pin(connection_manager::refuse(session, server, &mut exchange, reply, deadline)).await;
+            }
+            None => {
+                let reply = LocalReply::new(408, "", "request_header_timeout", 0);
+                let reply = LocalReply { close: true, ..reply };
+                Box::pin(connection_manager::refuse(session, server, &mut exchange, reply, deadline)).await;
+            }
+        }
+        session.worker.give_exchange(exchange);
+        if !server.can_continue() {
+            return;
+        }
+        server.transport().release();
+    }
+}
+
+/// Ready with true when bytes of a request are there, with false when the connection is to end.
+fn poll_next(
+    cx: &mut std::task::Context<'_>,
+    server: &mut Server,
+    session: &Session,
+    deadline: &Deadline,
+) -> Poll<bool> {
+    if server.has_input() {
+        return Poll::Ready(true);
+    }
+    match server.transport().poll_fill(cx, session.manager.max_request_headers + 1) {
+        Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(true),
+        Poll::Ready(_) => return Poll::Ready(false),
+        Poll::Pending => {}
+    }
+    let drain = &session.connection.drain;
+    if drain.poll_phase(cx, Phase::CloseIdle).is_ready() {
+        return Poll::Ready(false);
+    }
+    deadline.poll(cx).map(|()| false)
+}
+
+/// The answer to a head that was refused: the reason phrase as body, as Envoy's codec writes it.
+fn refusal(refused: parse::Rejection) -> LocalReply {
+    let body = encode::reason(refused.status);
+    let reply = LocalReply::new(refused.status, body, refused.details, Flags::DOWNSTREAM_PROTOCOL_ERROR);
+    LocalReply { close: true, ..reply }
+}

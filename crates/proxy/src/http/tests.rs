@@ -1,0 +1,8 @@
+//! The HTTP data path over real sockets: a proxy in this thread between raw clients and scripted upstreams.
+
+mod bodies;
+mod framing;
+mod harness;
+mod headers;
+mod retries;
+mod tunnels;

@@ -1,0 +1,380 @@
+//! A proxy on `127.0.0.1:0` with routes made by hand, raw clients and scripted upstreams.
+
+use std::{cell::Cell, future::Future, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+};
+
+use crate::{
+    cluster::{
+        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits, UpstreamProtocol,
+    },
+    drain::Group,
+    http::{
+        self, Worker,
+        config::{
+            Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, RouterOptions,
+            ServerHeader, StripHostPort,
+        },
+    },
+    listener::{
+        FilterChain, Listener, Terminal,
+        connection::Connection,
+        matcher::{ChainMatch, FilterChains},
+    },
+    route::{
+        Action, Forward, HeaderRules, HostRewrite, RequireTls, RetryPolicy, Rewrite, Route, RouteTable, Target,
+        VirtualHost,
+        hosts::HostIndex,
+        matcher::{Entry, PathMatch, RouteIndex, RouteMatch},
+    },
+    stream::Stream,
+};
+
+/// Runs a test on a `LocalSet`, at most ten seconds.
+pub(super) fn run<F: Future<Output = ()>>(test: F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let limited = async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
+    tokio::task::LocalSet::new().block_on(&runtime, limited);
+}
+
+/// A proxy and what a test may ask of it.
+pub(super) struct Proxy {
+    pub(super) address: SocketAddr,
+    pub(super) worker: Rc<Worker>,
+    pub(super) group: Rc<Group>,
+    pub(super) slot: Arc<ClusterSlot>,
+}
+
+/// Settings of a proxy, changed by a test before it starts.
+pub(super) struct Setup {
+    pub(super) manager: HttpConnectionManager,
+    pub(super) forward: Forward,
+    pub(super) cluster: ClusterSettings,
+    pub(super) headers: HeaderRules,
+}
+
+impl Setup {
+    pub(super) fn new() -> Self {
+        Self { manager: manager(), forward: forward(), cluster: settings(), headers: HeaderRules::default() }
+    }
+
+    pub(super) fn retry(mut self, on: u32, attempts: u32) -> Self {
+        self.forward.retry = Some(RetryPolicy {
+            on: crate::route::RetryOn(on),
+            attempts,
+            per_try_timeout: None,
+            statuses: Vec::new(),
+            backoff: (Duration::from_millis(1), Duration::from_millis(2)),
+            avoid_previous_hosts: None,
+        });
+        self
+    }
+
+    /// What a listener needs, and the cluster behind the one route.
+    pub(super) fn parts(
+        self,
+        upstreams: &[SocketAddr],
+    ) -> (Arc<HttpConnectionManager>, Arc<FilterChain>, Arc<Listener>, Arc<ClusterSlot>) {
+        let slot = Arc::new(ClusterSlot::new(0, "c".into()));
+        let endpoints = EndpointSet::of(upstreams.iter().map(|address| (Address::Socket(*address), 1)));
+        slot.publish(Some(Arc::new(Cluster {
+            name: "c".into(),
+            stat_name: "c".into(),
+            settings: Arc::new(self.cluster),
+            endpoints: ArcSwap::from_pointee(endpoints),
+        })));
+        let forward = Forward { target: Target::Cluster(slot.clone()), ..self.forward };
+        self.manager.routes.table.store(Some(Arc::new(table(forward, self.headers))));
+        let manager = Arc::new(self.manager);
+        let chain = Arc::new(FilterChain {
+            name: "".into(),
+            terminal: Terminal::Http(manager.clone()),
+            connect_timeout: None,
+        });
+        let listener = Arc::new(listener(&chain));
+        (manager, chain, listener, slot)
+    }
+
+    /// Starts it with one route to `upstreams`.
+    pub(super) async fn start(self, upstreams: &[SocketAddr]) -> Proxy {
+        let (manager, chain, listener, slot) = self.parts(upstreams);
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Proxy {
+            address: socket.local_addr().unwrap(),
+            worker: Worker::new(0),
+            group: Group::new(),
+            slot,
+        };
+        let (worker, group) = (proxy.worker.clone(), proxy.group.clone());
+        spawn_local(async move {
+            let mut id = 0;
+            while let Ok((stream, remote)) = socket.accept().await {
+                stream.set_nodelay(true).unwrap();
+                id += 1;
+                let connection = Connection {
+                    listener: listener.clone(),
+                    chain: chain.clone(),
+                    local: stream.local_addr().unwrap(),
+                    local_restored: false,
+                    remote,
+                    direct_remote: remote,
+                    server_name: None,
+                    tls_detected: false,
+                    id,
+                    drain: group.ticket(),
+                };
+                spawn_local(http::serve(Stream::Tcp(stream), connection, manager.clone(), worker.clone()));
+            }
+        });
+        proxy
+    }
+}
+
+impl Proxy {
+    pub(super) async fn client(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, seen: Vec::new() }
+    }
+
+    /// Sends a request on a connection of its own and reads all that comes until the proxy closes.
+    pub(super) async fn ask(&self, request: &str) -> String {
+        let mut client = self.client().await;
+        client.send(request).await;
+        client.rest().await
+    }
+}
+
+/// A raw client (or the accepted side of an upstream).
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    seen: Vec<u8>,
+}
+
+impl Client {
+    pub(super) fn of(stream: TcpStream) -> Self {
+        Self { stream, seen: Vec::new() }
+    }
+
+    pub(super) async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until `end` has come; returns everything up to and with it.
+    pub(super) async fn until(&mut self, end: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.windows(end.len()).position(|window| window == end.as_bytes()) {
+                let text = self.seen.drain(..at + end.len()).collect();
+                return String::from_utf8(text).unwrap();
+            }
+            if self.stream.read_buf(&mut self.seen).await.unwrap_or(0) == 0 {
+                panic!("closed before {end:?}: {:?}", String::from_utf8_lossy(&self.seen));
+            }
+        }
+    }
+
+    /// Reads a head and the body that its content-length announces.
+    pub(super) async fn message(&mut self) -> String {
+        let head = self.until("\r\n\r\n").await;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.map_or(0, |length| length.parse().unwrap());
+        while self.seen.len() < length {
+            assert!(self.stream.read_buf(&mut self.seen).await.unwrap() > 0, "closed within a body");
+        }
+        let body: Vec<u8> = self.seen.drain(..length).collect();
+        head + &String::from_utf8(body).unwrap()
+    }
+
+    /// Bytes that were read and not taken yet; they count as taken.
+    pub(super) fn rest_len(&mut self) -> usize {
+        std::mem::take(&mut self.seen).len()
+    }
+
+    /// Reads until the other side closes or resets.
+    pub(super) async fn rest(&mut self) -> String {
+        while self.stream.read_buf(&mut self.seen).await.unwrap_or(0) > 0 {}
+        String::from_utf8(std::mem::take(&mut self.seen)).unwrap()
+    }
+}
+
+/// An upstream whose every connection is served by `serve`, which is given the connection's number.
+pub(super) async fn upstream<F: Future<Output = ()> + 'static>(
+    serve: impl Fn(usize, Client) -> F + 'static,
+) -> SocketAddr {
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    spawn_local(async move {
+        let count = Cell::new(0);
+        while let Ok((stream, _)) = socket.accept().await {
+            stream.set_nodelay(true).unwrap();
+            spawn_local(serve(count.replace(count.get() + 1), Client::of(stream)));
+        }
+    });
+    address
+}
+
+/// An upstream that answers every request with its own head (and body, by content-length) as the body.
+pub(super) async fn echo() -> SocketAddr {
+    upstream(|_, mut client| async move {
+        loop {
+            let mut byte = [0];
+            // An idle connection that the proxy closes ends quietly.
+            if client.seen.is_empty() && client.stream.peek(&mut byte).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let request = client.message().await;
+            client.send(&answer(&request)).await;
+        }
+    })
+    .await
+}
+
+/// 200 with a body.
+pub(super) fn answer(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// An address on which nobody listens.
+pub(super) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
+    let route = Arc::new(Route {
+        name: "r".into(),
+        action: Action::Forward(Box::new(forward)),
+        headers: HeaderRules::default(),
+        stat_prefix: None,
+    });
+    let entry = |path, route| Entry { condition: RouteMatch { path, also: None }, route };
+    let host = VirtualHost {
+        name: "v".into(),
+        require_tls: RequireTls::None,
+        headers: HeaderRules::default(),
+        request_attempt_count: true,
+        response_attempt_count: false,
+        routes: RouteIndex::new(vec![
+            entry(PathMatch::Prefix("/".into()), route.clone()),
+            entry(PathMatch::Connect, route),
+        ]),
+    };
+    let mut hosts = HostIndex::default();
+    hosts.add("*", 0).unwrap();
+    RouteTable {
+        name: "t".into(),
+        version: "".into(),
+        hosts,
+        virtual_hosts: vec![Arc::new(host)],
+        headers,
+        most_specific_headers_win: false,
+        ignore_port: false,
+        max_direct_response_body: 4096,
+    }
+}
+
+fn listener(chain: &Arc<FilterChain>) -> Listener {
+    Listener {
+        name: "l".into(),
+        addresses: Vec::new(),
+        bind_to_port: true,
+        reuse_port: true,
+        inbound: false,
+        use_original_dst: false,
+        stat_prefix: "l".into(),
+        buffer_limit: 1024 * 1024,
+        filters: Vec::new(),
+        filters_timeout: Duration::from_secs(15),
+        continue_on_timeout: false,
+        chains: FilterChains::build(vec![(ChainMatch::default(), chain.clone())], None).unwrap(),
+        access_log: Vec::new(),
+        backlog: 128,
+    }
+}
+
+fn forward() -> Forward {
+    Forward {
+        target: Target::Header("".into()),
+        not_found_status: 503,
+        timeout: Some(Duration::from_secs(15)),
+        idle_timeout: None,
+        max_grpc_timeout: None,
+        grpc_timeout_offset: None,
+        max_stream_duration: None,
+        rewrite: Rewrite::None,
+        host_rewrite: HostRewrite::None,
+        append_x_forwarded_host: false,
+        upgrades: Vec::new(),
+        high_priority: false,
+        retry: None,
+    }
+}
+
+fn settings() -> ClusterSettings {
+    ClusterSettings {
+        connect_timeout: Duration::from_secs(5),
+        protocol: UpstreamProtocol::Http1,
+        balancer: BalancerPolicy::RoundRobin,
+        buffer_limit: 1024 * 1024,
+        idle_timeout: Some(Duration::from_secs(3600)),
+        max_requests_per_connection: 0,
+        max_connection_duration: None,
+        limits: Limits { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3 },
+        keepalive: None,
+        original_dst: false,
+        original_dst_port: None,
+        source_address: None,
+        panic_threshold: 50,
+        locality_weighted: false,
+    }
+}
+
+fn manager() -> HttpConnectionManager {
+    let minute = Duration::from_secs(60);
+    HttpConnectionManager {
+        stat_prefix: "t".into(),
+        codec: Codec::Auto,
+        routes: Arc::new(RouteSlot { name: "r".into(), table: Default::default() }),
+        filters: Vec::new(),
+        router: RouterOptions::default(),
+        access_log: Vec::new(),
+        server_name: "envoy".into(),
+        server_header: ServerHeader::Overwrite,
+        use_remote_address: false,
+        xff_trusted_hops: 0,
+        skip_xff_append: false,
+        via: None,
+        generate_request_id: true,
+        preserve_external_request_id: false,
+        request_id_in_response: false,
+        idle_timeout: Some(minute),
+        stream_idle_timeout: Some(minute),
+        request_timeout: None,
+        request_headers_timeout: None,
+        drain_timeout: minute,
+        delayed_close_timeout: Duration::from_secs(1),
+        max_connection_duration: None,
+        max_requests_per_connection: 0,
+        max_request_headers: 60 * 1024,
+        max_headers_count: 100,
+        upgrades: vec!["websocket".into(), "connect".into()],
+        normalize_path: true,
+        merge_slashes: false,
+        escaped_slashes: EscapedSlashes::Keep,
+        strip_host_port: StripHostPort::No,
+        strip_trailing_host_dot: false,
+        http1: Http1Options {
+            accept_http_10: false,
+            enable_trailers: true,
+            allow_absolute_url: true,
+            preserve_case: false,
+        },
+        http2: Http2Options { max_concurrent_streams: 100, stream_window: 1 << 20, connection_window: 1 << 22 },
+        proxy_100_continue: false,
+        scheme_overwrite: None,
+    }
+}
