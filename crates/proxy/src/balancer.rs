@@ -48,7 +48,9 @@ impl Balancer {
             return Some(only);
         }
         match policy {
-            BalancerPolicy::Random if group.equal_weights => group.hosts.get(random.usize(..group.hosts.len())),
+            BalancerPolicy::Random if group.equal_weights => {
+                group.hosts.get(random.usize(..group.hosts.len()))
+            }
             BalancerPolicy::LeastRequest { choices } if group.equal_weights => {
                 Some(least_loaded(group, *choices, random))
             }
@@ -129,7 +131,10 @@ impl State {
 
 /// The priority, then the locality, by their shares.
 #[inline]
-fn choose_group<'a>(set: &'a EndpointSet, random: &mut fastrand::Rng) -> Option<((u32, bool, u32), &'a Group)> {
+fn choose_group<'a>(
+    set: &'a EndpointSet,
+    random: &mut fastrand::Rng,
+) -> Option<((u32, bool, u32), &'a Group)> {
     let (level, degraded) = match set.priorities.as_slice() {
         [only] if only.healthy_load == 100 => (0, false),
         levels => choose_level(levels, random)?,

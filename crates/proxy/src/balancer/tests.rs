@@ -73,12 +73,15 @@ fn a_new_set_is_taken_up() {
     }
     let one = LocalityEndpoints {
         weight: 1,
-        hosts: (0..2).map(|n| HostSpec { address: address(n), hostname: None, weight: 1, health: Health::Healthy }).collect(),
+        hosts: (0..2)
+            .map(|n| HostSpec { address: address(n), hostname: None, weight: 1, health: Health::Healthy })
+            .collect(),
         ..LocalityEndpoints::default()
     };
     let new = EndpointSet::build(&[one], Layout::default(), &old);
-    let picked: Vec<_> =
-        (0..4).map(|_| balancer.pick(&BalancerPolicy::RoundRobin, &new, &mut random).unwrap().label.clone()).collect();
+    let picked: Vec<_> = (0..4)
+        .map(|_| balancer.pick(&BalancerPolicy::RoundRobin, &new, &mut random).unwrap().label.clone())
+        .collect();
     assert_eq!(picked[0], picked[2]);
     assert_ne!(picked[0], picked[1]);
 }
@@ -91,7 +94,11 @@ fn weighted_localities() {
         ..LocalityEndpoints::default()
     };
     let layout = Layout { locality_weighted: true, ..Layout::default() };
-    let set = EndpointSet::build(&[locality(0, 80), locality(1, 20), locality(2, 0)], layout, &EndpointSet::default());
+    let set = EndpointSet::build(
+        &[locality(0, 80), locality(1, 20), locality(2, 0)],
+        layout,
+        &EndpointSet::default(),
+    );
     let counts = counts(&BalancerPolicy::RoundRobin, &set, 10_000);
     assert!((7_850..8_150).contains(&counts["10.0.0.0:80"]), "{counts:?}");
     assert_eq!(counts.len(), 2);
@@ -104,7 +111,8 @@ fn avoiding_gives_up_in_the_end() {
     let first = set.priorities[0].hosts[0].clone();
     let policy = BalancerPolicy::RoundRobin;
     for _ in 0..10 {
-        let picked = balancer.pick_avoiding(&policy, &set, &mut random, 3, |host| Arc::ptr_eq(host, &first)).unwrap();
+        let picked =
+            balancer.pick_avoiding(&policy, &set, &mut random, 3, |host| Arc::ptr_eq(host, &first)).unwrap();
         assert!(!Arc::ptr_eq(picked, &first));
         assert!(balancer.pick_avoiding(&policy, &set, &mut random, 3, |_| true).is_some());
     }

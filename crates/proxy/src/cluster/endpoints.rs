@@ -159,7 +159,11 @@ impl<'a> Known<'a> {
 }
 
 impl Priority {
-    fn build<'a>(localities: impl Iterator<Item = &'a LocalityEndpoints>, layout: Layout, known: &Known<'_>) -> Self {
+    fn build<'a>(
+        localities: impl Iterator<Item = &'a LocalityEndpoints>,
+        layout: Layout,
+        known: &Known<'_>,
+    ) -> Self {
         let mut level = Self::default();
         let (mut healthy, mut degraded) = (Vec::new(), Vec::new());
         for locality in localities {
@@ -191,7 +195,8 @@ fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, we
         return;
     }
     if layout.locality_weighted {
-        let available = (hosts.len() as u64 * u64::from(layout.overprovisioning) / all.max(1) as u64).min(100);
+        let available =
+            (hosts.len() as u64 * u64::from(layout.overprovisioning) / all.max(1) as u64).min(100);
         let weight = (u64::from(weight) * available).min(u64::from(u32::MAX)) as u32;
         groups.push(Group::new(hosts, weight.max(1)));
         return;
@@ -238,7 +243,9 @@ fn share_load(priorities: &mut [Priority], layout: Layout) {
     let factor = layout.overprovisioning;
     let available: Vec<(u32, u32)> = priorities
         .iter()
-        .map(|level| (level.availability(&level.healthy, factor), level.availability(&level.degraded, factor)))
+        .map(|level| {
+            (level.availability(&level.healthy, factor), level.availability(&level.degraded, factor))
+        })
         .collect();
     let total = available.iter().map(|(healthy, degraded)| healthy + degraded).sum::<u32>().min(100);
     for (level, (healthy, _)) in priorities.iter_mut().zip(&available) {

@@ -19,11 +19,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use self::{forwarding::Client, normalize::Path, reply::LocalReply};
 pub use self::{
     info::{Exchange, Info},
     session::Session,
 };
-use self::{forwarding::Client, normalize::Path, reply::LocalReply};
 use crate::{
     error::{Flags, StreamError},
     http::{
@@ -130,7 +130,9 @@ fn normalize_path(manager: &HttpConnectionManager, exchange: &mut Exchange) -> R
             head.set_path(&path);
             Ok(())
         }
-        Path::Reject => Err(LocalReply { close: true, ..LocalReply::new(400, "", "path_normalization_failed", 0) }),
+        Path::Reject => {
+            Err(LocalReply { close: true, ..LocalReply::new(400, "", "path_normalization_failed", 0) })
+        }
         Path::Redirect(path) => {
             head.set_path(&path);
             let reply = LocalReply::new(307, "", "path_normalization_failed", 0);
@@ -215,7 +217,11 @@ fn allow_upgrade(session: &Session, exchange: &Exchange, route: Option<&Route>) 
         None if head.is_connect() => true,
         _ => enabled,
     };
-    if allowed { Ok(()) } else { Err(LocalReply { close: true, ..LocalReply::new(403, "", "upgrade_failed", 0) }) }
+    if allowed {
+        Ok(())
+    } else {
+        Err(LocalReply { close: true, ..LocalReply::new(403, "", "upgrade_failed", 0) })
+    }
 }
 
 fn require_tls(

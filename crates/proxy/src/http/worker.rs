@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     cluster::ClusterSlot,
-    http::{connection_manager::Exchange, buffer::Buffers, clock::WallClock, deadline::Deadlines},
+    http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 

@@ -99,8 +99,9 @@ pub struct DuplicateDomain(pub String);
 /// `host` without its port, if it has one; `[::1]:80` becomes `[::1]`.
 pub fn without_port(host: &str) -> &str {
     match host.rfind(':') {
-        Some(colon) if host.ends_with(|c: char| c.is_ascii_digit()) && !host[..colon].contains(':')
-            || host[..colon].ends_with(']') =>
+        Some(colon)
+            if host.ends_with(|c: char| c.is_ascii_digit()) && !host[..colon].contains(':')
+                || host[..colon].ends_with(']') =>
         {
             &host[..colon]
         }

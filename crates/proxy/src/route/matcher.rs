@@ -47,7 +47,11 @@ impl RouteIndex {
             Some(index) if !path.is_empty() => {
                 index.first(path, |at| self.entries[at as usize].condition.matches(path, request))
             }
-            _ => self.entries.iter().position(|entry| entry.condition.matches(path, request)).map(|at| at as u32),
+            _ => self
+                .entries
+                .iter()
+                .position(|entry| entry.condition.matches(path, request))
+                .map(|at| at as u32),
         };
         hit.map(|at| &self.entries[at as usize].route)
     }
@@ -75,7 +79,7 @@ pub struct RouteMatch {
 }
 
 /// `path_specifier`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum PathMatch {
     /// `prefix`.
     Prefix(Arc<str>),
@@ -285,9 +289,9 @@ impl QueryMatch {
 
 /// `application/grpc`, alone or with a `+…` suffix.
 fn is_grpc<V: RequestView>(request: &V) -> bool {
-    request
-        .header("content-type")
-        .is_some_and(|value| value.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+')))
+    request.header("content-type").is_some_and(|value| {
+        value.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
+    })
 }
 
 /// The path up to query or fragment.

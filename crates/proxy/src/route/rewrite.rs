@@ -4,7 +4,9 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Forward, HostRewrite, Redirect, RequestView, Rewrite, Target, WeightedCluster, matcher::without_query};
+use super::{
+    Forward, HostRewrite, Redirect, RequestView, Rewrite, Target, WeightedCluster, matcher::without_query,
+};
 use crate::cluster::ClusterSlot;
 
 impl Rewrite {
@@ -34,7 +36,9 @@ impl HostRewrite {
             Self::None | Self::Auto => None,
             Self::Literal(host) => Some(Cow::Borrowed(host)),
             Self::Header(name) => request.header(name).filter(|value| !value.is_empty()),
-            Self::PathRegex { pattern, with } => Some(pattern.replace_all(without_query(request.path()), &**with)),
+            Self::PathRegex { pattern, with } => {
+                Some(pattern.replace_all(without_query(request.path()), &**with))
+            }
         }
     }
 }
@@ -63,7 +67,8 @@ impl Redirect {
             false => authority.rfind(':'),
         };
         let Some(colon) = colon else { return authority };
-        let was_default = matches!((request.scheme(), &authority[colon..]), ("https", ":443") | ("http", ":80"));
+        let was_default =
+            matches!((request.scheme(), &authority[colon..]), ("https", ":443") | ("http", ":80"));
         let drop = self.port.is_some() || (scheme != request.scheme() && was_default);
         if drop { &authority[..colon] } else { authority }
     }

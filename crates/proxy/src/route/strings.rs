@@ -91,13 +91,19 @@ pub fn substitution(text: &str, pattern: &regex::Regex) -> Result<Arc<str>, Stri
                 Some(digit @ '0'..='9') => {
                     let group = digit as usize - '0' as usize;
                     if group >= pattern.captures_len() {
-                        return Err(format!("substitution '{text}' asks for group {group}, which the pattern lacks"));
+                        return Err(format!(
+                            "substitution '{text}' asks for group {group}, which the pattern lacks"
+                        ));
                     }
                     out.push_str("${");
                     out.push(digit);
                     out.push('}');
                 }
-                _ => return Err(format!("invalid substitution '{text}': '\\' must be followed by a digit or '\\'")),
+                _ => {
+                    return Err(format!(
+                        "invalid substitution '{text}': '\\' must be followed by a digit or '\\'"
+                    ));
+                }
             },
             other => out.push(other),
         }

@@ -60,7 +60,14 @@ pub struct ClusterState {
 impl ClusterState {
     /// A state without connections.
     pub fn new(slot: Arc<ClusterSlot>, cluster: Arc<Cluster>) -> Self {
-        Self { slot, cluster, pools: RefCell::default(), originals: RefCell::default(), balancer: RefCell::default(), version: Cell::new(0) }
+        Self {
+            slot,
+            cluster,
+            pools: RefCell::default(),
+            originals: RefCell::default(),
+            balancer: RefCell::default(),
+            version: Cell::new(0),
+        }
     }
 
     /// The pools of an endpoint.
@@ -166,7 +173,8 @@ impl ClusterState {
 
     async fn open(&self, endpoint: &Endpoint) -> Result<(Stream, Permit), ConnectError> {
         let settings = &self.cluster.settings;
-        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections) else {
+        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
+        else {
             let error = StreamError::new(Side::Local, ResetReason::Overflow);
             return Err(ConnectError { error, transport: String::new() });
         };
@@ -187,8 +195,8 @@ impl ClusterState {
     pub fn give_back(&self, (stream, permit): Acquired, pools: &Pools, worker: &Worker) {
         let (UpstreamStream::Http1(client), Some(permit)) = (stream, permit) else { return };
         let settings = &self.cluster.settings;
-        let worn =
-            settings.max_requests_per_connection != 0 && client.requests() >= settings.max_requests_per_connection;
+        let worn = settings.max_requests_per_connection != 0
+            && client.requests() >= settings.max_requests_per_connection;
         let aged = settings
             .max_connection_duration
             .is_some_and(|limit| clock::now().duration_since(client.created()) >= limit);

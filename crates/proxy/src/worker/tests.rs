@@ -17,8 +17,7 @@ use tokio::{
 use super::*;
 use crate::{
     cluster::{
-        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, Endpoint, EndpointSet, Health,
-        Limits, UpstreamProtocol,
+        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits, UpstreamProtocol,
     },
     listener::{
         FilterChain, ListenerFilter, TcpProxy, Terminal,
@@ -58,9 +57,11 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
         original_dst: false,
         original_dst_port: None,
         source_address: None,
+        panic_threshold: 50,
+        locality_weighted: false,
     };
-    let endpoint = Endpoint::new(Address::Socket(endpoint), None, 1, Health::Healthy);
-    let endpoints = EndpointSet { version: 1, priorities: vec![vec![Arc::new(endpoint)]] };
+    let endpoints = EndpointSet::of([(Address::Socket(endpoint), 1)]);
+    let settings = Arc::new(settings);
     let name: Arc<str> = format!("c{id}").into();
     let slot = Arc::new(ClusterSlot::new(id, name.clone()));
     let stat_name = name.clone();

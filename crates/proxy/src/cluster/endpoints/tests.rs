@@ -41,7 +41,8 @@ fn loads_are_envoys() {
         (vec![(25, 75, 0)], vec![(35, 65)]),
     ] {
         let set = build(&levels);
-        let loads: Vec<_> = set.priorities.iter().map(|level| (level.healthy_load, level.degraded_load)).collect();
+        let loads: Vec<_> =
+            set.priorities.iter().map(|level| (level.healthy_load, level.degraded_load)).collect();
         assert_eq!(loads, wanted, "{levels:?}");
     }
 }
@@ -67,7 +68,11 @@ fn panic_uses_everyone() {
 
 #[test]
 fn no_panic_when_disabled() {
-    let locality = LocalityEndpoints { weight: 1, hosts: hosts(&[Health::Unhealthy], 0), ..LocalityEndpoints::default() };
+    let locality = LocalityEndpoints {
+        weight: 1,
+        hosts: hosts(&[Health::Unhealthy], 0),
+        ..LocalityEndpoints::default()
+    };
     let layout = Layout { panic_threshold: 0, ..Layout::default() };
     let set = EndpointSet::build(&[locality], layout, &EndpointSet::default());
     assert_eq!((set.priorities[0].healthy_load, set.priorities[0].healthy.len()), (0, 0));

@@ -3,13 +3,7 @@
 //! A worker keeps used ones, so that their memory serves again.
 //! Invariant: [`Exchange::clear`] leaves nothing of the last request behind.
 
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
     cluster::Endpoint,

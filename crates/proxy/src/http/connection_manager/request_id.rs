@@ -2,12 +2,7 @@
 //!
 //! Called once per request by [`super`]. Invariant: no system call and no allocation.
 
-use crate::http::{
-    Worker,
-    config::HttpConnectionManager,
-    headers::Known,
-    message::RequestHead,
-};
+use crate::http::{Worker, config::HttpConnectionManager, headers::Known, message::RequestHead};
 
 /// Sets the id as Envoy's UUID extension does: always at the edge (unless told to keep it), else where it is missing.
 pub fn apply(head: &mut RequestHead, manager: &HttpConnectionManager, edge: bool, worker: &Worker) {
@@ -48,6 +43,9 @@ mod tests {
     fn version_and_variant_are_in_their_places() {
         assert_eq!(&uuid(0, 0), b"00000000-0000-4000-8000-000000000000");
         assert_eq!(&uuid(u64::MAX, u64::MAX), b"ffffffff-ffff-4fff-bfff-ffffffffffff");
-        assert_eq!(&uuid(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef), b"01234567-89ab-4def-8123-456789abcdef");
+        assert_eq!(
+            &uuid(0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef),
+            b"01234567-89ab-4def-8123-456789abcdef"
+        );
     }
 }

@@ -3,12 +3,7 @@
 //! [`crate::http::serve`] makes one per connection; HTTP/2 streams share it.
 //! Invariant: nothing in it changes but the number of requests.
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    sync::Arc,
-    time::Instant,
-};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
     http::{
@@ -79,6 +74,10 @@ impl Session {
 }
 
 /// A header value with Envoy's operators, for this exchange.
-pub(super) fn render(_format: &crate::access_log::Format, _session: &Session, _exchange: &Exchange) -> Vec<u8> {
+pub(super) fn render(
+    _format: &crate::access_log::Format,
+    _session: &Session,
+    _exchange: &Exchange,
+) -> Vec<u8> {
     Vec::new()
 }

@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     http::{
-        connection_manager::forwarding::Client,
-        deadline::Deadline,
-        headers::Known,
-        message::RequestHead,
+        connection_manager::forwarding::Client, deadline::Deadline, headers::Known, message::RequestHead,
     },
     route::Forward,
 };
@@ -77,7 +74,13 @@ impl Until {
 }
 
 /// Settles the limits as Envoy's `FilterUtility::finalTimeout` does, and takes the steering headers away.
-pub fn settle(head: &mut RequestHead, forward: &Forward, client: Client, idle: Option<Duration>, respect: bool) -> Limits {
+pub fn settle(
+    head: &mut RequestHead,
+    forward: &Forward,
+    client: Client,
+    idle: Option<Duration>,
+    respect: bool,
+) -> Limits {
     let grpc = forward.max_grpc_timeout.filter(|_| head.is_grpc());
     let mut route = match grpc {
         Some(max) => grpc_timeout(head, max, forward.grpc_timeout_offset),

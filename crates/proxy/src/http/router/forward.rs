@@ -134,7 +134,8 @@ fn prepare(
     let options = session.manager.router;
     let idle = session.manager.stream_idle_timeout;
     let head = &mut exchange.request;
-    let limits = timeouts::settle(head, matched.forward, matched.client, idle, options.respect_expected_rq_timeout);
+    let limits =
+        timeouts::settle(head, matched.forward, matched.client, idle, options.respect_expected_rq_timeout);
     if !options.suppress_envoy_headers {
         timeouts::announce(head, limits);
     }
@@ -206,7 +207,8 @@ fn reset_reply(error: StreamError, transport: &str, retried: bool) -> LocalReply
         format!("upstream connect error or disconnect/reset before headers. {retried}reset reason: {reason}");
     let more = if transport.is_empty() { error.details } else { transport };
     let separator = if more.is_empty() { "" } else { "|" };
-    let details = format!("upstream_reset_before_response_started{{{reason}{separator}{more}}}").replace(' ', "_");
+    let details =
+        format!("upstream_reset_before_response_started{{{reason}{separator}{more}}}").replace(' ', "_");
     let status = if error.reason == ResetReason::ProtocolError { 502 } else { 503 };
     let mut reply = LocalReply::new(status, "", "", error.reason.upstream_flag());
     reply.body = body.into();
@@ -409,7 +411,11 @@ impl<D: Downstream> Forwarding<'_, D> {
     }
 
     /// Sends what there is of the request and looks for the response's head.
-    fn poll_head(&mut self, cx: &mut Context<'_>, upstream: &mut UpstreamStream) -> Poll<Result<(), Failure>> {
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut UpstreamStream,
+    ) -> Poll<Result<(), Failure>> {
         let broken = match self.poll_request(cx, upstream) {
             Ok(()) => None,
             Err(Broken::Source(error)) => return Poll::Ready(Err(self.request_broke(error))),
@@ -481,7 +487,8 @@ impl<D: Downstream> Forwarding<'_, D> {
     fn request_broke(&self, error: StreamError) -> Failure {
         if error.reason == ResetReason::ProtocolError {
             let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
-            let reply = LocalReply { close: true, ..LocalReply::new(400, "Bad Request", error.details, flags) };
+            let reply =
+                LocalReply { close: true, ..LocalReply::new(400, "Bad Request", error.details, flags) };
             return Failure::Ended(reply.into());
         }
         Failure::Ended(Ended::Gone(error))

@@ -46,14 +46,16 @@ impl<'a> Retries<'a> {
     /// The route's policy with what a trusted client's headers add; takes those headers away.
     pub fn new(policy: Option<&'a RetryPolicy>, head: &mut RequestHead, client: Client) -> Option<Self> {
         // From other clients the connection manager has stripped them already.
-        let steered = head.headers.contains(Known::XEnvoyRetryOn) || head.headers.contains(Known::XEnvoyRetryGrpcOn);
+        let steered =
+            head.headers.contains(Known::XEnvoyRetryOn) || head.headers.contains(Known::XEnvoyRetryGrpcOn);
         let max = head.headers.get_str(Known::XEnvoyMaxRetries).and_then(|text| text.parse().ok());
         let mut policy = policy.map(Cow::Borrowed);
         if client.internal && (steered || max.is_some()) {
             let own = policy.get_or_insert(Cow::Owned(EMPTY)).to_mut();
             let conditions = [Known::XEnvoyRetryOn, Known::XEnvoyRetryGrpcOn];
             for text in conditions.into_iter().filter_map(|name| head.headers.get_str(name)) {
-                own.on.0 |= text.split(',').map(|word| condition(word.trim())).fold(0, |all, flag| all | flag);
+                own.on.0 |=
+                    text.split(',').map(|word| condition(word.trim())).fold(0, |all, flag| all | flag);
             }
             let statuses = head.headers.get_str(Known::XEnvoyRetriableStatusCodes).unwrap_or_default();
             own.statuses.extend(statuses.split(',').filter_map(|code| code.trim().parse::<u16>().ok()));
@@ -103,7 +105,9 @@ impl<'a> Retries<'a> {
             500..=599 if on.has(RetryOn::SERVER_ERROR) => true,
             502..=504 if on.has(RetryOn::GATEWAY_ERROR) => true,
             409 if on.has(RetryOn::RETRIABLE_4XX) => true,
-            status if on.has(RetryOn::RETRIABLE_STATUS_CODES) && self.policy.statuses.contains(&status) => true,
+            status if on.has(RetryOn::RETRIABLE_STATUS_CODES) && self.policy.statuses.contains(&status) => {
+                true
+            }
             _ => grpc_covered(on, head),
         };
         self.spend(covered)

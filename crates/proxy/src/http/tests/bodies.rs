@@ -11,7 +11,10 @@ fn chunks_and_trailers_both_ways() {
     run(async {
         let target = upstream(|_, mut client| async move {
             let head = client.until("\r\n\r\n").await;
-            assert!(head.contains("transfer-encoding: chunked\r\n") && !head.contains("content-length"), "{head}");
+            assert!(
+                head.contains("transfer-encoding: chunked\r\n") && !head.contains("content-length"),
+                "{head}"
+            );
             let body = client.until("0\r\nt: up\r\n\r\n").await;
             assert_eq!(body, "5\r\nhello\r\n6\r\n world\r\n0\r\nt: up\r\n\r\n");
             client.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n").await;

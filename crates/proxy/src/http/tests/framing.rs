@@ -56,7 +56,9 @@ fn a_broken_chunk_ends_the_request() {
     run(async {
         let target = echo().await;
         let proxy = Setup::new().start(&[target]).await;
-        for chunk in ["x\r\n", "-1\r\n", "1\r\nab", "fffffffffffffffff\r\n", "1 2\r\n", "1\na\n", "1;\x01\r\n"] {
+        for chunk in
+            ["x\r\n", "-1\r\n", "1\r\nab", "fffffffffffffffff\r\n", "1 2\r\n", "1\na\n", "1;\x01\r\n"]
+        {
             let request = format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunk}");
             let said = proxy.ask(&request).await;
             assert!(said.starts_with("HTTP/1.1 400 "), "{chunk:?}: {said:?}");
@@ -88,7 +90,8 @@ fn one_byte_at_a_time() {
         let target = echo().await;
         let proxy = Setup::new().start(&[target]).await;
         let mut client = proxy.client().await;
-        let request = "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nt: 1\r\n\r\n";
+        let request =
+            "POST /x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nt: 1\r\n\r\n";
         for byte in request.chars() {
             client.send(&byte.to_string()).await;
             tokio::task::yield_now().await;
@@ -170,7 +173,9 @@ fn connections_are_used_again_on_both_sides() {
             client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
             assert!(client.message().await.ends_with("\r\n\r\n0"));
         }
-        assert!(proxy.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ends_with("\r\n\r\n0"));
+        assert!(
+            proxy.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ends_with("\r\n\r\n0")
+        );
     });
 }
 

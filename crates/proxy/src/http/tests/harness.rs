@@ -17,8 +17,8 @@ use crate::{
     http::{
         self, Worker,
         config::{
-            Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, RouterOptions,
-            ServerHeader, StripHostPort,
+            Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot,
+            RouterOptions, ServerHeader, StripHostPort,
         },
     },
     listener::{
@@ -27,8 +27,8 @@ use crate::{
         matcher::{ChainMatch, FilterChains},
     },
     route::{
-        Action, Forward, HeaderRules, HostRewrite, RequireTls, RetryPolicy, Rewrite, Route, RouteTable, Target,
-        VirtualHost,
+        Action, Forward, HeaderRules, HostRewrite, RequireTls, RetryPolicy, Rewrite, Route, RouteTable,
+        Target, VirtualHost,
         hosts::HostIndex,
         matcher::{Entry, PathMatch, RouteIndex, RouteMatch},
     },
@@ -38,7 +38,8 @@ use crate::{
 /// Runs a test on a `LocalSet`, at most ten seconds.
 pub(super) fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let limited = async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
+    let limited =
+        async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
     tokio::task::LocalSet::new().block_on(&runtime, limited);
 }
 
@@ -373,7 +374,11 @@ fn manager() -> HttpConnectionManager {
             allow_absolute_url: true,
             preserve_case: false,
         },
-        http2: Http2Options { max_concurrent_streams: 100, stream_window: 1 << 20, connection_window: 1 << 22 },
+        http2: Http2Options {
+            max_concurrent_streams: 100,
+            stream_window: 1 << 20,
+            connection_window: 1 << 22,
+        },
         proxy_100_continue: false,
         scheme_overwrite: None,
     }

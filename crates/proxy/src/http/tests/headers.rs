@@ -83,7 +83,8 @@ fn local_replies_are_envoys() {
             ),
         ] {
             let proxy = Setup::new().start(&targets).await;
-            let said = proxy.ask(&format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{grpc}\r\n")).await;
+            let said =
+                proxy.ask(&format!("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{grpc}\r\n")).await;
             assert!(said.starts_with(wanted), "{said}");
         }
         let proxy = Setup::new().start(&[refused]).await;

@@ -25,9 +25,14 @@ fn a_status_is_retried_with_the_body_until_the_limit() {
         let target = upstream(|n, mut client| async move {
             loop {
                 let request = client.message().await;
-                let (status, body) = if n < 2 { ("503 Service Unavailable", "no") } else { ("200 OK", &*request) };
+                let (status, body) =
+                    if n < 2 { ("503 Service Unavailable", "no") } else { ("200 OK", &*request) };
                 let length = body.len();
-                client.send(&format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}")).await;
+                client
+                    .send(&format!(
+                        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+                    ))
+                    .await;
                 return;
             }
         })

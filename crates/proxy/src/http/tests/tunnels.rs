@@ -7,8 +7,15 @@ fn a_websocket_is_a_tunnel() {
     run(async {
         let target = upstream(|_, mut client| async move {
             let head = client.until("\r\n\r\n").await;
-            assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: Upgrade\r\n"), "{head}");
-            client.send("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhi").await;
+            assert!(
+                head.contains("upgrade: websocket\r\n") && head.contains("connection: Upgrade\r\n"),
+                "{head}"
+            );
+            client
+                .send(
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhi",
+                )
+                .await;
             assert_eq!(client.until("ping").await, "earlyping");
             client.send("pong").await;
             assert_eq!(client.rest().await, "");
@@ -16,10 +23,15 @@ fn a_websocket_is_a_tunnel() {
         .await;
         let proxy = Setup::new().start(&[target]).await;
         let mut client = proxy.client().await;
-        client.send("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\nearly").await;
+        client
+            .send("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\nearly")
+            .await;
         let head = client.until("\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
-        assert!(head.contains("upgrade: websocket\r\n") && head.contains("connection: Upgrade\r\n"), "{head}");
+        assert!(
+            head.contains("upgrade: websocket\r\n") && head.contains("connection: Upgrade\r\n"),
+            "{head}"
+        );
         assert!(!head.contains("content-length"), "{head}");
         client.until("hi").await;
         client.send("ping").await;

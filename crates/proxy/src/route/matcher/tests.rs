@@ -41,7 +41,12 @@ fn get(path: &str) -> Request {
 }
 
 fn entry(name: usize, path: PathMatch) -> Entry {
-    let route = Route { name: name.to_string().into(), action: Action::None, headers: HeaderRules::default(), stat_prefix: None };
+    let route = Route {
+        name: name.to_string().into(),
+        action: Action::None,
+        headers: HeaderRules::default(),
+        stat_prefix: None,
+    };
     Entry { condition: RouteMatch { path, also: None }, route: Arc::new(route) }
 }
 
@@ -126,16 +131,33 @@ fn header_conditions() {
 #[test]
 fn query_grpc_and_fraction() {
     let any = || PathMatch::Prefix("/".into());
-    let query = |value| on(any(), Conditions { query: vec![QueryMatch { name: "id".into(), value }], ..Conditions::default() });
+    let query = |value| {
+        on(
+            any(),
+            Conditions { query: vec![QueryMatch { name: "id".into(), value }], ..Conditions::default() },
+        )
+    };
     let exact = query(ValueMatch::String(StringMatch::Exact("1".into())));
-    for (path, taken) in [("/?id=1", true), ("/?a&id=1&id=2", true), ("/?id=2&id=1", false), ("/?ID=1", false), ("/", false), ("/#?id=1", true)] {
+    for (path, taken) in [
+        ("/?id=1", true),
+        ("/?a&id=1&id=2", true),
+        ("/?id=2&id=1", false),
+        ("/?ID=1", false),
+        ("/", false),
+        ("/#?id=1", true),
+    ] {
         assert_eq!(takes(&exact, &get(path)), taken, "{path}");
     }
     let present = query(ValueMatch::Present(true));
     assert!(takes(&present, &get("/?id")) && !takes(&present, &get("/?idx")));
 
     let grpc = on(any(), Conditions { grpc: true, ..Conditions::default() });
-    for (value, taken) in [("application/grpc", true), ("application/grpc+proto", true), ("application/grpc-web", false), ("text/plain", false)] {
+    for (value, taken) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc-web", false),
+        ("text/plain", false),
+    ] {
         assert_eq!(takes(&grpc, &Request { headers: vec![("content-type", value)], ..get("/") }), taken);
     }
 
@@ -146,7 +168,8 @@ fn query_grpc_and_fraction() {
 
 #[test]
 fn ten_thousand_routes_are_found_through_the_index() {
-    let mut entries: Vec<_> = (0..10_000).map(|n| entry(n, PathMatch::Prefix(format!("/service/{n}/").into()))).collect();
+    let mut entries: Vec<_> =
+        (0..10_000).map(|n| entry(n, PathMatch::Prefix(format!("/service/{n}/").into()))).collect();
     entries.push(entry(10_000, PathMatch::Prefix("/".into())));
     let routes = RouteIndex::new(entries);
     let tried = std::cell::Cell::new(0);

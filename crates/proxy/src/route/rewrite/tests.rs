@@ -37,7 +37,15 @@ fn regex_rewrite(pattern: &str, with: &str) -> Rewrite {
 }
 
 fn redirect() -> Redirect {
-    Redirect { status: 301, scheme: None, host: None, port: None, path: None, rewrite: Rewrite::None, strip_query: false }
+    Redirect {
+        status: 301,
+        scheme: None,
+        host: None,
+        port: None,
+        path: None,
+        rewrite: Rewrite::None,
+        strip_query: false,
+    }
 }
 
 #[test]
@@ -50,7 +58,11 @@ fn rewrites_keep_the_query() {
         (prefix(usize::MAX, "/whole"), "/exact?x", Some("/whole?x")),
         (prefix(1, "/p/"), "/", Some("/p/")),
         (Rewrite::None, "/a", None),
-        (regex_rewrite("^/service/([^/]+)(/.*)$", r"\2/instance/\1"), "/service/foo/v1/api?k=v", Some("/v1/api/instance/foo?k=v")),
+        (
+            regex_rewrite("^/service/([^/]+)(/.*)$", r"\2/instance/\1"),
+            "/service/foo/v1/api?k=v",
+            Some("/v1/api/instance/foo?k=v"),
+        ),
         (regex_rewrite("one", "two"), "/xxx/one/yyy/one/zzz", Some("/xxx/two/yyy/two/zzz")),
         (regex_rewrite("(?i)/xxx/", "/yyy/"), "/aaa/XxX/bbb", Some("/aaa/yyy/bbb")),
         (regex_rewrite("nothing", "x"), "/a?nothing", None),
@@ -70,8 +82,16 @@ fn redirects_by_envoys_rules() {
         (https(), Request("http", "[::1]:80", "/"), "https://[::1]/"),
         (https(), Request("http", "[::1]", "/"), "https://[::1]/"),
         (Redirect { port: Some(8443), ..https() }, Request("http", "a.com:8080", "/"), "https://a.com:8443/"),
-        (Redirect { host: Some("b.com".into()), ..redirect() }, Request("http", "a.com:80", "/p"), "http://b.com/p"),
-        (Redirect { path: Some("/new".into()), ..redirect() }, Request("http", "a", "/old?q=1"), "http://a/new?q=1"),
+        (
+            Redirect { host: Some("b.com".into()), ..redirect() },
+            Request("http", "a.com:80", "/p"),
+            "http://b.com/p",
+        ),
+        (
+            Redirect { path: Some("/new".into()), ..redirect() },
+            Request("http", "a", "/old?q=1"),
+            "http://a/new?q=1",
+        ),
         (
             Redirect { path: Some("/new".into()), strip_query: true, ..redirect() },
             Request("http", "a", "/old?q=1"),
@@ -113,7 +133,7 @@ fn hosts_are_rewritten() {
 
 #[test]
 fn weights_are_shares_of_the_total() {
-    let part = |weight| WeightedCluster {
+    let part = |weight: u32| WeightedCluster {
         cluster: Arc::new(ClusterSlot::new(0, weight.to_string().into())),
         weight,
         headers: HeaderRules::default(),
