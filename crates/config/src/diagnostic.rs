@@ -116,6 +116,8 @@ impl Diagnostic {
     pub fn full_message(&self) -> String {
         let begin = match self.code {
             code::SCHEMA => "Schema validation error: ",
+            code::DEPRECATED => "Deprecated: ",
+            code::UNREACHABLE => return self.message.clone(),
             _ => "",
         };
         match &*self.path {
