@@ -32,7 +32,8 @@ pub(super) fn check(it: &DestinationRule, check: &mut Check<'_>, at: &Path<'_>) 
     if let Some(selector) = &it.workload_selector {
         let selector_at = at.key("workloadSelector");
         labels(&selector.labels, check, &selector_at.key("labels"));
-        if it.export_to.iter().any(|entry| &**entry != ".") {
+        let own = check.object.namespace().clone();
+        if it.export_to.iter().any(|entry| &**entry != "." && *entry != own) {
             let message = "a rule with workloadSelector holds in its own namespace only";
             check.error_hint(&at.key("exportTo"), message, "leave out exportTo");
         }
@@ -146,7 +147,7 @@ fn locality(it: &LocalityLoadBalancerSetting, check: &mut Check<'_>, at: &Path<'
     }
     let distribute = at.key("distribute");
     for (index, entry) in it.distribute.iter().enumerate() {
-        let sum: u32 = entry.to.values().sum();
+        let sum: u64 = entry.to.values().copied().map(u64::from).sum();
         if sum != 100 {
             let item = distribute.index(index);
             check.error(&item.key("to"), format!("the shares make {sum}, not 100"));

@@ -99,7 +99,7 @@ fn tls_of(it: &Server, protocol: Option<Protocol>, check: &mut Check<'_>, at: &P
                 );
             }
         }
-        Some(settings) if protocol.is_some() => {
+        Some(settings) if protocol.is_some_and(Protocol::is_http) => {
             let redirect_only = settings.https_redirect && settings.mode == ServerTlsMode::default();
             if !redirect_only {
                 let message =

@@ -247,13 +247,13 @@ pub(super) fn percent(value: f64) -> Result<(), Fault> {
     }
 }
 
-/// The name of a subset.
+/// The name of a subset; as Istio, in any case.
 pub(super) fn subset(name: &str) -> Result<(), Fault> {
-    match is_label(name) {
+    match is_host_label(name) {
         true => Ok(()),
         false => fault_hint(
             format!("{} cannot be the name of a subset", text::quoted(name)),
-            "lower-case letters, digits and `-`, 63 at most",
+            "letters, digits and `-`, 63 at most",
         ),
     }
 }
