@@ -5,4 +5,5 @@ mod framing;
 mod harness;
 mod headers;
 mod retries;
+mod sizes;
 mod tunnels;
