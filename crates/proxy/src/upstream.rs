@@ -116,7 +116,7 @@ impl Upstream for UpstreamStream {
         either!(self, s => s.poll_response(cx, head))
     }
 
-    fn into_tunnel(&mut self) {
-        either!(self, s => s.into_tunnel());
+    fn become_tunnel(&mut self) {
+        either!(self, s => s.become_tunnel());
     }
 }

@@ -111,7 +111,7 @@ pub trait Downstream: Source + Sink {
 
     /// HTTP/1 after a 101 or a CONNECT's 200: from here on both directions are raw bytes. For HTTP/2 a no-op, since
     /// DATA frames carry them.
-    fn into_tunnel(&mut self);
+    fn become_tunnel(&mut self);
 }
 
 /// The upstream half of an exchange; `crate::upstream::UpstreamStream` implements it by passing on.
@@ -126,6 +126,6 @@ pub trait Upstream: Source + Sink {
         head: &mut ResponseHead,
     ) -> Poll<Result<(), StreamError>>;
 
-    /// As [`Downstream::into_tunnel`].
-    fn into_tunnel(&mut self);
+    /// As [`Downstream::become_tunnel`].
+    fn become_tunnel(&mut self);
 }

@@ -38,6 +38,7 @@ pub struct Worker {
     outputs: RefCell<Vec<Vec<u8>>>,
     clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
     random: RefCell<fastrand::Rng>,
+    #[allow(clippy::vec_box, reason = "tasks hold them by pointer, to be small while idle")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     local_ip: Box<str>,
     ticking: Cell<bool>,

@@ -41,6 +41,9 @@ pub struct Pools {
 /// A stream to an endpoint, with what it holds of the connection limit (HTTP/2 connections hold their own).
 pub type Acquired = (UpstreamStream, Option<Permit>);
 
+/// An endpoint with its pools.
+type Kept = (Arc<Endpoint>, Rc<Pools>);
+
 /// A cluster on one worker.
 #[derive(Debug)]
 pub struct ClusterState {
@@ -49,7 +52,7 @@ pub struct ClusterState {
     /// The cluster as it was when the state was made.
     pub cluster: Arc<Cluster>,
     /// By address of the endpoint's `Arc`, which lives as long as the entry.
-    pools: RefCell<FxHashMap<usize, (Arc<Endpoint>, Rc<Pools>)>>,
+    pools: RefCell<FxHashMap<usize, Kept>>,
     /// Endpoints of an ORIGINAL_DST cluster.
     originals: RefCell<FxHashMap<SocketAddr, Arc<Endpoint>>>,
     balancer: RefCell<Balancer>,

@@ -182,7 +182,7 @@ impl Upstream for Client {
         }
     }
 
-    fn into_tunnel(&mut self) {
+    fn become_tunnel(&mut self) {
         self.keep_alive = false;
         self.transport.tunnel();
     }

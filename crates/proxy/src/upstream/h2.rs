@@ -434,5 +434,5 @@ impl Upstream for Stream {
     }
 
     /// DATA frames carry a tunnel as they carry a body.
-    fn into_tunnel(&mut self) {}
+    fn become_tunnel(&mut self) {}
 }

@@ -239,7 +239,7 @@ impl Downstream for Server {
         (self.transport.received, self.transport.sent)
     }
 
-    fn into_tunnel(&mut self) {
+    fn become_tunnel(&mut self) {
         self.keep_alive = false;
         self.transport.tunnel();
     }

@@ -345,5 +345,5 @@ impl Downstream for Stream {
     }
 
     /// DATA frames carry a tunnel as they carry a body.
-    fn into_tunnel(&mut self) {}
+    fn become_tunnel(&mut self) {}
 }

@@ -703,8 +703,8 @@ impl<D: Downstream> Forwarding<'_, D> {
     /// Raw bytes both ways, until either side ends.
     async fn tunnel(&mut self, upstream: &mut UpstreamStream) -> Result<(), Ended> {
         poll_fn(|cx| self.downstream.poll_flush(cx)).await.map_err(Ended::Gone)?;
-        upstream.into_tunnel();
-        self.downstream.into_tunnel();
+        upstream.become_tunnel();
+        self.downstream.become_tunnel();
         self.until = Until { idle: self.until.idle, ..Until::default() };
         self.until.arm(self.deadline);
         let (mut up, mut down) = (Relay::Body, Relay::Body);

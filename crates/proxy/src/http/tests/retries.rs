@@ -23,18 +23,12 @@ fn a_failed_connect_is_tried_elsewhere() {
 fn a_status_is_retried_with_the_body_until_the_limit() {
     run(async {
         let target = upstream(|n, mut client| async move {
-            loop {
-                let request = client.message().await;
-                let (status, body) =
-                    if n < 2 { ("503 Service Unavailable", "no") } else { ("200 OK", &*request) };
-                let length = body.len();
-                client
-                    .send(&format!(
-                        "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
-                    ))
-                    .await;
-                return;
-            }
+            let request = client.message().await;
+            let (status, body) =
+                if n < 2 { ("503 Service Unavailable", "no") } else { ("200 OK", &*request) };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+            client.send(&(head + body)).await;
         })
         .await;
         let proxy = Setup::new().retry(RetryOn::SERVER_ERROR, 2).start(&[target]).await;
