@@ -2,6 +2,7 @@
 
 mod bodies;
 mod framing;
+mod h2;
 mod harness;
 mod headers;
 mod retries;
