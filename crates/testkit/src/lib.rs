@@ -3,8 +3,10 @@
 //! Called from the `tests/` folders of the other crates; nothing that ships depends on it.
 
 pub mod client;
+pub mod echo;
 pub mod golden;
 pub mod load;
 pub mod peers;
 pub mod ports;
 pub mod process;
+pub mod raw;

@@ -1,0 +1,316 @@
+//! One table of calls, two proxies: every file of `calls/` is a bootstrap with calls and what must come of them, run through
+//! `meltemi proxy` and through a real Envoy. Each must meet the expectations, and the two must agree on everything else
+//! that client and upstream can see, unless the call says in `differs` why they do not.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use meltemi_testkit::{
+    echo::{Echo, Seen},
+    peers, ports,
+    process::Process,
+    raw::{self, Answer},
+};
+use serde::Deserialize;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// What the file is about; for its reader.
+    #[allow(dead_code, reason = "documentation inside the data")]
+    about: String,
+    /// Envoy bootstrap without admin; `{main}`, `{a}`, `{b}`, `{dead}` are ports.
+    bootstrap: String,
+    calls: Vec<Call>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    name: String,
+    #[serde(default = "get")]
+    method: String,
+    #[serde(default = "root")]
+    path: String,
+    #[serde(default = "host")]
+    host: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    body: String,
+    /// The exact bytes instead of the fields above; lines end in LF here and in CRLF on the wire.
+    raw: Option<String>,
+    expect: Expect,
+    /// Why our outcome differs from Envoy's on purpose; what both must meet stays in `expect`.
+    differs: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    status: u16,
+    upstream: Option<String>,
+    /// The path that the upstream saw.
+    path: Option<String>,
+    /// The host that the upstream saw.
+    host: Option<String>,
+    /// Headers that the upstream saw; `null` for absent.
+    #[serde(default)]
+    seen: BTreeMap<String, Option<String>>,
+    /// Headers of the answer; `null` for absent.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    /// Body of the answer.
+    body: Option<String>,
+    closed: Option<bool>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+fn root() -> String {
+    "/".into()
+}
+
+fn host() -> String {
+    "service.example".into()
+}
+
+/// Everything that can be seen of one call from outside, times and random numbers taken out.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+    closed: bool,
+    seen: Option<Seen>,
+}
+
+struct World {
+    main: u16,
+    dead: u16,
+    a: Echo,
+    b: Echo,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self { main: ports::free(), dead: ports::free(), a: Echo::start("a").await, b: Echo::start("b").await }
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("{main}", &self.main.to_string())
+            .replace("{dead}", &self.dead.to_string())
+            .replace("{a}", &self.a.address.port().to_string())
+            .replace("{b}", &self.b.address.port().to_string())
+    }
+
+    /// Ports differ from run to run; their names do not.
+    fn forget(&self, text: &str) -> String {
+        text.replace(&self.main.to_string(), "{main}")
+            .replace(&self.dead.to_string(), "{dead}")
+            .replace(&self.a.address.port().to_string(), "{a}")
+            .replace(&self.b.address.port().to_string(), "{b}")
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Proxy {
+    Meltemi,
+    Envoy,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn meltemi_meets_the_table() {
+    let problems = run_all(Proxy::Meltemi).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envoy_meets_the_table() {
+    if peers::require("envoy").is_none() {
+        return;
+    }
+    let problems = run_all(Proxy::Envoy).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn meltemi_and_envoy_agree() {
+    if peers::require("envoy").is_none() {
+        return;
+    }
+    let (ours, theirs) = (run_all(Proxy::Meltemi).await, run_all(Proxy::Envoy).await);
+    let mut problems = Vec::new();
+    for ((name, ours, _), (_, theirs, _)) in ours.iter().zip(&theirs) {
+        if ours != theirs {
+            problems.push(format!("{name}\n   meltemi {ours:?}\n   envoy   {theirs:?}"));
+        }
+    }
+    assert!(problems.is_empty(), "{} differ:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// All calls of all files: name, outcome (`None` where a difference is declared), failed expectations.
+async fn run_all(proxy: Proxy) -> Vec<(String, Option<Outcome>, Vec<String>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/calls");
+    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no calls in {}", folder.display());
+    let mut results = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let parsed: File = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let title = file.file_stem().unwrap().to_string_lossy().into_owned();
+        run_file(proxy, &title, &parsed, &mut results).await;
+    }
+    results
+}
+
+async fn run_file(
+    proxy: Proxy,
+    title: &str,
+    file: &File,
+    results: &mut Vec<(String, Option<Outcome>, Vec<String>)>,
+) {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (_process, _admin) = start(proxy, &world.fill(&file.bootstrap), folder.path()).await;
+    for call in &file.calls {
+        let name = format!("{title}: {}", call.name);
+        let (outcome, problems) = match perform(&world, call).await {
+            Ok(outcome) => {
+                let problems = judge(&call.expect, &outcome).into_iter().map(|p| format!("{name}: {p}")).collect();
+                (Some(outcome), problems)
+            }
+            Err(error) => (None, vec![format!("{name}: {error}")]),
+        };
+        results.push((name, outcome.filter(|_| call.differs.is_none()), problems));
+    }
+}
+
+async fn start(proxy: Proxy, bootstrap: &str, folder: &Path) -> (Process, SocketAddr) {
+    let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+    let bootstrap = format!(
+        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}\n{bootstrap}",
+        admin.port()
+    );
+    let file = folder.join("bootstrap.yaml");
+    fs::write(&file, bootstrap).unwrap();
+    let mut command = match proxy {
+        Proxy::Meltemi => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
+            command.args(["proxy", "--workers", "1"]);
+            command
+        }
+        Proxy::Envoy => {
+            let mut command = Command::new(peers::find("envoy").unwrap());
+            command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
+            command
+        }
+    };
+    let mut process = Process::start(command.arg("-c").arg(&file));
+    wait_ready(admin, &mut process).await;
+    (process, admin)
+}
+
+async fn wait_ready(admin: SocketAddr, process: &mut Process) {
+    let request = b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if raw::exchange(admin, request, PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
+            return;
+        }
+        let gone = process.wait(Duration::ZERO).is_some();
+        assert!(!gone && tokio::time::Instant::now() < deadline, "not ready:\n{}", process.said());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn perform(world: &World, call: &Call) -> std::io::Result<Outcome> {
+    let bytes = match &call.raw {
+        Some(raw) => world.fill(raw).replace('\n', "\r\n").into_bytes(),
+        None => request(call, world).into_bytes(),
+    };
+    let address = SocketAddr::from(([127, 0, 0, 1], world.main));
+    let answer = raw::exchange(address, &bytes, PATIENCE).await?;
+    Ok(outcome(world, answer))
+}
+
+fn request(call: &Call, world: &World) -> String {
+    let mut text = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", call.method, call.path, world.fill(&call.host));
+    for (name, value) in &call.headers {
+        for value in value.split('\n') {
+            text += &format!("{name}: {}\r\n", world.fill(value));
+        }
+    }
+    if !call.body.is_empty() {
+        text += &format!("content-length: {}\r\n", call.body.len());
+    }
+    text + "\r\n" + &call.body
+}
+
+fn outcome(world: &World, answer: Answer) -> Outcome {
+    let steady = |(name, value): &(String, String)| {
+        let value = match name.as_str() {
+            "x-request-id" if value.len() == 36 => "<uuid>".to_owned(),
+            "x-envoy-upstream-service-time" => "<ms>".to_owned(),
+            "date" => "<date>".to_owned(),
+            _ => world.forget(value),
+        };
+        (name.clone(), value)
+    };
+    let mut headers: Vec<_> = answer.headers.iter().map(steady).collect();
+    let seen = serde_json::from_str::<Seen>(&answer.body).ok().map(|mut seen| {
+        seen.headers = seen.headers.iter().map(steady).collect();
+        seen.host = world.forget(&seen.host);
+        seen
+    });
+    if seen.is_some() {
+        // Its length depends on numbers that were taken out above.
+        headers.retain(|(name, _)| name != "content-length");
+    }
+    headers.sort();
+    let body = if seen.is_some() { String::new() } else { world.forget(&answer.body) };
+    Outcome { status: answer.status, headers, body, closed: answer.closed, seen }
+}
+
+fn judge(expect: &Expect, outcome: &Outcome) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut want = |what: &str, wanted: Option<&str>, got: Option<&str>| {
+        if wanted != got {
+            problems.push(format!("{what}: wanted {wanted:?}, got {got:?}"));
+        }
+    };
+    want("status", Some(&expect.status.to_string()), Some(&outcome.status.to_string()));
+    let seen = outcome.seen.as_ref();
+    for (what, wanted, got) in [
+        ("upstream", &expect.upstream, seen.map(|seen| seen.upstream.as_str())),
+        ("path", &expect.path, seen.map(|seen| seen.path.as_str())),
+        ("host", &expect.host, seen.map(|seen| seen.host.as_str())),
+        ("body", &expect.body, Some(outcome.body.as_str())),
+    ] {
+        if wanted.is_some() {
+            want(what, wanted.as_deref(), got);
+        }
+    }
+    if let Some(closed) = expect.closed {
+        want("closed", Some(&closed.to_string()), Some(&outcome.closed.to_string()));
+    }
+    for (name, wanted) in &expect.headers {
+        want(&format!("header {name}"), wanted.as_deref(), joined(&outcome.headers, name).as_deref());
+    }
+    for (name, wanted) in &expect.seen {
+        let got = seen.and_then(|seen| joined(&seen.headers, name));
+        want(&format!("upstream's {name}"), wanted.as_deref(), got.as_deref());
+    }
+    problems
+}
+
+fn joined(headers: &[(String, String)], name: &str) -> Option<String> {
+    let values: Vec<_> = headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
