@@ -5,6 +5,7 @@
 
 mod commands;
 mod console;
+mod dashboard;
 mod failure;
 mod mesh;
 

@@ -108,6 +108,19 @@ impl Node {
         })
     }
 
+    /// A gRPC client whose id is not Istio's.
+    pub fn proxyless(id: &str, metadata: &Value) -> Node {
+        Node {
+            id: id.into(),
+            role: Role::Sidecar,
+            addresses: Vec::new(),
+            name: id.into(),
+            namespace: text(metadata, "NAMESPACE").unwrap_or("default").into(),
+            domain: "cluster.local".into(),
+            metadata: Metadata { generator: "grpc".into(), ..Metadata::read(metadata) },
+        }
+    }
+
     /// Whether it is a sidecar whose ports clients connect to.
     pub fn captures_explicitly(&self) -> bool {
         self.metadata.interception == Interception::None

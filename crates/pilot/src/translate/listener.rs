@@ -45,6 +45,15 @@ pub fn listener(model: &Listener) -> envoy::Listener {
     }
 }
 
+/// The listener of a gRPC client's target: nothing listens, it only leads to a table.
+pub fn api_listener(name: &str, route: &str) -> envoy::Listener {
+    envoy::Listener {
+        name: name.to_owned(),
+        api_listener: Some(envoy::ApiListener { api_listener: Some(any(&http::api_manager(route))) }),
+        ..Default::default()
+    }
+}
+
 fn listener_filters(model: &Listener) -> Vec<envoy::ListenerFilter> {
     let filter = |name: &str, config: Any| envoy::ListenerFilter {
         name: name.to_owned(),

@@ -37,6 +37,15 @@ impl View<'_> {
         clusters
     }
 
+    /// The outbound cluster of that name, if its service, port and subset are there.
+    pub(crate) fn named_cluster(&self, name: &str) -> Option<Cluster> {
+        let (port, _, host) = crate::names::parse_outbound_cluster(name)?;
+        let service = self.service(&meltemi_config::Host::new(host))?;
+        let mut clusters = Vec::new();
+        self.service_clusters(service, service.port(port)?, &mut clusters);
+        clusters.into_iter().find(|cluster| cluster.name == name)
+    }
+
     /// A cluster that follows from no resource.
     pub(super) fn fixed(&self, name: &str, discovery: Discovery) -> Cluster {
         let mesh = &self.snapshot.mesh;

@@ -98,7 +98,7 @@ impl View<'_> {
     }
 
     /// The routes of the first VirtualService that has any for this port, else the default (SEM-022).
-    pub(super) fn service_routes(&self, egress: &Egress, service: &Service, port: u32) -> Vec<Route> {
+    pub(crate) fn service_routes(&self, egress: &Egress, service: &Service, port: u32) -> Vec<Route> {
         let mesh = [Str::from(MESH_GATEWAY)];
         let place = Place { gateways: &mesh, port };
         let first = egress.virtual_services.of(&service.host).find(|resolved| !resolved.spec.http.is_empty());

@@ -43,6 +43,16 @@ pub(super) fn connection_manager(model: &Http) -> envoy::HttpConnectionManager {
     manager
 }
 
+/// The little that gRPC's client reads.
+pub(super) fn api_manager(route: &str) -> envoy::HttpConnectionManager {
+    let rds = envoy::Rds { config_source: Some(ads()), route_config_name: route.to_owned() };
+    envoy::HttpConnectionManager {
+        route_specifier: Some(envoy::http_connection_manager::RouteSpecifier::Rds(rds)),
+        http_filters: vec![router()],
+        ..Default::default()
+    }
+}
+
 fn router() -> envoy::HttpFilter {
     envoy::HttpFilter {
         name: "envoy.filters.http.router".to_owned(),
