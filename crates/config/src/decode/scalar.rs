@@ -14,6 +14,12 @@ impl Decode for Str {
                 cx.error(node, path, message, Some(hint));
                 None
             }
+            // `[fe80::]` is a list of a mapping to YAML, and an address to the one who wrote it.
+            Value::Map(entries) if matches!(&entries[..], [only] if only.value.is_null()) => {
+                let hint = format!("a text with `:` at its end must be in quotes: \"{}:\"", entries[0].key);
+                cx.error(node, path, "expected text, found a mapping".into(), Some(hint));
+                None
+            }
             _ => {
                 cx.wrong_type(node, path, "text");
                 None

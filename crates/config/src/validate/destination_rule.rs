@@ -120,6 +120,15 @@ fn load_balancer(it: &LoadBalancerSettings, check: &mut Check<'_>, at: &Path<'_>
         }
         _ => {}
     }
+    if let Some(warmup) = &it.warmup {
+        let at = at.key("warmup");
+        if let Some(percent) = warmup.minimum_percent {
+            check.accept(&at.key("minimumPercent"), names::percent(percent));
+        }
+        if let Some(aggression) = warmup.aggression.filter(|aggression| !(*aggression >= 1.0)) {
+            check.error(&at.key("aggression"), format!("{aggression} is below 1"));
+        }
+    }
     if let Some(locality) = &it.locality_lb_setting {
         self::locality(locality, check, &at.key("localityLbSetting"));
     }

@@ -79,7 +79,9 @@ pub(super) fn is_bind(bind: &str) -> bool {
 
 /// A Unix socket: a path or an abstract name.
 pub(super) fn is_unix(address: &str) -> bool {
-    address.strip_prefix("unix://").is_some_and(|path| path.starts_with(['/', '@']) && path.len() > 1)
+    address
+        .strip_prefix("unix://")
+        .is_some_and(|path| path.starts_with(['/', '@']) && path.len() > 1 && !path.ends_with('/'))
 }
 
 fn tls_of(it: &Server, protocol: Option<Protocol>, check: &mut Check<'_>, at: &Path<'_>) {

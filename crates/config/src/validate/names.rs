@@ -38,13 +38,12 @@ pub(super) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// A host: a name, or one that begins with `*` (`*`, `*.example.com`, `*-x.example.com`).
+/// A host: a name, or one that begins with `*` (`*`, `*.example.com`, `*-x.example.com`, `*x.example.com`).
 pub(super) fn wildcard_host(host: &str) -> Result<(), Fault> {
-    let wild = |rest: &str| rest.is_empty() || rest.starts_with(['.', '-']);
     match host.strip_prefix('*') {
-        Some(rest) if rest.contains('*') || !wild(rest) => wildcard_fault(host),
+        Some(rest) if rest.contains('*') => wildcard_fault(host),
         Some("") => Ok(()),
-        Some(rest) => labels(rest.strip_prefix('.').unwrap_or(&rest[1..]), host),
+        Some(rest) => labels(rest.strip_prefix(['.', '-']).unwrap_or(rest), host),
         None if host.contains('*') => wildcard_fault(host),
         None => fqdn(host),
     }
@@ -130,6 +129,17 @@ pub(super) fn port(number: u32) -> Result<(), Fault> {
     match number {
         1..=65535 => Ok(()),
         _ => fault(format!("{number} is not a port (1 to 65535)")),
+    }
+}
+
+/// The name of a port.
+pub(super) fn port_name(name: &str) -> Result<(), Fault> {
+    match is_host_label(name) {
+        true => Ok(()),
+        false => fault_hint(
+            format!("{} cannot be the name of a port", text::quoted(name)),
+            "letters, digits and `-`, 63 at most",
+        ),
     }
 }
 
@@ -298,14 +308,20 @@ mod tests {
 
     #[test]
     fn hosts() {
-        for good in
-            ["a", "a.b", "reviews.prod.svc.cluster.local", "*", "*.a.com", "*-x.a.com", "A.com", "a.com."]
-        {
+        for good in [
+            "a",
+            "a.b",
+            "reviews.prod.svc.cluster.local",
+            "*",
+            "*.a.com",
+            "*-x.a.com",
+            "*x.a.com",
+            "A.com",
+            "a.com.",
+        ] {
             assert_eq!(wildcard_host(good), Ok(()), "{good}");
         }
-        for bad in
-            ["", "a_b", "-a", "a..b", "a.*", "**", "*a.com", "http://a", "a:80", "a/b", "1.2.3.4", "a.1"]
-        {
+        for bad in ["", "a_b", "-a", "a..b", "a.*", "**", "http://a", "a:80", "a/b", "1.2.3.4", "a.1"] {
             assert!(wildcard_host(bad).is_err(), "{bad}");
         }
     }

@@ -85,9 +85,8 @@ fn ports(it: &ServiceEntry, check: &mut Check<'_>, at: &Path<'_>) {
                 check.error(&at.key("name"), format!("port name {:?} is given twice", port.name));
             }
         }
-        if !port.name.is_empty() && !names::is_label(&port.name.to_ascii_lowercase()) {
-            let message = format!("{} cannot be the name of a port", text::quoted(&port.name));
-            check.error_hint(&at.key("name"), message, "letters, digits and `-`, 63 at most");
+        if !port.name.is_empty() {
+            check.accept(&at.key("name"), names::port_name(&port.name));
         }
         if let Some(protocol) = port.protocol.as_deref() {
             const KNOWN: [&str; 10] =

@@ -23,6 +23,7 @@ pub(super) fn fields(it: &WorkloadEntry, check: &mut Check<'_>, at: &Path<'_>) {
     let ports = at.key("ports");
     for (name, number) in &it.ports {
         check.accept(&ports.key(name), names::port(*number));
+        check.accept(&ports.key(name), names::port_name(name));
     }
     labels(&it.labels, check, &at.key("labels"));
     let is_locality = |text: &&str| text.split('/').count() <= 3 && !text.starts_with('/');
