@@ -125,7 +125,9 @@ fn load_balancer(it: &LoadBalancerSettings, check: &mut Check<'_>, at: &Path<'_>
         if let Some(percent) = warmup.minimum_percent {
             check.accept(&at.key("minimumPercent"), names::percent(percent));
         }
-        if let Some(aggression) = warmup.aggression.filter(|aggression| !(*aggression >= 1.0)) {
+        if let Some(aggression) =
+            warmup.aggression.filter(|aggression| *aggression < 1.0 || aggression.is_nan())
+        {
             check.error(&at.key("aggression"), format!("{aggression} is below 1"));
         }
     }
