@@ -345,27 +345,11 @@ struct Options {
 /// codec needs it, encoders never copy it.
 fn connection_options(headers: &mut HeaderList, minor: u8, request: bool) -> Result<Options, Rejection> {
     let mut options = Options { keep_alive: minor == 1, upgrade: false };
-    if headers.contains(Known::Connection) {
-        let value: Vec<u8> = headers.all(Known::Connection).collect::<Vec<_>>().join(&b","[..]);
-        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let token = token.to_ascii_lowercase();
-            match &token[..] {
-                b"" => {}
-                b"close" => options.keep_alive = false,
-                b"keep-alive" if minor == 0 => options.keep_alive = true,
-                b"keep-alive" => {}
-                b"upgrade" => options.upgrade = true,
-                b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" if request => {
-                    return Err(bad("http1.connection_header_rejected"));
-                }
-                // Framing and routing are not the client's to take away.
-                b"content-length" | b"transfer-encoding" | b"host" | b"te" => {}
-                nominated => headers.remove_named(nominated),
-            }
-        }
-        if value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close")) {
-            options.keep_alive = false;
-        }
+    match headers.get(Known::Connection) {
+        None => {}
+        // What nearly everybody says, without taking it apart.
+        Some(b"keep-alive") if headers.all(Known::Connection).count() == 1 => options.keep_alive = true,
+        Some(_) => options = read_connection(headers, minor, request)?,
     }
     headers.remove_mask(
         const { mask(&[Known::Connection, Known::KeepAlive, Known::ProxyConnection, Known::Http2Settings]) },
@@ -381,6 +365,28 @@ fn connection_options(headers: &mut HeaderList, minor: u8, request: bool) -> Res
         }
     }
     Ok(options)
+}
+
+/// Takes `connection` apart and removes the headers that it nominates.
+fn read_connection(headers: &mut HeaderList, minor: u8, request: bool) -> Result<Options, Rejection> {
+    let value: Vec<u8> =
+        headers.all(Known::Connection).collect::<Vec<_>>().join(&b","[..]).to_ascii_lowercase();
+    let (mut close, mut keep_alive, mut upgrade) = (false, minor == 1, false);
+    for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        match token {
+            b"" => {}
+            b"close" => close = true,
+            b"keep-alive" => keep_alive = true,
+            b"upgrade" => upgrade = true,
+            b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" if request => {
+                return Err(bad("http1.connection_header_rejected"));
+            }
+            // Framing and routing are not the client's to take away.
+            b"content-length" | b"transfer-encoding" | b"host" | b"te" => {}
+            nominated => headers.remove_named(nominated),
+        }
+    }
+    Ok(Options { keep_alive: keep_alive && !close, upgrade })
 }
 
 /// Longest chunk-size line that is accepted, extensions included.

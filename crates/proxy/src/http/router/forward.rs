@@ -274,25 +274,17 @@ impl<D: Downstream> Forwarding<'_, D> {
             let endpoint = self.pick()?;
             let active = Active::new(endpoint.clone());
             let pools = self.state.pools(&endpoint);
-            let failure = match self.try_once(&endpoint, &pools).await {
-                Ok(acquired) => match self.after_response() {
-                    None => {
-                        let done = self.respond(acquired, &pools).await;
-                        drop(active);
-                        return done;
-                    }
-                    Some(verdict) => {
-                        // The rest of that response interests nobody.
-                        drop(acquired);
-                        self.note_limit(verdict)?
-                    }
-                },
-                Err(failure) => Some(failure),
-            };
-            drop(active);
-            if let Some(failure) = failure {
-                self.after_failure(failure)?;
+            match self.try_once(&endpoint, &pools).await {
+                Ok(acquired) if !self.retries_response() => {
+                    let done = self.respond(acquired, &pools).await;
+                    drop(active);
+                    return done;
+                }
+                // The rest of that response interests nobody.
+                Ok(acquired) => drop(acquired),
+                Err(failure) => self.after_failure(failure)?,
             }
+            drop(active);
             Box::pin(self.back_off()).await?;
         }
     }
@@ -512,23 +504,14 @@ impl<D: Downstream> Forwarding<'_, D> {
         Ok(())
     }
 
-    /// `None`: this response is the answer. Else what the retry policy makes of it.
-    fn after_response(&mut self) -> Option<Verdict> {
-        let retries = self.retries.as_mut()?;
+    /// True when the policy wants another try in place of this response.
+    fn retries_response(&mut self) -> bool {
+        let Some(retries) = self.retries.as_mut().filter(|_| self.replay.is_complete()) else { return false };
         let verdict = retries.after_response(&self.exchange.response);
-        match verdict {
-            Verdict::NotCovered => None,
-            Verdict::LimitReached => {
-                self.exchange.info.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
-                None
-            }
-            Verdict::Retry if !self.replay.is_complete() => None,
-            Verdict::Retry => Some(Verdict::Retry),
+        if verdict == Verdict::LimitReached {
+            self.exchange.info.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
         }
-    }
-
-    fn note_limit(&mut self, _verdict: Verdict) -> Result<Option<Failure>, Ended> {
-        Ok(None)
+        verdict == Verdict::Retry
     }
 
     /// Decides whether another try follows; else how the request ends.
@@ -605,6 +588,8 @@ impl<D: Downstream> Forwarding<'_, D> {
     /// Sends the response downstream.
     async fn respond(&mut self, mut acquired: Acquired, pools: &Rc<Pools>) -> Result<(), Ended> {
         let upstream = &mut acquired.0;
+        // From here on only the route's timeout counts, as in Envoy.
+        self.until.per_try = None;
         let tunnel = self.send_head(upstream);
         if tunnel {
             return Box::pin(self.tunnel(upstream)).await;
