@@ -99,7 +99,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self { main: ports::free(), dead: ports::free(), a: Echo::start("a").await, b: Echo::start("b").await }
+        Self {
+            main: ports::free(),
+            dead: ports::free(),
+            a: Echo::start("a").await,
+            b: Echo::start("b").await,
+        }
     }
 
     fn fill(&self, text: &str) -> String {
@@ -126,7 +131,8 @@ enum Proxy {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn meltemi_meets_the_table() {
-    let problems = run_all(Proxy::Meltemi).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
+    let problems =
+        run_all(Proxy::Meltemi).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
@@ -135,7 +141,8 @@ async fn envoy_meets_the_table() {
     if peers::require("envoy").is_none() {
         return;
     }
-    let problems = run_all(Proxy::Envoy).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
+    let problems =
+        run_all(Proxy::Envoy).await.into_iter().flat_map(|(_, _, problems)| problems).collect::<Vec<_>>();
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
@@ -163,7 +170,8 @@ async fn run_all(proxy: Proxy) -> Vec<(String, Option<Outcome>, Vec<String>)> {
     let mut results = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        let parsed: File = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let parsed: File =
+            serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let title = file.file_stem().unwrap().to_string_lossy().into_owned();
         run_file(proxy, &title, &parsed, &mut results).await;
     }
@@ -183,7 +191,8 @@ async fn run_file(
         let name = format!("{title}: {}", call.name);
         let (outcome, problems) = match perform(&world, call).await {
             Ok(outcome) => {
-                let problems = judge(&call.expect, &outcome).into_iter().map(|p| format!("{name}: {p}")).collect();
+                let problems =
+                    judge(&call.expect, &outcome).into_iter().map(|p| format!("{name}: {p}")).collect();
                 (Some(outcome), problems)
             }
             Err(error) => (None, vec![format!("{name}: {error}")]),
@@ -311,6 +320,7 @@ fn judge(expect: &Expect, outcome: &Outcome) -> Vec<String> {
 }
 
 fn joined(headers: &[(String, String)], name: &str) -> Option<String> {
-    let values: Vec<_> = headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+    let values: Vec<_> =
+        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }

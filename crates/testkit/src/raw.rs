@@ -47,7 +47,8 @@ async fn read(stream: &mut TcpStream, no_body: bool) -> io::Result<Answer> {
         if !no_body && !matches!(answer.status, 101 | 204 | 304) {
             read_body(stream, &mut buffer, &mut answer).await?;
         }
-        answer.closed |= header(&answer, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        answer.closed |=
+            header(&answer, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         return Ok(answer);
     }
 }
@@ -62,7 +63,11 @@ fn parse_head(head: &str) -> io::Result<Answer> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).ok_or_else(bad)?;
     let headers = lines
-        .map(|line| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned())).ok_or_else(bad))
+        .map(|line| {
+            line.split_once(':')
+                .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+                .ok_or_else(bad)
+        })
         .collect::<io::Result<_>>()?;
     Ok(Answer { status, headers, ..Answer::default() })
 }
@@ -85,9 +90,11 @@ async fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, answer: &mut An
 async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let line = until(stream, buffer, |bytes| find(bytes, b"\r\n")).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let line =
+            until(stream, buffer, |bytes| find(bytes, b"\r\n")).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let size = String::from_utf8_lossy(&buffer[..line]).into_owned();
-        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default(), 16).map_err(io::Error::other)?;
+        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default(), 16)
+            .map_err(io::Error::other)?;
         buffer.drain(..line + 2);
         body.extend(exactly(stream, buffer, size).await?);
         exactly(stream, buffer, 2).await?;
@@ -98,7 +105,9 @@ async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result
 }
 
 async fn exactly(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
-    until(stream, buffer, |bytes| (bytes.len() >= length).then_some(length)).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    until(stream, buffer, |bytes| (bytes.len() >= length).then_some(length))
+        .await?
+        .ok_or(io::ErrorKind::UnexpectedEof)?;
     Ok(buffer.drain(..length).collect())
 }
 

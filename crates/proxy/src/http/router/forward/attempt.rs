@@ -1,0 +1,226 @@
+//! One try: a stream to the endpoint, the request on its way up, and the wait for a response's head.
+//!
+//! Invariant: while it waits, the client may leave and any limit may pass.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{Forwarding, failure::Failure};
+use crate::{
+    cluster::{Endpoint, UpstreamProtocol},
+    error::{Flags, ResetReason, Side, StreamError},
+    http::{
+        clock,
+        connection_manager::{Ended, reply::LocalReply},
+        exchange::{Downstream, Upstream},
+        message::{BodyLength, Protocol},
+        router::{
+            relay::{Broken, Relay},
+            replay::RequestBody,
+        },
+    },
+    upstream::{
+        UpstreamStream,
+        cluster::{Acquired, Pools},
+        limits::{Permit, Resource},
+    },
+};
+
+impl<D: Downstream> Forwarding<'_, D> {
+    pub(super) fn speaks_http2(&self) -> bool {
+        match self.state.cluster.settings.protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::Downstream => self.exchange.request.protocol == Protocol::Http2,
+        }
+    }
+
+    /// Sends the request to the endpoint and waits for the response's head.
+    pub(super) async fn try_once(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        pools: &Rc<Pools>,
+    ) -> Result<Acquired, Failure> {
+        let http2 = self.speaks_http2();
+        let mut acquired = match self.state.ready(pools, http2) {
+            Some(acquired) => acquired,
+            None => Box::pin(self.connect(endpoint, pools, http2)).await?,
+        };
+        let upstream = &mut acquired.0;
+        let now = clock::now();
+        self.exchange.info.upstream_start = Some(now);
+        let bodiless = self.exchange.request.body == BodyLength::None;
+        let end = bodiless && !self.exchange.request.upgrade;
+        upstream.send_request(&self.exchange.request, end || bodiless && !http2);
+        self.request = if bodiless { Relay::Flush } else { Relay::Body };
+        self.replay.rewind();
+        self.until.per_try = None;
+        self.exchange.response.clear();
+        poll_fn(|cx| self.poll_head(cx, upstream)).await?;
+        Ok(acquired)
+    }
+
+    /// A new connection; meanwhile the client may leave and limits may pass.
+    pub(super) async fn connect(
+        &mut self,
+        endpoint: &Arc<Endpoint>,
+        pools: &Rc<Pools>,
+        http2: bool,
+    ) -> Result<Acquired, Failure> {
+        let limit = self.state.cluster.settings.limits.pending_requests;
+        let Some(_pending) = Permit::take(&self.state.slot, Resource::Pending, limit) else {
+            let error = StreamError::new(Side::Local, ResetReason::Overflow);
+            return Err(Failure::Upstream { error, started: false });
+        };
+        let state = self.state.clone();
+        let worker = self.session.worker.clone();
+        let mut connecting = Box::pin(state.connect(endpoint, pools, http2, &worker));
+        self.until.arm(self.deadline);
+        let connected = poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(connected));
+            }
+            self.poll_interruptions(cx).map(Err)
+        })
+        .await?;
+        connected.map_err(|failed| {
+            self.exchange.info.transport_failure.clone_from(&failed.transport);
+            failed.into()
+        })
+    }
+
+    /// Ready when the client has gone or a limit has passed.
+    pub(super) fn poll_interruptions(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        if let Poll::Ready(Err(error)) = self.downstream.poll_flush(cx) {
+            return Poll::Ready(Failure::Ended(Ended::Gone(error)));
+        }
+        if self.downstream.request_complete()
+            && let Poll::Ready(error) = self.downstream.poll_gone(cx)
+        {
+            return Poll::Ready(Failure::Ended(Ended::Gone(error)));
+        }
+        while self.deadline.poll(cx).is_ready() {
+            if let Some(expired) = self.until.expired(clock::now()) {
+                return Poll::Ready(Failure::Expired(expired));
+            }
+            self.until.arm(self.deadline);
+        }
+        Poll::Pending
+    }
+
+    pub(super) fn moved(&mut self) {
+        if let Some(limit) = self.limits.idle {
+            self.until.idle = Some(clock::now() + limit);
+        }
+    }
+
+    /// Sends what there is of the request and looks for the response's head.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut UpstreamStream,
+    ) -> Poll<Result<(), Failure>> {
+        let broken = match self.poll_request(cx, upstream) {
+            Ok(()) => None,
+            Err(Broken::Source(error)) => return Poll::Ready(Err(self.request_broke(error))),
+            // The endpoint may have answered before it closed: look once.
+            Err(Broken::Sink(error)) => Some(error),
+        };
+        loop {
+            match upstream.poll_response(cx, &mut self.exchange.response) {
+                Poll::Ready(Ok(())) if self.exchange.response.is_interim() => self.interim(),
+                Poll::Ready(Ok(())) => return Poll::Ready(self.accept_response()),
+                Poll::Ready(Err(error)) => {
+                    let error = broken.unwrap_or(error);
+                    return Poll::Ready(Err(Failure::Upstream { error, started: true }));
+                }
+                Poll::Pending => break,
+            }
+        }
+        if let Some(error) = broken {
+            return Poll::Ready(Err(Failure::Upstream { error, started: true }));
+        }
+        self.poll_interruptions(cx).map(Err)
+    }
+
+    /// Moves the request body; arms the limits that count from its end.
+    pub(super) fn poll_request(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut UpstreamStream,
+    ) -> Result<(), Broken> {
+        if self.request.is_done() {
+            return Ok(());
+        }
+        let mut moved = false;
+        let mut body = RequestBody { downstream: &mut *self.downstream, replay: &mut self.replay };
+        let relayed = self.request.poll(cx, &mut body, upstream, &mut moved);
+        if moved {
+            self.moved();
+        }
+        match relayed {
+            Poll::Ready(Ok(())) => self.request_sent(),
+            Poll::Ready(Err(broken)) => {
+                self.request = Relay::Done;
+                return Err(broken);
+            }
+            Poll::Pending => {
+                if self.downstream.request_complete() {
+                    self.request_received();
+                }
+                self.until.arm(self.deadline);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn request_received(&mut self) {
+        let now = clock::now();
+        if self.exchange.info.request_end.is_none() {
+            self.exchange.info.request_end = Some(now);
+            self.until.request = None;
+            self.until.route = self.limits.route.map(|limit| now + limit);
+        }
+        if self.until.per_try.is_none() {
+            self.until.per_try = self.limits.per_try.map(|limit| now + limit);
+        }
+    }
+
+    pub(super) fn request_sent(&mut self) {
+        self.request_received();
+        self.exchange.info.upstream_request_end = Some(clock::now());
+        self.until.arm(self.deadline);
+    }
+
+    pub(super) fn request_broke(&self, error: StreamError) -> Failure {
+        if error.reason == ResetReason::ProtocolError {
+            let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+            let reply =
+                LocalReply { close: true, ..LocalReply::new(400, "Bad Request", error.details, flags) };
+            return Failure::Ended(reply.into());
+        }
+        Failure::Ended(Ended::Gone(error))
+    }
+
+    /// 100 Continue and its like: passed on only when the connection manager leaves them to the upstream.
+    pub(super) fn interim(&mut self) {
+        if self.session.manager.proxy_100_continue {
+            self.downstream.send_interim(&self.exchange.response);
+        }
+        self.exchange.response.clear();
+    }
+
+    /// A final head has arrived.
+    pub(super) fn accept_response(&mut self) -> Result<(), Failure> {
+        if self.exchange.response.status == 101 && !self.exchange.request.upgrade {
+            let error = StreamError::protocol(Side::Upstream, "");
+            return Err(Failure::Upstream { error, started: true });
+        }
+        self.exchange.info.upstream_response = Some(clock::now());
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! From the response's head to its end: envoy headers, header rules, relaying both bodies, tunnels.
+//!
+//! Invariant: once the head is queued, a failure can only cut the response off.
+
+use std::{
+    borrow::Cow,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use super::{Forwarding, failure::Failure};
+use crate::{
+    error::Flags,
+    http::{
+        clock,
+        connection_manager::{Ended, response, timeouts::Until},
+        exchange::{Downstream, Upstream},
+        headers::Known,
+        message::BodyLength,
+        router::relay::{Broken, Relay},
+    },
+    upstream::{
+        UpstreamStream,
+        cluster::{Acquired, Pools},
+    },
+};
+
+impl<D: Downstream> Forwarding<'_, D> {
+    /// Sends the response downstream.
+    pub(super) async fn respond(&mut self, mut acquired: Acquired, pools: &Rc<Pools>) -> Result<(), Ended> {
+        let upstream = &mut acquired.0;
+        // From here on only the route's timeout counts, as in Envoy.
+        self.until.per_try = None;
+        let tunnel = self.send_head(upstream);
+        if tunnel {
+            return Box::pin(self.tunnel(upstream)).await;
+        }
+        let bodiless = self.exchange.response.body == BodyLength::None;
+        let mut relay = if bodiless { Relay::Flush } else { Relay::Body };
+        let ended = poll_fn(|cx| self.poll_response(cx, upstream, &mut relay)).await;
+        ended?;
+        self.exchange.info.upstream_end = Some(clock::now());
+        self.state.give_back(acquired, pools, &self.session.worker);
+        Ok(())
+    }
+
+    /// The response's head, changed and queued. True when a tunnel follows it.
+    pub(super) fn send_head(&mut self, upstream: &mut UpstreamStream) -> bool {
+        let exchange = &mut *self.exchange;
+        let status = exchange.response.status;
+        let tunnel = exchange.request.upgrade
+            && (status == 101 || (exchange.request.is_connect() && (200..300).contains(&status)));
+        exchange.info.details = match exchange.request.upgrade && !tunnel && !exchange.request.is_connect() {
+            true => Cow::Borrowed("websocket_handshake_unsuccessful"),
+            false => Cow::Borrowed("via_upstream"),
+        };
+        exchange.info.status = status;
+        exchange.info.upstream_local = upstream.local_addr();
+        self.add_envoy_headers();
+        self.levels.apply_response(self.session, self.exchange);
+        response::finalize(self.session, self.exchange);
+        if self.session.must_close() {
+            self.downstream.close_after_response();
+        }
+        let end = self.exchange.response.body == BodyLength::None && !tunnel;
+        self.downstream.send_head(&self.exchange.response, end);
+        tunnel
+    }
+
+    pub(super) fn add_envoy_headers(&mut self) {
+        let info = &self.exchange.info;
+        let headers = &mut self.exchange.response.headers;
+        let mut digits = itoa::Buffer::new();
+        if !self.session.manager.router.suppress_envoy_headers
+            && let (Some(sent), Some(answered)) = (info.upstream_start, info.upstream_response)
+        {
+            let ms = answered.saturating_duration_since(sent).as_millis() as u64;
+            headers.set(Known::XEnvoyUpstreamServiceTime, digits.format(ms).as_bytes());
+        }
+        if self.matched.host.response_attempt_count {
+            headers.set(Known::XEnvoyAttemptCount, digits.format(info.attempts).as_bytes());
+        }
+    }
+
+    /// Moves the response body, and what is left of the request.
+    pub(super) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut UpstreamStream,
+        relay: &mut Relay,
+    ) -> Poll<Result<(), Ended>> {
+        // A request that breaks off under a response that goes on: the response decides.
+        if let Err(Broken::Source(error)) = self.poll_request(cx, upstream) {
+            return Poll::Ready(Err(Ended::Gone(error)));
+        }
+        let mut moved = false;
+        let relayed = relay.poll(cx, upstream, &mut *self.downstream, &mut moved);
+        if moved {
+            self.moved();
+        }
+        match relayed {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(Broken::Source(error))) => {
+                let details = format!("upstream_reset_after_response_started{{{}}}", error.reason.text());
+                let details = details.replace(' ', "_").into();
+                Poll::Ready(Err(Ended::Aborted { flags: error.reason.upstream_flag(), details }))
+            }
+            Poll::Ready(Err(Broken::Sink(error))) => Poll::Ready(Err(Ended::Gone(error))),
+            Poll::Pending => self.poll_cut(cx),
+        }
+    }
+
+    /// What may end a response that has begun.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        match self.poll_interruptions(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Failure::Ended(ended)) => Poll::Ready(Err(ended)),
+            Poll::Ready(Failure::Expired(expired)) => {
+                let reply = self.timed_out(expired);
+                Poll::Ready(Err(Ended::Aborted { flags: reply.flags, details: reply.details }))
+            }
+            Poll::Ready(Failure::Upstream { error, .. }) => {
+                let flags = error.reason.upstream_flag();
+                Poll::Ready(Err(Ended::Aborted { flags, details: Cow::Borrowed("") }))
+            }
+        }
+    }
+
+    /// Raw bytes both ways, until either side ends.
+    pub(super) async fn tunnel(&mut self, upstream: &mut UpstreamStream) -> Result<(), Ended> {
+        poll_fn(|cx| self.downstream.poll_flush(cx)).await.map_err(Ended::Gone)?;
+        upstream.become_tunnel();
+        self.downstream.become_tunnel();
+        self.until = Until { idle: self.until.idle, ..Until::default() };
+        self.until.arm(self.deadline);
+        let (mut up, mut down) = (Relay::Body, Relay::Body);
+        poll_fn(|cx| {
+            let mut moved = false;
+            let sent = up.poll(cx, &mut *self.downstream, upstream, &mut moved);
+            let received = down.poll(cx, upstream, &mut *self.downstream, &mut moved);
+            if moved {
+                self.moved();
+            }
+            if received.is_ready() || sent.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            match self.deadline.poll(cx) {
+                Poll::Ready(()) if self.until.expired(clock::now()).is_some() => {
+                    let flags = Flags::STREAM_IDLE_TIMEOUT;
+                    Poll::Ready(Err(Ended::Aborted { flags, details: Cow::Borrowed("stream_idle_timeout") }))
+                }
+                Poll::Ready(()) => {
+                    self.until.arm(self.deadline);
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
