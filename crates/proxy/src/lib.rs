@@ -17,6 +17,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod route;
+pub mod run;
 pub mod stats;
 pub mod stream;
 pub mod tcp_proxy;
