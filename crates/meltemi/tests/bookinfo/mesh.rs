@@ -22,9 +22,7 @@ impl Mesh {
         let folder =
             std::env::temp_dir().join(format!("meltemi-bookinfo-{}-{}", std::process::id(), ports::free()));
         fs::create_dir_all(&folder).expect("a folder");
-        for name in ["bookinfo.yaml", "bookinfo-ratings-delay.yaml"] {
-            fs::copy(sample(name), folder.join(name)).expect("a copy");
-        }
+        fs::copy(sample("bookinfo.yaml"), folder.join("bookinfo.yaml")).expect("a copy");
         fs::copy(sample("networking/bookinfo-gateway.yaml"), folder.join("gateway.yaml")).expect("a copy");
         fs::copy(sample("networking/destination-rule-all.yaml"), folder.join("subsets.yaml"))
             .expect("a copy");
@@ -49,6 +47,11 @@ impl Mesh {
     /// Puts a sample file in force as the mesh's routes.
     pub(crate) fn routes_file(&self, name: &str) {
         self.replace("routes.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
+    }
+
+    /// Adds the processes of a sample file to the mesh.
+    pub(crate) fn more_processes(&self, name: &str) {
+        self.replace("more.yaml", &fs::read_to_string(sample(name)).expect("a sample"));
     }
 
     /// Puts a text in force, as an editor does: a new file that takes the old one's place.
