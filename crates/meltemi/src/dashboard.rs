@@ -60,7 +60,11 @@ async fn connection(stream: TcpStream, overview: Overview) {
 fn answer(request: &Request<Incoming>, overview: &Overview) -> Response<Full<Bytes>> {
     // Another site's script that has this address by a name of its own (DNS rebinding) must not read the mesh.
     if !asked_by_address(request) {
-        return reply(StatusCode::FORBIDDEN, "text/plain", "open the dashboard by its address or as localhost\n".into());
+        return reply(
+            StatusCode::FORBIDDEN,
+            "text/plain",
+            "open the dashboard by its address or as localhost\n".into(),
+        );
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return reply(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n".into());
@@ -74,7 +78,8 @@ fn answer(request: &Request<Incoming>, overview: &Overview) -> Response<Full<Byt
 
 fn asked_by_address(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = host.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned()).unwrap_or_default();
+    let name =
+        host.parse::<http::uri::Authority>().map(|authority| authority.host().to_owned()).unwrap_or_default();
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok()
 }

@@ -1,18 +1,155 @@
-//! `meltemi translate`: what one proxy would be sent, offline.
+//! `meltemi translate`: what one proxy would be sent, offline, as Envoy JSON.
+//!
+//! The JSON is a contract (see the command-line contract): `{"listeners", "routes", "clusters", "endpoints"}`, each an Envoy v3
+//! message with Envoy's field names. Standard output carries it and nothing else.
 
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use meltemi_config::diagnostic::render;
+use meltemi_config::mesh::MeshConfig;
+use meltemi_config::{Diagnostic, Options, Severity};
+use meltemi_pilot::node::Node;
+use meltemi_pilot::offline::{self, Resources};
+use meltemi_pilot::snapshot::Snapshot;
+use meltemi_xds::json::to_value;
+use serde_json::{Map, Value, json};
+
+use crate::failure::Failure;
 
 /// What to translate, for whom.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Files and folders with mesh resources
+    /// Files and folders with mesh resources and Kubernetes objects, YAML or JSON
     #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "PATH")]
-    filename: Vec<std::path::PathBuf>,
+    filename: Vec<PathBuf>,
+
+    /// The proxy's node id: sidecar~ADDRESS~NAME.NAMESPACE~NAMESPACE.svc.cluster.local, or router~…
+    #[arg(long, value_name = "ID")]
+    proxy: String,
+
+    /// The proxy's labels; unset: from the metadata, else from its Pod or WorkloadEntry
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    labels: Vec<String>,
+
+    /// The proxy's node metadata, a JSON object
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+
+    /// Namespace of documents that name none
+    #[arg(short, long, value_name = "NS", default_value = "default")]
+    namespace: String,
+
+    /// File with the mesh's settings (MeshConfig)
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+
+    /// File with the mesh's networks (MeshNetworks); checked, without effect yet
+    #[arg(long, value_name = "FILE")]
+    mesh_networks: Option<PathBuf>,
+
+    /// Namespace whose resources hold everywhere; unset: the mesh's settings say, else istio-system
+    #[arg(long, value_name = "NS")]
+    root_namespace: Option<String>,
+
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Forms of output.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Output {
+    /// JSON
+    #[default]
+    Json,
+    /// The same as YAML
+    Yaml,
 }
 
 /// Runs the command.
-pub(crate) fn run(_args: Args) -> Result<ExitCode> {
-    Err(crate::failure::Failure::new("`meltemi translate` is not built yet", "").into())
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let node = node(&args)?;
+    let loaded = meltemi_config::load(&args.filename, &Options { namespace: args.namespace.as_str().into() });
+    report(&loaded.diagnostics);
+    let mesh = mesh(&args)?;
+    let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(mesh));
+    let value = document(&offline::translate(&snapshot, &node));
+    let mut out = std::io::stdout().lock();
+    match args.output {
+        Output::Json => writeln!(out, "{value:#}")?,
+        Output::Yaml => write!(out, "{}", serde_saphyr::to_string(&value)?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn node(args: &Args) -> Result<Node> {
+    let mut metadata: Map<String, Value> = match &args.metadata {
+        None => Map::new(),
+        Some(text) => serde_json::from_str(text).map_err(|error| {
+            Failure::usage(
+                format!("--metadata is no JSON object: {error}"),
+                "give one, such as '{\"NAMESPACE\": \"ns\"}'",
+            )
+        })?,
+    };
+    if !args.labels.is_empty() {
+        metadata.insert("LABELS".to_owned(), labels(&args.labels)?);
+    }
+    let node = Node::parse(&args.proxy, &Value::Object(metadata)).map_err(|error| {
+        let hint = "give --proxy sidecar~10.0.0.1~app.ns~ns.svc.cluster.local, or router~… for a gateway";
+        Failure::usage(error.to_string(), hint)
+    })?;
+    Ok(node)
+}
+
+fn labels(pairs: &[String]) -> Result<Value> {
+    let mut labels = Map::new();
+    for pair in pairs.iter().filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("{pair:?} is no label"), "give --labels app=reviews,version=v1")
+        })?;
+        labels.insert(key.to_owned(), value.into());
+    }
+    Ok(Value::Object(labels))
+}
+
+fn mesh(args: &Args) -> Result<MeshConfig> {
+    let mut mesh = MeshConfig::default();
+    if let Some(file) = &args.mesh_config {
+        let (read, findings) = meltemi_config::load::mesh_config(&file.to_string_lossy(), &text(file)?);
+        report(&findings);
+        mesh = read;
+    }
+    if let Some(file) = &args.mesh_networks {
+        report(&meltemi_config::load::mesh_networks(&file.to_string_lossy(), &text(file)?).1);
+    }
+    if let Some(namespace) = &args.root_namespace {
+        mesh.root_namespace = Some(namespace.as_str().into());
+    }
+    Ok(mesh)
+}
+
+fn text(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// What is wrong is said beside the result, which is without it.
+fn report(findings: &[Diagnostic]) {
+    let colour = std::io::stderr().is_terminal();
+    for finding in findings.iter().filter(|finding| finding.severity != Severity::Info) {
+        eprintln!("{}", render(finding, colour));
+    }
+}
+
+fn document(resources: &Resources) -> Value {
+    json!({
+        "listeners": resources.listeners.iter().map(to_value).collect::<Vec<_>>(),
+        "routes": resources.routes.iter().map(to_value).collect::<Vec<_>>(),
+        "clusters": resources.clusters.iter().map(to_value).collect::<Vec<_>>(),
+        "endpoints": resources.endpoints.iter().map(to_value).collect::<Vec<_>>(),
+    })
 }
