@@ -4,6 +4,7 @@
 //! Invariant: a client goes back to the pool only when both messages are complete and nothing lies unread.
 
 use std::{
+    io,
     net::SocketAddr,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -93,9 +94,18 @@ impl Client {
         self.transport.release();
     }
 
-    /// Ready when something happened on an idle connection; whatever it is, the connection is of no more use.
-    pub(crate) fn poll_disturbed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.transport.stream().poll_read_ready(cx).map(drop)
+    /// True when nothing has come on an idle connection; the task of `cx` is then woken once something does, and
+    /// whatever that is, the connection is of no more use.
+    pub(crate) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        let stream = self.transport.stream();
+        while stream.poll_read_ready(cx).is_ready() {
+            // A last read that filled its buffer exactly leaves the stream marked as readable.
+            match stream.try_read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return false,
+            }
+        }
+        true
     }
 }
 

@@ -37,7 +37,7 @@ impl Pool {
         while let Some(entry) = idle.pop() {
             let aged = idle_timeout.is_some_and(|limit| clock::now().duration_since(entry.since) >= limit);
             let mut cx = Context::from_waker(Waker::noop());
-            if !aged && entry.client.poll_disturbed(&mut cx).is_pending() {
+            if !aged && entry.client.is_quiet(&mut cx) {
                 return Some((entry.client, entry.connection));
             }
         }
@@ -91,7 +91,7 @@ impl Reaper {
             self.pools.borrow_mut().push((Rc::downgrade(pool), self.idle_timeout.get()));
         }
         match &*self.waker.borrow() {
-            Some(waker) => client.poll_disturbed(&mut Context::from_waker(waker)).is_pending(),
+            Some(waker) => client.is_quiet(&mut Context::from_waker(waker)),
             None => true,
         }
     }
@@ -111,7 +111,7 @@ impl Reaper {
         *self.waker.borrow_mut() = Some(cx.waker().clone());
         for (pool, _) in self.pools.borrow().iter() {
             if let Some(pool) = pool.upgrade() {
-                pool.idle.borrow_mut().retain(|entry| entry.client.poll_disturbed(cx).is_pending());
+                pool.idle.borrow_mut().retain(|entry| entry.client.is_quiet(cx));
             }
         }
         Poll::Pending
