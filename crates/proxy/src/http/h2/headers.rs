@@ -28,6 +28,16 @@ const CONNECTION_LEVEL: u128 = mask(&[
     Known::Host,
 ]);
 
+/// Fields whose values do not repeat.
+const UNIQUE: u128 = mask(&[
+    Known::XRequestId,
+    Known::XClientTraceId,
+    Known::Traceparent,
+    Known::XB3TraceId,
+    Known::XB3SpanId,
+    Known::GrpcTimeout,
+]);
+
 /// A head that cannot be expressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unspeakable(
@@ -177,7 +187,10 @@ fn copy_out(list: &HeaderList, map: &mut HeaderMap) -> Result<(), Unspeakable> {
             Some(known) => names[known as usize].clone(),
             None => HeaderName::from_bytes(field.name).map_err(|_| Unspeakable("invalid header name"))?,
         };
-        map.append(name, header_value(value)?);
+        let mut value = header_value(value)?;
+        // Never the same twice: kept out of the peer's compression table, where each would push out another field.
+        value.set_sensitive(field.id.is_some_and(|known| UNIQUE & (1 << known as u8) != 0));
+        map.append(name, value);
     }
     Ok(())
 }
