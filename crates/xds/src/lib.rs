@@ -3,8 +3,11 @@
 pub use envoy_types::pb;
 
 mod any;
+pub mod client;
 pub mod json;
+pub mod node;
 pub mod server;
 pub mod type_url;
+pub mod typed_struct;
 
 pub use any::{UnpackError, any, unpack};

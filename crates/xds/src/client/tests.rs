@@ -1,0 +1,319 @@
+//! Both ends against each other over loopback, in both variants of the protocol.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::Status;
+
+use super::*;
+use crate::pb::envoy::config::cluster::v3::Cluster;
+use crate::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use crate::server::{self, Ads, AggregatedDiscoveryServiceServer, Backend, Interest};
+use crate::type_url::{CLUSTER, ENDPOINT};
+
+type Resources = BTreeMap<(&'static str, String), server::Resource>;
+
+/// A control plane that serves a map.
+struct Map {
+    resources: Arc<Mutex<Resources>>,
+    changes: watch::Sender<u64>,
+    events: mpsc::UnboundedSender<String>,
+}
+
+struct Of(Arc<Mutex<Resources>>, mpsc::UnboundedSender<String>);
+
+impl server::Client for Of {
+    fn resources(&mut self, type_url: &str, interest: &Interest) -> Vec<server::Resource> {
+        let resources = self.0.lock().unwrap();
+        let of_type = resources.iter().filter(|((url, name), _)| *url == type_url && interest.wants(name));
+        of_type.map(|(_, resource)| resource.clone()).collect()
+    }
+
+    fn event(&mut self, event: server::Event<'_>) {
+        let text = match event {
+            server::Event::Sent { type_url, resources, .. } => {
+                format!("sent {} {resources}", short(type_url))
+            }
+            server::Event::Acknowledged { type_url, .. } => format!("ack {}", short(type_url)),
+            server::Event::Rejected { type_url, message, .. } => {
+                format!("nack {} {message}", short(type_url))
+            }
+        };
+        let _ = self.1.send(text);
+    }
+}
+
+fn short(type_url: &str) -> &str {
+    crate::type_url::short(type_url)
+}
+
+impl Backend for Map {
+    type Client = Of;
+
+    fn connect(&self, node: &Node, delta: bool) -> Result<Of, Status> {
+        let _ = self.events.send(format!("connect {} {delta}", node.id));
+        Ok(Of(self.resources.clone(), self.events.clone()))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// A control plane on a port of its own, which can be killed and started again there.
+struct Server {
+    map: Arc<Map>,
+    address: std::net::SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+    events: mpsc::UnboundedReceiver<String>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, events) = mpsc::unbounded_channel();
+        let map = Map { resources: Arc::default(), changes: watch::Sender::new(0), events: sender };
+        let map = Arc::new(map);
+        Self { address, runtime: Some(serve(map.clone(), listener)), map, events }
+    }
+
+    fn put(&self, resources: impl IntoIterator<Item = (&'static str, server::Resource)>) {
+        let keyed = resources.into_iter().map(|(url, resource)| ((url, resource.name.to_string()), resource));
+        self.map.resources.lock().unwrap().extend(keyed);
+        self.map.changes.send_modify(|version| *version += 1);
+    }
+
+    fn remove(&self, type_url: &'static str, name: &str) {
+        self.map.resources.lock().unwrap().remove(&(type_url, name.to_owned()));
+        self.map.changes.send_modify(|version| *version += 1);
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    async fn restart(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(5)));
+        ended.await.unwrap();
+        let map = Map {
+            resources: self.map.resources.clone(),
+            changes: watch::Sender::new(0),
+            events: self.map.events.clone(),
+        };
+        self.map = Arc::new(map);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.runtime = Some(serve(self.map.clone(), socket.listen(16).unwrap()));
+    }
+
+    async fn event(&mut self) -> String {
+        self.events.recv().await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// On a runtime of its own, whose end ends its connections too, as the end of a process would.
+fn serve(map: Arc<Map>, listener: TcpListener) -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = listener.into_std().unwrap();
+    runtime.spawn(async move {
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+    });
+    runtime
+}
+
+/// Tells every update; refuses what is named `bad`; subscribes to the endpoints of clusters as they come.
+struct Recorder {
+    updates: mpsc::UnboundedSender<String>,
+    subscriber: Option<Subscriber>,
+}
+
+impl Handler for Recorder {
+    fn update(&mut self, update: Update) -> Vec<Rejection> {
+        let names: Vec<_> = update.resources.iter().map(|resource| resource.name.clone()).collect();
+        let removed: String = update.removed.iter().map(|name| format!(" -{name}")).collect();
+        let _ = self.updates.send(format!("{} {}{removed}", short(&update.type_url), names.join(",")));
+        if let (CLUSTER, Some(subscriber)) = (update.type_url.as_str(), &self.subscriber) {
+            subscriber.subscribe(ENDPOINT, names.clone());
+        }
+        let bad = names.into_iter().filter(|name| name == "bad");
+        bad.map(|name| Rejection { name, reason: "no good".into() }).collect()
+    }
+
+    fn connected(&mut self, connected: bool) {
+        let _ = self.updates.send(format!("connected {connected}"));
+    }
+}
+
+struct Running {
+    subscriber: Subscriber,
+    updates: mpsc::UnboundedReceiver<String>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(address: Address, protocol: Protocol, endpoints: bool) -> Self {
+        let (sender, updates) = mpsc::unbounded_channel();
+        let config = Config {
+            protocol,
+            base_backoff: Duration::from_millis(5),
+            max_backoff: Duration::from_millis(50),
+            ..Config::new(crate::node::node("me", "us", &serde_json::Value::Null), vec![address])
+        };
+        let (mut client, subscriber) = Client::new(config, Recorder { updates: sender, subscriber: None });
+        client.handler.subscriber = endpoints.then(|| subscriber.clone());
+        Self { subscriber, updates, task: tokio::spawn(client.run()) }
+    }
+
+    async fn update(&mut self) -> String {
+        self.updates.recv().await.unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn cluster(name: &str, version: u32) -> (&'static str, server::Resource) {
+    let cluster = Cluster { name: name.into(), alt_stat_name: version.to_string(), ..Cluster::default() };
+    let body = Arc::new(crate::any(&cluster));
+    (CLUSTER, server::Resource { name: name.into(), version: version.to_string().into(), body })
+}
+
+fn endpoints(name: &str) -> (&'static str, server::Resource) {
+    let message = ClusterLoadAssignment { cluster_name: name.into(), ..ClusterLoadAssignment::default() };
+    (
+        ENDPOINT,
+        server::Resource { name: name.into(), version: "1".into(), body: Arc::new(crate::any(&message)) },
+    )
+}
+
+fn address(server: &Server) -> Address {
+    Address::Tcp(server.address.to_string())
+}
+
+#[tokio::test]
+async fn adds_changes_and_removals_arrive() {
+    for (protocol, changed, removed) in [
+        (Protocol::Delta, "CDS a", "CDS  -b"),
+        // The whole set each time.
+        (Protocol::StateOfTheWorld, "CDS a,b", "CDS a -b"),
+    ] {
+        let mut server = Server::start().await;
+        server.put([cluster("a", 1), cluster("b", 1)]);
+        let mut client = Running::start(address(&server), protocol, false);
+        client.subscriber.subscribe_all(CLUSTER);
+        assert_eq!(client.update().await, "connected true");
+        assert_eq!(client.update().await, "CDS a,b");
+        assert_eq!(server.event().await, format!("connect me {}", protocol == Protocol::Delta));
+        assert_eq!(server.event().await, "sent CDS 2");
+        assert_eq!(server.event().await, "ack CDS");
+        server.put([cluster("a", 2)]);
+        assert_eq!(client.update().await, changed);
+        server.remove(CLUSTER, "b");
+        assert_eq!(client.update().await, removed);
+    }
+}
+
+#[tokio::test]
+async fn a_changed_cluster_gets_its_endpoints_again() {
+    for protocol in [Protocol::Delta, Protocol::StateOfTheWorld] {
+        let server = Server::start().await;
+        server.put([cluster("a", 1), endpoints("a")]);
+        let mut client = Running::start(address(&server), protocol, true);
+        client.subscriber.subscribe_all(CLUSTER);
+        for expected in ["connected true", "CDS a", "EDS a"] {
+            assert_eq!(client.update().await, expected);
+        }
+        server.put([cluster("a", 2)]);
+        for expected in ["CDS a", "EDS a"] {
+            assert_eq!(client.update().await, expected, "{protocol:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rejection_is_a_nack_with_its_reason() {
+    for protocol in [Protocol::Delta, Protocol::StateOfTheWorld] {
+        let mut server = Server::start().await;
+        server.put([cluster("bad", 1), cluster("good", 1)]);
+        let mut client = Running::start(address(&server), protocol, false);
+        client.subscriber.subscribe_all(CLUSTER);
+        assert_eq!(client.update().await, "connected true");
+        assert_eq!(client.update().await, "CDS bad,good");
+        server.event().await;
+        assert_eq!(server.event().await, "sent CDS 2");
+        assert_eq!(server.event().await, "nack CDS bad: no good");
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_delta_sends_only_what_is_not_held() {
+    let mut server = Server::start().await;
+    server.put([cluster("a", 1), cluster("b", 1), cluster("bad", 1)]);
+    let mut client = Running::start(address(&server), Protocol::Delta, false);
+    client.subscriber.subscribe_all(CLUSTER);
+    assert_eq!(client.update().await, "connected true");
+    assert_eq!(client.update().await, "CDS a,b,bad");
+    while !server.event().await.starts_with("nack") {}
+    server.map.resources.lock().unwrap().extend([cluster("b", 2)].map(|(url, r)| ((url, "b".into()), r)));
+    server.map.resources.lock().unwrap().remove(&(CLUSTER, "a".into()));
+    server.restart().await;
+    assert_eq!(client.update().await, "connected false");
+    assert_eq!(client.update().await, "connected true");
+    // What was rejected is not held, so it comes again.
+    assert_eq!(client.update().await, "CDS b,bad -a");
+}
+
+#[tokio::test]
+async fn names_come_and_go() {
+    for protocol in [Protocol::Delta, Protocol::StateOfTheWorld] {
+        let mut server = Server::start().await;
+        server.put([endpoints("a"), endpoints("b")]);
+        let mut client = Running::start(address(&server), protocol, false);
+        client.subscriber.subscribe(ENDPOINT, ["a"]);
+        assert_eq!(client.update().await, "connected true");
+        assert_eq!(client.update().await, "EDS a");
+        while server.event().await != "ack EDS" {}
+        client.subscriber.subscribe(ENDPOINT, ["b"]);
+        assert!(client.update().await.ends_with('b'));
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_too() {
+    let folder = std::env::temp_dir().join(format!("meltemi-xds-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("xds.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let (events, _events) = mpsc::unbounded_channel();
+    let map = Arc::new(Map { resources: Arc::default(), changes: watch::Sender::new(0), events });
+    map.resources.lock().unwrap().extend([cluster("a", 1)].map(|(url, r)| ((url, "a".into()), r)));
+    let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+    let serving = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
+    let task = tokio::spawn(serving);
+    let mut client = Running::start(Address::Unix(path), Protocol::Delta, false);
+    client.subscriber.subscribe_all(CLUSTER);
+    assert_eq!(client.update().await, "connected true");
+    assert_eq!(client.update().await, "CDS a");
+    task.abort();
+    std::fs::remove_dir_all(folder).unwrap();
+}
