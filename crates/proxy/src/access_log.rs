@@ -1,9 +1,53 @@
 //! Access logs: a format compiled once, a record per request, a sink that never makes a request wait.
+//!
+//! The connection manager and the TCP proxy make a [`Record`] when something ends and give it to each [`AccessLog`];
+//! header rules use [`Format`] for their values.
+//! Invariant: what a log cannot do (an operator, a filter, a sink we do not know) is refused by name when it is compiled.
 
-/// A compiled Envoy format string (`%REQ(X)% …`), also used for header values.
-#[derive(Debug, Clone, Default)]
-pub struct Format {}
+mod compile;
+mod filter;
+mod format;
+mod json;
+mod operator;
+mod record;
+mod sink;
+mod time;
 
-/// One configured access log: format, filter and sink.
-#[derive(Debug)]
-pub struct AccessLog {}
+#[cfg(test)]
+mod tests;
+
+use self::{filter::Filter, json::JsonFormat, sink::FileSink};
+pub use self::{
+    format::Format,
+    record::{Record, Times},
+    sink::flush,
+};
+use std::sync::Arc;
+
+/// One configured access log: filter, format and sink.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    filter: Option<Filter>,
+    layout: Layout,
+    sink: Arc<FileSink>,
+}
+
+/// How a line looks.
+#[derive(Debug, Clone)]
+enum Layout {
+    Text(Format),
+    Json(JsonFormat),
+}
+
+impl AccessLog {
+    /// Writes the record, if the filter lets it pass, to the buffer of worker `shard`.
+    pub fn log(&self, record: &Record<'_>, shard: usize) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.passes(record)) {
+            return;
+        }
+        self.sink.append(shard, |line| match &self.layout {
+            Layout::Text(format) => format.write(line, record),
+            Layout::Json(format) => format.write(line, record),
+        });
+    }
+}

@@ -8,7 +8,7 @@ mod relay;
 mod splice;
 mod target;
 
-use std::{rc::Rc, sync::Arc};
+use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use tracing::debug;
 
@@ -17,14 +17,17 @@ use self::{
     target::Target,
 };
 use crate::{
+    access_log::{Record, Times},
+    cluster::Endpoint,
     error::{Flags, StreamError},
-    http::Worker,
+    http::{Worker, clock},
     listener::{TcpProxy, connection::Connection},
-    stream::Stream,
+    stream::{Stream, UNSPECIFIED},
+    upstream::cluster::ClusterState,
 };
 
 /// What became of a connection; access logs and statistics are made from it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outcome {
     /// Response flags.
     pub flags: Flags,
@@ -36,15 +39,63 @@ pub struct Outcome {
     pub transport_failure: String,
     /// Envoy's `%CONNECTION_TERMINATION_DETAILS%`, empty when nothing is to be said.
     pub details: &'static str,
+    /// The cluster that was chosen.
+    pub cluster: Option<Rc<ClusterState>>,
+    /// The endpoint of the last attempt.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// Our address on the connection to it.
+    pub upstream_local: SocketAddr,
+}
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            flags: Flags::default(),
+            bytes: (0, 0),
+            attempts: 0,
+            transport_failure: String::new(),
+            details: "",
+            cluster: None,
+            endpoint: None,
+            upstream_local: UNSPECIFIED,
+        }
+    }
 }
 
 /// Serves a connection until it ends.
 pub async fn serve(mut downstream: Stream, connection: Connection, proxy: Arc<TcpProxy>, worker: Rc<Worker>) {
+    let started = clock::now();
     let mut outcome = Outcome::default();
     if let Some(mut target) = target::connect(&proxy, &connection, &worker, &mut outcome).await {
         relay(&mut downstream, &mut target, &proxy, &worker, &mut outcome).await;
     }
     debug!(remote = %connection.remote, flags = %outcome.flags, bytes = ?outcome.bytes, "TCP connection ended");
+    log(&proxy, &connection, &outcome, started, &worker);
+}
+
+fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: Instant, worker: &Worker) {
+    if proxy.access_log.is_empty() {
+        return;
+    }
+    let record = Record {
+        flags: outcome.flags,
+        termination: outcome.details,
+        transport_failure: &outcome.transport_failure,
+        bytes: outcome.bytes,
+        start: worker.clock.time(started),
+        times: Times { total: Some(clock::now().duration_since(started)), ..Times::default() },
+        cluster: outcome.cluster.as_ref().map(|state| (&*state.cluster.name, &*state.cluster.stat_name)),
+        endpoint: outcome.endpoint.as_deref(),
+        upstream_local: outcome.upstream_local,
+        local: connection.local,
+        remote: connection.remote,
+        direct_remote: connection.direct_remote,
+        server_name: connection.server_name.as_deref().unwrap_or(""),
+        connection: connection.id,
+        attempts: outcome.attempts,
+        ..Record::default()
+    };
+    proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));
 }
 
 async fn relay(

@@ -113,7 +113,7 @@ fn two(out: &mut [u8], n: u64) {
 }
 
 /// Days since 1970 to (year, month, day); <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;
     let era = z / 146_097;
     let doe = z % 146_097;

@@ -44,6 +44,7 @@ pub(super) async fn connect(
         outcome.flags.set(Flags::NO_CLUSTER);
         return None;
     };
+    outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
         let destination = connection.local_restored.then_some(connection.local);
         let Some(endpoint) = state.pick(worker, destination, &[], 0) else {
@@ -56,10 +57,12 @@ pub(super) async fn connect(
             return None;
         };
         outcome.attempts += 1;
+        outcome.endpoint = Some(endpoint.clone());
         match connect::connect(&endpoint.address, &state.cluster.settings).await {
             Ok(stream) => {
                 endpoint.begin();
                 outcome.flags = Flags::default();
+                outcome.upstream_local = stream.local_addr();
                 return Some(Target { stream, endpoint, _permit: permit });
             }
             Err(failure) => outcome.failed(&failure.error, failure.transport),

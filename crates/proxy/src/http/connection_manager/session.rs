@@ -6,6 +6,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use crate::{
+    access_log::{Format, Record, Times},
     http::{
         Worker, clock,
         config::HttpConnectionManager,
@@ -69,15 +70,59 @@ impl Session {
 
     /// A request is over.
     pub(super) fn finish<D: Downstream>(&self, exchange: &mut Exchange, downstream: &D) {
-        let _ = (exchange, downstream.body_bytes());
+        if self.manager.access_log.is_empty() {
+            return;
+        }
+        let mut record = record(self, exchange);
+        record.bytes = downstream.body_bytes();
+        record.times.total = exchange.info.start.map(|start| clock::now().duration_since(start));
+        for log in &self.manager.access_log {
+            log.log(&record, self.worker.index);
+        }
+    }
+}
+
+/// What is known so far.
+fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
+    let (info, connection) = (&exchange.info, &session.connection);
+    let since = |at: Option<Instant>| Some(at?.duration_since(info.start?));
+    Record {
+        request: Some(&exchange.request),
+        response: Some(&exchange.response),
+        trailers: None,
+        protocol: Some(info.protocol),
+        status: info.status,
+        flags: info.flags,
+        details: &info.details,
+        termination: "",
+        transport_failure: &info.transport_failure,
+        bytes: (0, 0),
+        start: session.worker.clock.time(info.start.unwrap_or_else(clock::now)),
+        times: Times {
+            total: None,
+            request: since(info.request_end),
+            response: since(info.upstream_response),
+            request_sent: since(info.upstream_request_end),
+        },
+        route: info.route.as_ref().map_or("", |route| &route.name),
+        cluster: info.cluster.as_ref().map(|state| (&*state.cluster.name, &*state.cluster.stat_name)),
+        endpoint: info.endpoint.as_deref(),
+        upstream_local: info.upstream_local,
+        local: connection.local,
+        remote: info.client,
+        direct_remote: connection.direct_remote,
+        server_name: connection.server_name.as_deref().unwrap_or(""),
+        connection: connection.id,
+        attempts: info.attempts,
     }
 }
 
 /// A header value with Envoy's operators, for this exchange.
-pub(super) fn render(
-    _format: &crate::access_log::Format,
-    _session: &Session,
-    _exchange: &Exchange,
-) -> Vec<u8> {
-    Vec::new()
+pub(super) fn render(format: &Format, session: &Session, exchange: &Exchange) -> Vec<u8> {
+    if let Some(text) = format.literal() {
+        return text.as_bytes().to_vec();
+    }
+    let mut value = Vec::new();
+    format.write(&mut value, &record(session, exchange));
+    value
 }

@@ -1,0 +1,109 @@
+//! A finished request or connection as logs and header values see it.
+//!
+//! Invariant: it only borrows; nothing is formatted until an operator asks.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    cluster::Endpoint,
+    error::Flags,
+    http::{
+        headers::HeaderList,
+        message::{Protocol, RequestHead, ResponseHead},
+    },
+    stream::UNSPECIFIED,
+};
+
+/// What is known when something ended (or, for header values, so far).
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The request's head; `None` for TCP.
+    pub request: Option<&'a RequestHead>,
+    /// The response's head.
+    pub response: Option<&'a ResponseHead>,
+    /// The response's trailers.
+    pub trailers: Option<&'a HeaderList>,
+    /// Downstream protocol; `None` for TCP.
+    pub protocol: Option<Protocol>,
+    /// Status that was sent; 0 for none.
+    pub status: u16,
+    /// Response flags.
+    pub flags: Flags,
+    /// `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'a str,
+    /// `%CONNECTION_TERMINATION_DETAILS%`.
+    pub termination: &'a str,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+    pub transport_failure: &'a str,
+    /// Body bytes received from downstream, and sent to it.
+    pub bytes: (u64, u64),
+    /// When it began.
+    pub start: SystemTime,
+    /// How long its parts took.
+    pub times: Times,
+    /// Route name.
+    pub route: &'a str,
+    /// Cluster: name, and the name statistics use.
+    pub cluster: Option<(&'a str, &'a str)>,
+    /// Endpoint of the last try.
+    pub endpoint: Option<&'a Endpoint>,
+    /// Our address on the upstream connection.
+    pub upstream_local: SocketAddr,
+    /// Address the client connected to.
+    pub local: SocketAddr,
+    /// The client as forwarding headers say.
+    pub remote: SocketAddr,
+    /// The client as its connection says.
+    pub direct_remote: SocketAddr,
+    /// SNI.
+    pub server_name: &'a str,
+    /// Connection id.
+    pub connection: u64,
+    /// Tries.
+    pub attempts: u32,
+}
+
+/// Durations since the start; `None` when the moment never came.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// To the end.
+    pub total: Option<Duration>,
+    /// To the last byte of the request.
+    pub request: Option<Duration>,
+    /// To the first byte of the upstream's response.
+    pub response: Option<Duration>,
+    /// To the last byte of the request written upstream.
+    pub request_sent: Option<Duration>,
+}
+
+impl Default for Record<'_> {
+    fn default() -> Self {
+        Self {
+            request: None,
+            response: None,
+            trailers: None,
+            protocol: None,
+            status: 0,
+            flags: Flags::default(),
+            details: "",
+            termination: "",
+            transport_failure: "",
+            bytes: (0, 0),
+            start: UNIX_EPOCH,
+            times: Times::default(),
+            route: "",
+            cluster: None,
+            endpoint: None,
+            upstream_local: UNSPECIFIED,
+            local: UNSPECIFIED,
+            remote: UNSPECIFIED,
+            direct_remote: UNSPECIFIED,
+            server_name: "",
+            connection: 0,
+            attempts: 0,
+        }
+    }
+}
