@@ -190,7 +190,7 @@ fn path_condition() -> impl Strategy<Value = PathMatch> {
         2 => "/[ab]{1,3}(/[ab]{1,2}){0,1}".prop_map(|l| PathMatch::SeparatedPrefix(l.into())),
         1 => "/[AB]{0,3}".prop_map(|l| PathMatch::Prefix(l.into()).ignoring_case()),
         1 => "/[ab]{0,2}".prop_map(|l| PathMatch::Regex(full_match(&format!("{l}.*b")).unwrap().into())),
-        1 => Just(PathMatch::Connect),
+        1 => Just(()).prop_map(|()| PathMatch::Connect),
     ]
 }
 
