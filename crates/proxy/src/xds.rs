@@ -1,1 +1,20 @@
-//! xDS resources in: decoded, validated, compiled, published.
+//! Envoy's resources, decoded, validated and compiled to what the data path uses; and the exchange that keeps them
+//! current.
+//!
+//! One file per resource, each a total function from message to runtime form or [`Rejection`]. The plane owns the
+//! state: static resources first, then whatever the discovery server sends.
+//! Invariant: nothing invalid is published, one bad resource hurts only itself, and the last good one stays.
+
+#![expect(deprecated, reason = "other control planes still send Envoy's deprecated fields")]
+
+pub mod context;
+pub mod fields;
+pub mod matchers;
+pub mod rejection;
+pub mod retry;
+pub mod view;
+
+pub use self::{
+    context::Context,
+    rejection::{At, Rejection, refuse},
+};

@@ -1,0 +1,130 @@
+//! What compiling a resource may reach: the slots of names it mentions, shared strings and patterns, and a place for
+//! notes about what was understood but is not in effect.
+//!
+//! Owned by the plane; one per process.
+//! Invariant: equal texts and settings are one allocation.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use arc_swap::ArcSwapOption;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{At, Rejection};
+use crate::{
+    cluster::{ClusterSettings, store::ClusterStore},
+    http::config::RouteSlot,
+    route::strings,
+};
+
+/// Compilation's surroundings.
+#[derive(Debug)]
+pub struct Context {
+    /// Cluster names.
+    pub clusters: Arc<ClusterStore>,
+    /// Cluster names that a route may mention; `None` allows all (RDS, unless it asks for validation).
+    pub declared: Option<FxHashSet<String>>,
+    route_slots: BTreeMap<Arc<str>, Weak<RouteSlot>>,
+    strings: FxHashSet<Arc<str>>,
+    patterns: FxHashMap<String, Weak<regex::Regex>>,
+    settings: FxHashSet<Arc<ClusterSettings>>,
+    notes: Vec<String>,
+    wanted_routes: Vec<Arc<RouteSlot>>,
+}
+
+impl Context {
+    /// A context over a cluster store.
+    pub fn new(clusters: Arc<ClusterStore>) -> Self {
+        Self {
+            clusters,
+            declared: None,
+            route_slots: BTreeMap::new(),
+            strings: FxHashSet::default(),
+            patterns: FxHashMap::default(),
+            settings: FxHashSet::default(),
+            notes: Vec::new(),
+            wanted_routes: Vec::new(),
+        }
+    }
+
+    /// The one copy of a text.
+    pub fn intern(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.strings.get(text) {
+            return known.clone();
+        }
+        let new: Arc<str> = text.into();
+        self.strings.insert(new.clone());
+        new
+    }
+
+    /// The one copy of a pattern, anchored at both ends.
+    pub fn full_match(&mut self, pattern: &str) -> Result<Arc<regex::Regex>, Rejection> {
+        if let Some(known) = self.patterns.get(pattern).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let new = Arc::new(strings::full_match(pattern).at("regex")?);
+        self.patterns.insert(pattern.to_owned(), Arc::downgrade(&new));
+        Ok(new)
+    }
+
+    /// The one copy of cluster settings.
+    pub fn settings(&mut self, settings: ClusterSettings) -> Arc<ClusterSettings> {
+        if let Some(known) = self.settings.get(&settings) {
+            return known.clone();
+        }
+        let new = Arc::new(settings);
+        self.settings.insert(new.clone());
+        new
+    }
+
+    /// The slot of a route configuration that comes by RDS; every listener that names it gets the same.
+    pub fn route_slot(&mut self, name: &str) -> Arc<RouteSlot> {
+        let known = self.route_slots.get(name).and_then(Weak::upgrade);
+        let slot = known.unwrap_or_else(|| {
+            let slot = Arc::new(RouteSlot { name: self.intern(name), table: ArcSwapOption::empty() });
+            self.route_slots.insert(slot.name.clone(), Arc::downgrade(&slot));
+            slot
+        });
+        self.wanted_routes.push(slot.clone());
+        slot
+    }
+
+    /// The live slot of a route configuration.
+    pub fn known_route_slot(&self, name: &str) -> Option<Arc<RouteSlot>> {
+        self.route_slots.get(name).and_then(Weak::upgrade)
+    }
+
+    /// Route configurations that a listener still names.
+    pub fn live_routes(&mut self) -> Vec<Arc<RouteSlot>> {
+        self.route_slots.retain(|_, slot| slot.strong_count() > 0);
+        self.route_slots.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The RDS slots that what was compiled since the last call asked for.
+    pub fn take_wanted_routes(&mut self) -> Vec<Arc<RouteSlot>> {
+        std::mem::take(&mut self.wanted_routes)
+    }
+
+    /// Records that something was understood but is not in effect.
+    pub fn note(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    /// The notes since the last call.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Forgets texts, patterns and settings that nothing uses any more.
+    pub fn sweep(&mut self) {
+        self.strings.retain(|text| Arc::strong_count(text) > 1);
+        self.settings.retain(|settings| Arc::strong_count(settings) > 1);
+        self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
+        self.route_slots.retain(|_, slot| slot.strong_count() > 0);
+    }
+}
