@@ -1,17 +1,27 @@
 //! Envoy's resources, decoded, validated and compiled to what the data path uses; and the exchange that keeps them
 //! current.
 //!
-//! One file per resource, each a total function from message to runtime form or [`Rejection`]. The plane owns the
+//! One file per resource, each a total function from message to runtime form or [`Rejection`]. The [`plane`] owns the
 //! state: static resources first, then whatever the discovery server sends.
 //! Invariant: nothing invalid is published, one bad resource hurts only itself, and the last good one stays.
 
 #![expect(deprecated, reason = "other control planes still send Envoy's deprecated fields")]
 
+pub mod access_log;
+pub mod cluster;
 pub mod context;
+pub mod endpoint;
 pub mod fields;
+pub mod hcm;
+pub mod header_rules;
+pub mod listener;
 pub mod matchers;
+pub mod plane;
 pub mod rejection;
 pub mod retry;
+pub mod route;
+pub mod route_action;
+pub mod tcp_proxy;
 pub mod view;
 
 pub use self::{

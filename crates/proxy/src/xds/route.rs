@@ -1,0 +1,178 @@
+//! `RouteConfiguration`, `VirtualHost` and `Route` to a [`RouteTable`].
+//!
+//! Called for RDS and for the route configurations inside HTTP connection managers.
+
+use std::sync::Arc;
+
+use meltemi_xds::pb::envoy::config::route::v3::{
+    Route as RouteMessage, RouteConfiguration, RouteMatch as MatchMessage, VirtualHost as HostMessage, route,
+    route_match::PathSpecifier, virtual_host::TlsRequirementType,
+};
+
+use super::{At, Context, Rejection, fields, header_rules, matchers, refuse, retry, route_action};
+use crate::{
+    header_lists,
+    route::{
+        Action, RequireTls, Route, RouteTable, VirtualHost,
+        hosts::HostIndex,
+        matcher::{Conditions, Entry, PathMatch, RouteIndex, RouteMatch},
+    },
+};
+
+/// Compiles a route configuration; consumes it, so that a large one does not stay twice in memory.
+pub fn table(message: RouteConfiguration, version: &str, context: &mut Context) -> Result<RouteTable, Rejection> {
+    fields::unsupported(message.vhds.is_some(), "vhds")?;
+    fields::unsupported(!message.cluster_specifier_plugins.is_empty(), "cluster_specifier_plugins")?;
+    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
+    fields::unsupported(!message.vhost_header.is_empty(), "vhost_header")?;
+    fields::unsupported(message.ignore_path_parameters_in_path_matching, "ignore_path_parameters_in_path_matching")?;
+    fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
+    fields::unsupported(!message.internal_only_headers.is_empty(), "internal_only_headers")?;
+    route_action::filter_configs(&message.typed_per_filter_config, context)?;
+
+    let mut hosts = HostIndex::default();
+    let mut virtual_hosts = Vec::with_capacity(message.virtual_hosts.len());
+    let headers = header_rules::compile(&header_lists!(message), context)?;
+    let limit = fields::number(message.max_direct_response_body_size_bytes.as_ref(), 4096) as usize;
+    for (at, host) in message.virtual_hosts.into_iter().enumerate() {
+        for (n, domain) in host.domains.iter().enumerate() {
+            let added = hosts.add(domain, at as u32).map_err(|error| Rejection::new(error.to_string()));
+            added.at_index("domains", n).at_index("virtual_hosts", at)?;
+        }
+        let host = virtual_host(host, limit, context).at_index("virtual_hosts", at)?;
+        virtual_hosts.push(Arc::new(host));
+    }
+    Ok(RouteTable {
+        name: context.intern(&message.name),
+        version: context.intern(version),
+        hosts,
+        virtual_hosts,
+        headers,
+        most_specific_headers_win: message.most_specific_header_mutations_wins,
+        ignore_port: message.ignore_port_in_host_matching,
+        max_direct_response_body: limit,
+    })
+}
+
+/// Clusters that a route may go to: what a warm-up or a check needs.
+pub fn asks_for_validation(message: &RouteConfiguration, default: bool) -> bool {
+    fields::flag(message.validate_clusters.as_ref(), default)
+}
+
+fn virtual_host(message: HostMessage, limit: usize, context: &mut Context) -> Result<VirtualHost, Rejection> {
+    if message.domains.is_empty() {
+        return refuse("at least one domain is required").at("domains");
+    }
+    fields::unsupported(message.matcher.is_some(), "matcher")?;
+    fields::unsupported(message.retry_policy_typed_config.is_some(), "retry_policy_typed_config")?;
+    fields::unsupported(message.hedge_policy.is_some(), "hedge_policy")?;
+    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
+    fields::unsupported(message.include_is_timeout_retry_header, "include_is_timeout_retry_header")?;
+    fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
+    fields::unsupported(!message.rate_limits.is_empty(), "rate_limits")?;
+    fields::unsupported(message.cors.is_some(), "cors")?;
+    route_action::filter_configs(&message.typed_per_filter_config, context)?;
+    if !message.virtual_clusters.is_empty() {
+        context.note("virtual_clusters: no statistics are kept for them");
+    }
+    if message.per_request_buffer_limit_bytes.is_some() || message.request_body_buffer_limit.is_some() {
+        context.note("request buffer limits of virtual hosts are not in effect");
+    }
+    let require_tls = match TlsRequirementType::try_from(message.require_tls) {
+        Ok(TlsRequirementType::None) => RequireTls::None,
+        Ok(TlsRequirementType::ExternalOnly) => RequireTls::ExternalOnly,
+        Ok(TlsRequirementType::All) => RequireTls::All,
+        Err(_) => return fields::unknown_enum("require_tls", message.require_tls),
+    };
+    let headers = header_rules::compile(&header_lists!(message), context)?;
+    let retry = message.retry_policy.as_ref().map(|policy| retry::compile(policy, context)).transpose();
+    let inherited = route_action::Inherited { retry: retry.at("retry_policy")?, body_limit: limit };
+    let mut entries = Vec::with_capacity(message.routes.len());
+    for (at, message) in message.routes.into_iter().enumerate() {
+        entries.push(entry(message, &inherited, context).at_index("routes", at)?);
+    }
+    Ok(VirtualHost {
+        name: context.intern(&message.name),
+        require_tls,
+        headers,
+        request_attempt_count: message.include_request_attempt_count,
+        response_attempt_count: message.include_attempt_count_in_response,
+        routes: RouteIndex::new(entries),
+    })
+}
+
+fn entry(
+    message: RouteMessage,
+    inherited: &route_action::Inherited,
+    context: &mut Context,
+) -> Result<Entry, Rejection> {
+    let Some(condition) = &message.r#match else { return refuse("value is required").at("match") };
+    let condition = route_match(condition, context).at("match")?;
+    fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
+    route_action::filter_configs(&message.typed_per_filter_config, context)?;
+    if message.per_request_buffer_limit_bytes.is_some() || message.request_body_buffer_limit.is_some() {
+        context.note("request buffer limits of routes are not in effect");
+    }
+    let headers = header_rules::compile(&header_lists!(message), context)?;
+    let stat_prefix = (!message.stat_prefix.is_empty()).then(|| context.intern(&message.stat_prefix));
+    let replaced = condition.path.replaced_len();
+    let action = match message.action {
+        Some(route::Action::Route(action)) => {
+            Action::Forward(Box::new(route_action::forward(&action, replaced, inherited, context).at("route")?))
+        }
+        Some(route::Action::Redirect(redirect)) => {
+            Action::Redirect(Box::new(route_action::redirect(&redirect, replaced, context).at("redirect")?))
+        }
+        Some(route::Action::DirectResponse(answer)) => {
+            Action::Respond(route_action::respond(&answer, inherited.body_limit).at("direct_response")?)
+        }
+        Some(route::Action::FilterAction(_)) => return refuse("not supported").at("filter_action"),
+        Some(route::Action::NonForwardingAction(_)) => Action::None,
+        None => return refuse("one of route, redirect, direct_response is required").at("action"),
+    };
+    let name = context.intern(&message.name);
+    Ok(Entry { condition, route: Arc::new(Route { name, action, headers, stat_prefix }) })
+}
+
+fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMatch, Rejection> {
+    fields::unsupported(message.tls_context.is_some(), "tls_context")?;
+    fields::unsupported(!message.dynamic_metadata.is_empty(), "dynamic_metadata")?;
+    fields::unsupported(!message.filter_state.is_empty(), "filter_state")?;
+    fields::unsupported(!message.cookies.is_empty(), "cookies")?;
+    let path = match &message.path_specifier {
+        Some(PathSpecifier::Prefix(prefix)) => PathMatch::Prefix(context.intern(prefix)),
+        Some(PathSpecifier::Path(path)) => PathMatch::Exact(context.intern(path)),
+        Some(PathSpecifier::SafeRegex(regex)) => {
+            PathMatch::Regex(matchers::pattern(regex, context).at("safe_regex")?)
+        }
+        Some(PathSpecifier::ConnectMatcher(_)) => PathMatch::Connect,
+        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
+            let well_formed = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains(['?', '#']);
+            if !well_formed {
+                return refuse(format!("'{prefix}' must start with a slash, not end with one, and have no query"))
+                    .at("path_separated_prefix");
+            }
+            PathMatch::SeparatedPrefix(context.intern(prefix))
+        }
+        Some(PathSpecifier::PathMatchPolicy(policy)) => {
+            return refuse(format!("path match policy '{}' is not supported", policy.name)).at("path_match_policy");
+        }
+        None => return refuse("a path specifier is required"),
+    };
+    let path = if fields::flag(message.case_sensitive.as_ref(), true) { path } else { path.ignoring_case() };
+    let mut also = Conditions { grpc: message.grpc.is_some(), ..Conditions::default() };
+    for (at, header) in message.headers.iter().enumerate() {
+        also.headers.push(matchers::header(header, context).at_index("headers", at)?);
+    }
+    for (at, query) in message.query_parameters.iter().enumerate() {
+        also.query.push(matchers::query(query, context).at_index("query_parameters", at)?);
+    }
+    if let Some(fraction) = &message.runtime_fraction {
+        let default = fraction.default_value.as_ref().map(fields::fraction).transpose().at("runtime_fraction")?;
+        also.fraction = Some(default.unwrap_or((0, 100)));
+    }
+    Ok(RouteMatch { path, also: (!also.is_empty()).then(|| Box::new(also)) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! What a route does: `RouteAction`, `RedirectAction`, `DirectResponseAction`.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use meltemi_xds::pb::{
+    envoy::{
+        config::route::v3::{
+            DirectResponseAction, FilterConfig, RedirectAction, RouteAction, WeightedCluster as Weights,
+            redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
+            route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier},
+            weighted_cluster::{ClusterWeight, cluster_weight},
+        },
+        r#type::matcher::v3::RegexMatchAndSubstitute,
+    },
+    google::protobuf::Any,
+};
+use prost::Name;
+
+use super::{At, Context, Rejection, fields, header_rules, refuse, retry};
+use crate::{
+    cluster::ClusterSlot,
+    header_lists,
+    route::{
+        DirectResponse, Forward, HostRewrite, Redirect, RetryPolicy, Rewrite, Target, WeightedCluster,
+        strings::{compile, substitution},
+    },
+};
+
+/// Envoy's default for `timeout`.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a route has from its virtual host and table.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The virtual host's policy, for routes without their own.
+    pub retry: Option<RetryPolicy>,
+    /// `max_direct_response_body_size_bytes`.
+    pub body_limit: usize,
+}
+
+/// A route to clusters.
+pub fn forward(
+    message: &RouteAction,
+    replaced: usize,
+    inherited: &Inherited,
+    context: &mut Context,
+) -> Result<Forward, Rejection> {
+    refuse_unsupported(message)?;
+    note_ineffective(message, context);
+    let (max, offset) = grpc_timeout(message)?;
+    let retry = match &message.retry_policy {
+        Some(policy) => Some(retry::compile(policy, context).at("retry_policy")?),
+        None => inherited.retry.clone(),
+    };
+    let longest = message.max_stream_duration.as_ref().and_then(|limits| limits.max_stream_duration.as_ref());
+    Ok(Forward {
+        target: target(message, context)?,
+        not_found_status: match ClusterNotFoundResponseCode::try_from(message.cluster_not_found_response_code) {
+            Ok(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
+            Ok(ClusterNotFoundResponseCode::NotFound) => 404,
+            Ok(ClusterNotFoundResponseCode::InternalServerError) => 500,
+            Err(_) => {
+                let value = message.cluster_not_found_response_code;
+                return fields::unknown_enum("cluster_not_found_response_code", value);
+            }
+        },
+        timeout: fields::timeout(message.timeout.as_ref(), "timeout", Some(TIMEOUT))?,
+        idle_timeout: match &message.idle_timeout {
+            None => None,
+            Some(_) => Some(fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", None)?),
+        },
+        max_grpc_timeout: max,
+        grpc_timeout_offset: offset,
+        max_stream_duration: fields::timeout(longest, "max_stream_duration.max_stream_duration", None)?,
+        rewrite: rewrite(&message.prefix_rewrite, message.regex_rewrite.as_ref(), replaced, context)?,
+        host_rewrite: host_rewrite(message, context)?,
+        append_x_forwarded_host: message.append_x_forwarded_host,
+        upgrades: upgrades(message, context)?,
+        high_priority: message.priority == 1,
+        retry,
+    })
+}
+
+fn refuse_unsupported(message: &RouteAction) -> Result<(), Rejection> {
+    fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
+    fields::unsupported(message.path_rewrite_policy.is_some(), "path_rewrite_policy")?;
+    fields::unsupported(!message.path_rewrite.is_empty(), "path_rewrite")?;
+    fields::unsupported(message.early_data_policy.is_some(), "early_data_policy")?;
+    fields::unsupported(message.retry_policy_typed_config.is_some(), "retry_policy_typed_config")?;
+    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
+    fields::unsupported(!message.rate_limits.is_empty(), "rate_limits")?;
+    fields::unsupported(message.cors.is_some(), "cors")?;
+    fields::unsupported(message.internal_redirect_policy.is_some(), "internal_redirect_policy")?;
+    fields::unsupported(message.internal_redirect_action != 0, "internal_redirect_action")?;
+    fields::unsupported(message.hedge_policy.is_some(), "hedge_policy")?;
+    fields::unsupported(message.flush_timeout.is_some(), "flush_timeout")
+}
+
+/// Fields without an effect here: said, not refused, because nothing a client could see differs.
+fn note_ineffective(message: &RouteAction, context: &mut Context) {
+    if !message.hash_policy.is_empty() {
+        context.note("hash_policy: no balancer that hashes is in use");
+    }
+}
+
+/// `max_stream_duration`'s gRPC limits, else the deprecated pair.
+fn grpc_timeout(message: &RouteAction) -> Result<(Option<Duration>, Option<Duration>), Rejection> {
+    match &message.max_stream_duration {
+        Some(limits) if limits.grpc_timeout_header_max.is_some() => Ok((
+            fields::optional(limits.grpc_timeout_header_max.as_ref(), "max_stream_duration.grpc_timeout_header_max")?,
+            fields::optional(
+                limits.grpc_timeout_header_offset.as_ref(),
+                "max_stream_duration.grpc_timeout_header_offset",
+            )?,
+        )),
+        _ => Ok((
+            fields::optional(message.max_grpc_timeout.as_ref(), "max_grpc_timeout")?,
+            fields::optional(message.grpc_timeout_offset.as_ref(), "grpc_timeout_offset")?,
+        )),
+    }
+}
+
+fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Rejection> {
+    match &message.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => Ok(Target::Cluster(cluster(name, context).at("cluster")?)),
+        Some(ClusterSpecifier::ClusterHeader(name)) if !name.is_empty() => {
+            Ok(Target::Header(context.intern(&name.to_ascii_lowercase())))
+        }
+        Some(ClusterSpecifier::WeightedClusters(weights)) => weighted(weights, context).at("weighted_clusters"),
+        Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
+            refuse(format!("cluster specifier plugin '{name}' is not supported")).at("cluster_specifier_plugin")
+        }
+        Some(ClusterSpecifier::InlineClusterSpecifierPlugin(plugin)) => {
+            let name = plugin.extension.as_ref().map_or("", |extension| &extension.name);
+            refuse(format!("cluster specifier plugin '{name}' is not supported")).at("inline_cluster_specifier_plugin")
+        }
+        Some(ClusterSpecifier::ClusterHeader(_)) => refuse("value is empty").at("cluster_header"),
+        None => refuse("a cluster specifier is required"),
+    }
+}
+
+/// The slot of a cluster; where clusters are validated, it must have been declared.
+pub fn cluster(name: &str, context: &mut Context) -> Result<Arc<ClusterSlot>, Rejection> {
+    if name.is_empty() {
+        return refuse("value is empty");
+    }
+    match &context.declared {
+        Some(declared) if !declared.contains(name) => refuse(format!("unknown cluster '{name}'")),
+        _ => Ok(context.clusters.slot(name)),
+    }
+}
+
+fn weighted(message: &Weights, context: &mut Context) -> Result<Target, Rejection> {
+    fields::unsupported(message.random_value_specifier.is_some(), "random_value_specifier")?;
+    let mut total: u64 = 0;
+    let mut parts = Vec::with_capacity(message.clusters.len());
+    for (at, part) in message.clusters.iter().enumerate() {
+        let part = weighted_part(part, context).at_index("clusters", at)?;
+        total += u64::from(part.weight);
+        parts.push(part);
+    }
+    if parts.is_empty() {
+        return refuse("at least one cluster is required").at("clusters");
+    }
+    match u32::try_from(total) {
+        Ok(0) => refuse("the sum of weights must be greater than 0"),
+        Ok(sum) if message.total_weight.as_ref().is_some_and(|wanted| wanted.value != sum) => {
+            refuse(format!("sum of weights in the weighted_cluster must add up to total_weight, but is {sum}"))
+        }
+        Ok(total) => Ok(Target::Weighted { total, parts }),
+        Err(_) => refuse("the sum of weights exceeds uint32"),
+    }
+}
+
+fn weighted_part(message: &ClusterWeight, context: &mut Context) -> Result<WeightedCluster, Rejection> {
+    fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
+    fields::unsupported(!message.cluster_header.is_empty(), "cluster_header")?;
+    filter_configs(&message.typed_per_filter_config, context)?;
+    let host_rewrite = message.host_rewrite_specifier.as_ref().map(|rewrite| match rewrite {
+        cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host) => context.intern(host),
+    });
+    Ok(WeightedCluster {
+        cluster: cluster(&message.name, context).at("name")?,
+        weight: fields::number(message.weight.as_ref(), 0),
+        headers: header_rules::compile(&header_lists!(message), context)?,
+        host_rewrite,
+    })
+}
+
+
+
+fn rewrite(
+    prefix: &str,
+    regex: Option<&RegexMatchAndSubstitute>,
+    replaced: usize,
+    context: &mut Context,
+) -> Result<Rewrite, Rejection> {
+    match (prefix, regex) {
+        ("", None) => Ok(Rewrite::None),
+        (with, None) => Ok(Rewrite::Prefix { matched: replaced, with: context.intern(with) }),
+        ("", Some(regex)) => {
+            let (pattern, with) = substitute(regex).at("regex_rewrite")?;
+            Ok(Rewrite::Regex { pattern, with })
+        }
+        _ => refuse("only one of prefix_rewrite and regex_rewrite may be set"),
+    }
+}
+
+fn substitute(message: &RegexMatchAndSubstitute) -> Result<(regex::Regex, Arc<str>), Rejection> {
+    let text = message.pattern.as_ref().map_or("", |pattern| &pattern.regex);
+    if text.is_empty() {
+        return refuse("value is empty").at("pattern.regex");
+    }
+    let pattern = compile(text).at("pattern.regex")?;
+    let with = substitution(&message.substitution, &pattern).at("substitution")?;
+    Ok((pattern, with))
+}
+
+fn host_rewrite(message: &RouteAction, context: &mut Context) -> Result<HostRewrite, Rejection> {
+    Ok(match &message.host_rewrite_specifier {
+        None => HostRewrite::None,
+        Some(HostRewriteSpecifier::HostRewriteLiteral(host)) => HostRewrite::Literal(context.intern(host)),
+        Some(HostRewriteSpecifier::AutoHostRewrite(auto)) if auto.value => HostRewrite::Auto,
+        Some(HostRewriteSpecifier::AutoHostRewrite(_)) => HostRewrite::None,
+        Some(HostRewriteSpecifier::HostRewriteHeader(name)) => {
+            HostRewrite::Header(context.intern(&name.to_ascii_lowercase()))
+        }
+        Some(HostRewriteSpecifier::HostRewritePathRegex(regex)) => {
+            let (pattern, with) = substitute(regex).at("host_rewrite_path_regex")?;
+            HostRewrite::PathRegex { pattern, with }
+        }
+        Some(HostRewriteSpecifier::HostRewrite(_)) => return refuse("not supported").at("host_rewrite"),
+    })
+}
+
+fn upgrades(message: &RouteAction, context: &mut Context) -> Result<Vec<(Arc<str>, bool)>, Rejection> {
+    let mut upgrades = Vec::new();
+    for (at, upgrade) in message.upgrade_configs.iter().enumerate() {
+        if upgrade.connect_config.is_some() {
+            return refuse("not supported").at("connect_config").at_index("upgrade_configs", at);
+        }
+        let name = context.intern(&upgrade.upgrade_type.to_ascii_lowercase());
+        upgrades.push((name, fields::flag(upgrade.enabled.as_ref(), true)));
+    }
+    Ok(upgrades)
+}
+
+/// A redirect.
+pub fn redirect(message: &RedirectAction, replaced: usize, context: &mut Context) -> Result<Redirect, Rejection> {
+    let status = match RedirectResponseCode::try_from(message.response_code) {
+        Ok(RedirectResponseCode::MovedPermanently) => 301,
+        Ok(RedirectResponseCode::Found) => 302,
+        Ok(RedirectResponseCode::SeeOther) => 303,
+        Ok(RedirectResponseCode::TemporaryRedirect) => 307,
+        Ok(RedirectResponseCode::PermanentRedirect) => 308,
+        Err(_) => return fields::unknown_enum("response_code", message.response_code),
+    };
+    let scheme = match &message.scheme_rewrite_specifier {
+        Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some(context.intern("https")),
+        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => Some(context.intern(scheme)),
+        _ => None,
+    };
+    let mut path = None;
+    let rewrite = match &message.path_rewrite_specifier {
+        None => Rewrite::None,
+        Some(PathRewriteSpecifier::PathRedirect(new)) => {
+            path = (!new.is_empty()).then(|| context.intern(new));
+            Rewrite::None
+        }
+        Some(PathRewriteSpecifier::PrefixRewrite(with)) => rewrite(with, None, replaced, context)?,
+        Some(PathRewriteSpecifier::RegexRewrite(regex)) => rewrite("", Some(regex), replaced, context)?,
+        Some(PathRewriteSpecifier::PathRewrite(_)) => return refuse("not supported").at("path_rewrite"),
+    };
+    let port = u16::try_from(message.port_redirect)
+        .map_err(|_| Rejection::new(format!("port {} is above 65535", message.port_redirect)))
+        .at("port_redirect")?;
+    Ok(Redirect {
+        status,
+        scheme,
+        host: (!message.host_redirect.is_empty()).then(|| context.intern(&message.host_redirect)),
+        port: (port != 0).then_some(port),
+        path,
+        rewrite,
+        strip_query: message.strip_query,
+    })
+}
+
+/// A direct response.
+pub fn respond(message: &DirectResponseAction, limit: usize) -> Result<DirectResponse, Rejection> {
+    fields::unsupported(message.body_format.is_some(), "body_format")?;
+    let status = match u16::try_from(message.status) {
+        Ok(status @ 200..=599) => status,
+        _ => return refuse(format!("status {} is not between 200 and 599", message.status)).at("status"),
+    };
+    let body = message.body.as_ref().map(fields::data_source).transpose().at("body")?.unwrap_or_default();
+    if body.len() > limit {
+        return refuse(format!("response body size is {} bytes; maximum is {limit}", body.len())).at("body");
+    }
+    Ok(DirectResponse { status, body: body.into() })
+}
+
+/// Per-route filter configurations: no filter here takes one, so only those that say they may be skipped pass.
+pub fn filter_configs(configs: &HashMap<String, Any>, context: &mut Context) -> Result<(), Rejection> {
+    let mut names: Vec<_> = configs.keys().collect();
+    names.sort_unstable();
+    for name in names {
+        let Some(config) = configs.get(name) else { continue };
+        let field = format!("typed_per_filter_config[\"{name}\"]");
+        if config.type_url != FilterConfig::type_url() {
+            return refuse(format!("filter config of type '{}' is not supported", config.type_url)).at(&field);
+        }
+        let wrapper: FilterConfig = fields::unpack(config).at(&field)?;
+        if !wrapper.is_optional && !wrapper.disabled {
+            return refuse(format!("no filter '{name}' that takes a config per route")).at(&field);
+        }
+        context.note(format!("{field}: skipped, as it may be"));
+    }
+    Ok(())
+}
