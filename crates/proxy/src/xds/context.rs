@@ -14,7 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{At, Rejection};
 use crate::{
-    cluster::{ClusterSettings, store::ClusterStore},
+    cluster::{ClusterSettings, Locality, store::ClusterStore},
     http::config::RouteSlot,
     route::strings,
 };
@@ -30,6 +30,7 @@ pub struct Context {
     strings: FxHashSet<Arc<str>>,
     patterns: FxHashMap<String, Weak<regex::Regex>>,
     settings: FxHashSet<Arc<ClusterSettings>>,
+    localities: FxHashSet<Arc<Locality>>,
     notes: Vec<String>,
     wanted_routes: Vec<Arc<RouteSlot>>,
 }
@@ -44,6 +45,7 @@ impl Context {
             strings: FxHashSet::default(),
             patterns: FxHashMap::default(),
             settings: FxHashSet::default(),
+            localities: FxHashSet::default(),
             notes: Vec::new(),
             wanted_routes: Vec::new(),
         }
@@ -79,6 +81,16 @@ impl Context {
         new
     }
 
+    /// The one copy of a locality.
+    pub fn locality(&mut self, locality: Locality) -> Arc<Locality> {
+        if let Some(known) = self.localities.get(&locality) {
+            return known.clone();
+        }
+        let new = Arc::new(locality);
+        self.localities.insert(new.clone());
+        new
+    }
+
     /// The slot of a route configuration that comes by RDS; every listener that names it gets the same.
     pub fn route_slot(&mut self, name: &str) -> Arc<RouteSlot> {
         let known = self.route_slots.get(name).and_then(Weak::upgrade);
@@ -89,6 +101,14 @@ impl Context {
         });
         self.wanted_routes.push(slot.clone());
         slot
+    }
+
+    /// Goes on wanting a slot that an unchanged filter chain has.
+    pub fn keep_route_slot(&mut self, slot: &Arc<RouteSlot>) {
+        // Inline tables have slots of their own that nobody else knows.
+        if self.known_route_slot(&slot.name).is_some_and(|known| Arc::ptr_eq(&known, slot)) {
+            self.wanted_routes.push(slot.clone());
+        }
     }
 
     /// The live slot of a route configuration.
@@ -124,6 +144,7 @@ impl Context {
     pub fn sweep(&mut self) {
         self.strings.retain(|text| Arc::strong_count(text) > 1);
         self.settings.retain(|settings| Arc::strong_count(settings) > 1);
+        self.localities.retain(|locality| Arc::strong_count(locality) > 1);
         self.patterns.retain(|_, pattern| pattern.strong_count() > 0);
         self.route_slots.retain(|_, slot| slot.strong_count() > 0);
     }

@@ -66,7 +66,8 @@ fn remove(names: &[String], ops: &mut Vec<HeaderOp>, context: &mut Context) -> R
 fn put(option: &HeaderValueOption, context: &mut Context) -> Result<HeaderOp, Rejection> {
     let Some(header) = &option.header else { return refuse("value is required").at("header") };
     if header.key.is_empty() || is_special(&header.key) {
-        return refuse(format!("':-prefixed or host headers may not be modified': '{}'", header.key)).at("header.key");
+        return refuse(format!("':-prefixed or host headers may not be modified': '{}'", header.key))
+            .at("header.key");
     }
     if !is_token(&header.key) {
         return refuse(format!("invalid header name '{}'", header.key.escape_default())).at("header.key");
@@ -77,7 +78,9 @@ fn put(option: &HeaderValueOption, context: &mut Context) -> Result<HeaderOp, Re
     if header.value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         return refuse("the value has a line break or a null byte").at("header.value");
     }
-    let value = Format::compile(&header.value).map_err(|error| Rejection::new(error.to_string())).at("header.value")?;
+    let value = Format::compile(&header.value)
+        .map_err(|error| Rejection::new(error.to_string()))
+        .at("header.value")?;
     Ok(HeaderOp::Put {
         name: context.intern(&header.key.to_ascii_lowercase()),
         value,

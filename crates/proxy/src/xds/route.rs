@@ -20,12 +20,19 @@ use crate::{
 };
 
 /// Compiles a route configuration; consumes it, so that a large one does not stay twice in memory.
-pub fn table(message: RouteConfiguration, version: &str, context: &mut Context) -> Result<RouteTable, Rejection> {
+pub fn table(
+    message: RouteConfiguration,
+    version: &str,
+    context: &mut Context,
+) -> Result<RouteTable, Rejection> {
     fields::unsupported(message.vhds.is_some(), "vhds")?;
     fields::unsupported(!message.cluster_specifier_plugins.is_empty(), "cluster_specifier_plugins")?;
     fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
     fields::unsupported(!message.vhost_header.is_empty(), "vhost_header")?;
-    fields::unsupported(message.ignore_path_parameters_in_path_matching, "ignore_path_parameters_in_path_matching")?;
+    fields::unsupported(
+        message.ignore_path_parameters_in_path_matching,
+        "ignore_path_parameters_in_path_matching",
+    )?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
     fields::unsupported(!message.internal_only_headers.is_empty(), "internal_only_headers")?;
     route_action::filter_configs(&message.typed_per_filter_config, context)?;
@@ -117,9 +124,9 @@ fn entry(
     let stat_prefix = (!message.stat_prefix.is_empty()).then(|| context.intern(&message.stat_prefix));
     let replaced = condition.path.replaced_len();
     let action = match message.action {
-        Some(route::Action::Route(action)) => {
-            Action::Forward(Box::new(route_action::forward(&action, replaced, inherited, context).at("route")?))
-        }
+        Some(route::Action::Route(action)) => Action::Forward(Box::new(
+            route_action::forward(&action, replaced, inherited, context).at("route")?,
+        )),
         Some(route::Action::Redirect(redirect)) => {
             Action::Redirect(Box::new(route_action::redirect(&redirect, replaced, context).at("redirect")?))
         }
@@ -147,15 +154,19 @@ fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMat
         }
         Some(PathSpecifier::ConnectMatcher(_)) => PathMatch::Connect,
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
-            let well_formed = prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains(['?', '#']);
+            let well_formed =
+                prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains(['?', '#']);
             if !well_formed {
-                return refuse(format!("'{prefix}' must start with a slash, not end with one, and have no query"))
-                    .at("path_separated_prefix");
+                return refuse(format!(
+                    "'{prefix}' must start with a slash, not end with one, and have no query"
+                ))
+                .at("path_separated_prefix");
             }
             PathMatch::SeparatedPrefix(context.intern(prefix))
         }
         Some(PathSpecifier::PathMatchPolicy(policy)) => {
-            return refuse(format!("path match policy '{}' is not supported", policy.name)).at("path_match_policy");
+            return refuse(format!("path match policy '{}' is not supported", policy.name))
+                .at("path_match_policy");
         }
         None => return refuse("a path specifier is required"),
     };
@@ -168,11 +179,9 @@ fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMat
         also.query.push(matchers::query(query, context).at_index("query_parameters", at)?);
     }
     if let Some(fraction) = &message.runtime_fraction {
-        let default = fraction.default_value.as_ref().map(fields::fraction).transpose().at("runtime_fraction")?;
+        let default =
+            fraction.default_value.as_ref().map(fields::fraction).transpose().at("runtime_fraction")?;
         also.fraction = Some(default.unwrap_or((0, 100)));
     }
     Ok(RouteMatch { path, also: (!also.is_empty()).then(|| Box::new(also)) })
 }
-
-#[cfg(test)]
-mod tests;

@@ -55,7 +55,8 @@ pub fn forward(
     let longest = message.max_stream_duration.as_ref().and_then(|limits| limits.max_stream_duration.as_ref());
     Ok(Forward {
         target: target(message, context)?,
-        not_found_status: match ClusterNotFoundResponseCode::try_from(message.cluster_not_found_response_code) {
+        not_found_status: match ClusterNotFoundResponseCode::try_from(message.cluster_not_found_response_code)
+        {
             Ok(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
             Ok(ClusterNotFoundResponseCode::NotFound) => 404,
             Ok(ClusterNotFoundResponseCode::InternalServerError) => 500,
@@ -107,7 +108,10 @@ fn note_ineffective(message: &RouteAction, context: &mut Context) {
 fn grpc_timeout(message: &RouteAction) -> Result<(Option<Duration>, Option<Duration>), Rejection> {
     match &message.max_stream_duration {
         Some(limits) if limits.grpc_timeout_header_max.is_some() => Ok((
-            fields::optional(limits.grpc_timeout_header_max.as_ref(), "max_stream_duration.grpc_timeout_header_max")?,
+            fields::optional(
+                limits.grpc_timeout_header_max.as_ref(),
+                "max_stream_duration.grpc_timeout_header_max",
+            )?,
             fields::optional(
                 limits.grpc_timeout_header_offset.as_ref(),
                 "max_stream_duration.grpc_timeout_header_offset",
@@ -126,13 +130,17 @@ fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Reject
         Some(ClusterSpecifier::ClusterHeader(name)) if !name.is_empty() => {
             Ok(Target::Header(context.intern(&name.to_ascii_lowercase())))
         }
-        Some(ClusterSpecifier::WeightedClusters(weights)) => weighted(weights, context).at("weighted_clusters"),
+        Some(ClusterSpecifier::WeightedClusters(weights)) => {
+            weighted(weights, context).at("weighted_clusters")
+        }
         Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
-            refuse(format!("cluster specifier plugin '{name}' is not supported")).at("cluster_specifier_plugin")
+            refuse(format!("cluster specifier plugin '{name}' is not supported"))
+                .at("cluster_specifier_plugin")
         }
         Some(ClusterSpecifier::InlineClusterSpecifierPlugin(plugin)) => {
             let name = plugin.extension.as_ref().map_or("", |extension| &extension.name);
-            refuse(format!("cluster specifier plugin '{name}' is not supported")).at("inline_cluster_specifier_plugin")
+            refuse(format!("cluster specifier plugin '{name}' is not supported"))
+                .at("inline_cluster_specifier_plugin")
         }
         Some(ClusterSpecifier::ClusterHeader(_)) => refuse("value is empty").at("cluster_header"),
         None => refuse("a cluster specifier is required"),
@@ -164,9 +172,9 @@ fn weighted(message: &Weights, context: &mut Context) -> Result<Target, Rejectio
     }
     match u32::try_from(total) {
         Ok(0) => refuse("the sum of weights must be greater than 0"),
-        Ok(sum) if message.total_weight.as_ref().is_some_and(|wanted| wanted.value != sum) => {
-            refuse(format!("sum of weights in the weighted_cluster must add up to total_weight, but is {sum}"))
-        }
+        Ok(sum) if message.total_weight.as_ref().is_some_and(|wanted| wanted.value != sum) => refuse(
+            format!("sum of weights in the weighted_cluster must add up to total_weight, but is {sum}"),
+        ),
         Ok(total) => Ok(Target::Weighted { total, parts }),
         Err(_) => refuse("the sum of weights exceeds uint32"),
     }
@@ -186,8 +194,6 @@ fn weighted_part(message: &ClusterWeight, context: &mut Context) -> Result<Weigh
         host_rewrite,
     })
 }
-
-
 
 fn rewrite(
     prefix: &str,
@@ -246,7 +252,11 @@ fn upgrades(message: &RouteAction, context: &mut Context) -> Result<Vec<(Arc<str
 }
 
 /// A redirect.
-pub fn redirect(message: &RedirectAction, replaced: usize, context: &mut Context) -> Result<Redirect, Rejection> {
+pub fn redirect(
+    message: &RedirectAction,
+    replaced: usize,
+    context: &mut Context,
+) -> Result<Redirect, Rejection> {
     let status = match RedirectResponseCode::try_from(message.response_code) {
         Ok(RedirectResponseCode::MovedPermanently) => 301,
         Ok(RedirectResponseCode::Found) => 302,
@@ -257,7 +267,9 @@ pub fn redirect(message: &RedirectAction, replaced: usize, context: &mut Context
     };
     let scheme = match &message.scheme_rewrite_specifier {
         Some(SchemeRewriteSpecifier::HttpsRedirect(true)) => Some(context.intern("https")),
-        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => Some(context.intern(scheme)),
+        Some(SchemeRewriteSpecifier::SchemeRedirect(scheme)) if !scheme.is_empty() => {
+            Some(context.intern(scheme))
+        }
         _ => None,
     };
     let mut path = None;
@@ -307,7 +319,8 @@ pub fn filter_configs(configs: &HashMap<String, Any>, context: &mut Context) -> 
         let Some(config) = configs.get(name) else { continue };
         let field = format!("typed_per_filter_config[\"{name}\"]");
         if config.type_url != FilterConfig::type_url() {
-            return refuse(format!("filter config of type '{}' is not supported", config.type_url)).at(&field);
+            return refuse(format!("filter config of type '{}' is not supported", config.type_url))
+                .at(&field);
         }
         let wrapper: FilterConfig = fields::unpack(config).at(&field)?;
         if !wrapper.is_optional && !wrapper.disabled {

@@ -1,0 +1,508 @@
+//! `Cluster`: settings with Envoy's defaults, and where the endpoints come from.
+
+use std::{sync::Arc, time::Duration};
+
+use meltemi_xds::pb::envoy::{
+    config::{
+        cluster::v3::{
+            CircuitBreakers, Cluster as Message, LoadBalancingPolicy,
+            cluster::{
+                ClusterDiscoveryType, ClusterProtocolSelection, CommonLbConfig, DiscoveryType,
+                DnsLookupFamily, LbConfig, LbPolicy, common_lb_config::LocalityConfigSpecifier,
+            },
+        },
+        core::v3::{BindConfig, TcpKeepalive},
+    },
+    extensions::{
+        load_balancing_policies::{
+            cluster_provided::v3::ClusterProvided, least_request::v3::LeastRequest, random::v3::Random,
+            round_robin::v3::RoundRobin, wrr_locality::v3::WrrLocality,
+        },
+        upstreams::http::v3::{
+            HttpProtocolOptions,
+            http_protocol_options::{UpstreamProtocolOptions, explicit_http_config::ProtocolConfig},
+        },
+    },
+};
+use prost::Name;
+
+use super::{
+    At, Context, Rejection,
+    endpoint::{self, Assignment, HostTarget, Hosts},
+    fields, hcm, listener, refuse,
+};
+use crate::cluster::{Address, BalancerPolicy, ClusterSettings, Keepalive, UpstreamProtocol};
+
+/// The key of HTTP options among the typed ones.
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// A compiled cluster without its endpoints.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// Name.
+    pub name: Arc<str>,
+    /// `alt_stat_name`, else the name.
+    pub stat_name: Arc<str>,
+    /// Settings.
+    pub settings: Arc<ClusterSettings>,
+    /// Where endpoints come from.
+    pub discovery: Discovery,
+}
+
+/// Where endpoints come from.
+#[derive(Debug, Clone)]
+pub enum Discovery {
+    /// STATIC.
+    Static(Assignment),
+    /// EDS under this resource name; with `initial_fetch_timeout`, default 15 s, `None` waits for ever.
+    Eds {
+        /// `service_name`, else the cluster's name.
+        resource: Arc<str>,
+        /// How long warming may take.
+        timeout: Option<Duration>,
+    },
+    /// STRICT_DNS or LOGICAL_DNS.
+    Dns(Arc<Dns>),
+    /// ORIGINAL_DST.
+    OriginalDst,
+}
+
+/// A cluster of names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dns {
+    /// Hosts, some of them names.
+    pub assignment: Assignment,
+    /// LOGICAL_DNS: only the first address of an answer is used.
+    pub logical: bool,
+    /// `dns_refresh_rate`, default 5 s.
+    pub refresh: Duration,
+    /// `dns_failure_refresh_rate` base and maximum; default: as `refresh`.
+    pub failure_refresh: (Duration, Duration),
+    /// `respect_dns_ttl`.
+    pub respect_ttl: bool,
+    /// `dns_lookup_family`.
+    pub family: Family,
+}
+
+/// `dns_lookup_family`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv6 if there is any, else IPv4.
+    Auto,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// IPv4 if there is any, else IPv6.
+    PreferV4,
+    /// Both.
+    All,
+}
+
+/// Compiles a cluster.
+pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rejection> {
+    if message.name.is_empty() {
+        return refuse("value is empty").at("name");
+    }
+    refuse_unsupported(message)?;
+    note_ineffective(message, context);
+    let discovery = discovery(message, context)?;
+    let mut settings = ClusterSettings {
+        connect_timeout: fields::timeout(message.connect_timeout.as_ref(), "connect_timeout", None)?
+            .unwrap_or(Duration::from_secs(5)),
+        buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
+        original_dst: matches!(discovery, Discovery::OriginalDst),
+        ..ClusterSettings::default()
+    };
+    protocol(message, &mut settings, context)?;
+    balancer(message, &mut settings, context)?;
+    if let Some(breakers) = &message.circuit_breakers {
+        limits(breakers, &mut settings, context);
+    }
+    if let Some(common) = &message.common_lb_config {
+        common_lb(common, &mut settings, context).at("common_lb_config")?;
+    }
+    if let Some(bind) = &message.upstream_bind_config {
+        bind_config(bind, &mut settings).at("upstream_bind_config")?;
+    }
+    let keepalive =
+        message.upstream_connection_options.as_ref().and_then(|options| options.tcp_keepalive.as_ref());
+    settings.keepalive = keepalive.map(tcp_keepalive);
+    let stat_name = if message.alt_stat_name.is_empty() { &message.name } else { &message.alt_stat_name };
+    Ok(Compiled {
+        name: context.intern(&message.name),
+        stat_name: context.intern(stat_name),
+        settings: context.settings(settings),
+        discovery,
+    })
+}
+
+fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
+    if let Some(socket) = &message.transport_socket {
+        listener::transport_socket(socket).at("transport_socket")?;
+    }
+    for (at, candidate) in message.transport_socket_matches.iter().enumerate() {
+        let socket = candidate.transport_socket.as_ref().map_or(Ok(()), listener::transport_socket);
+        socket.at("transport_socket").at_index("transport_socket_matches", at)?;
+    }
+    let subset = message.lb_subset_config.as_ref().is_some_and(|config| !config.subset_selectors.is_empty());
+    fields::unsupported(message.transport_socket_matcher.is_some(), "transport_socket_matcher")?;
+    fields::unsupported(subset, "lb_subset_config")?;
+    if let Some(filter) = message.filters.first() {
+        return refuse(format!("unknown network filter '{}'", filter.name)).at_index("filters", 0);
+    }
+    if let Some(config) = &message.upstream_config {
+        return refuse(format!("unknown upstream '{}'", config.name)).at("upstream_config");
+    }
+    fields::unsupported(message.queuing_policies.is_some(), "queuing_policies")?;
+    fields::unsupported(
+        message.connection_pool_per_downstream_connection,
+        "connection_pool_per_downstream_connection",
+    )
+}
+
+/// Not in effect yet, and said so wherever the configuration is shown.
+fn note_ineffective(message: &Message, context: &mut Context) {
+    let notes = [
+        (!message.health_checks.is_empty(), "health_checks: no active health checks are made"),
+        (message.outlier_detection.is_some(), "outlier_detection: hosts are not ejected"),
+        (message.lrs_server.is_some(), "lrs_server: no load reports are sent"),
+        (message.preconnect_policy.is_some(), "preconnect_policy: connections are made on demand"),
+        (
+            !message.dns_resolvers.is_empty() || message.dns_resolution_config.is_some(),
+            "dns_resolvers: the system's resolver is used",
+        ),
+        (
+            message.typed_dns_resolver_config.is_some(),
+            "typed_dns_resolver_config: the system's resolver is used",
+        ),
+        (
+            message.close_connections_on_host_health_failure,
+            "close_connections_on_host_health_failure: connections of unhealthy hosts stay open",
+        ),
+        (
+            message.track_timeout_budgets || message.track_cluster_stats.is_some(),
+            "track_cluster_stats: not kept",
+        ),
+    ];
+    notes.into_iter().filter(|(set, _)| *set).for_each(|(_, note)| context.note(note));
+}
+
+fn discovery(message: &Message, context: &mut Context) -> Result<Discovery, Rejection> {
+    let kind = match &message.cluster_discovery_type {
+        None => DiscoveryType::Static,
+        Some(ClusterDiscoveryType::Type(kind)) => match DiscoveryType::try_from(*kind) {
+            Ok(kind) => kind,
+            Err(_) => return fields::unknown_enum("type", *kind),
+        },
+        Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            let url = custom.typed_config.as_ref().map_or("", |config| &config.type_url);
+            return refuse(format!("unknown cluster type '{}' of type '{url}'", custom.name))
+                .at("cluster_type");
+        }
+    };
+    let assignment = message.load_assignment.as_ref();
+    match kind {
+        DiscoveryType::Static => {
+            let assignment = assignment.map(|a| endpoint::compile(a, Hosts::Addresses, context)).transpose();
+            Ok(Discovery::Static(assignment.at("load_assignment")?.unwrap_or_default()))
+        }
+        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
+            let Some(assignment) = assignment else {
+                return refuse("value is required").at("load_assignment");
+            };
+            let assignment = endpoint::compile(assignment, Hosts::Names, context).at("load_assignment")?;
+            dns(message, assignment, kind == DiscoveryType::LogicalDns)
+                .map(|dns| Discovery::Dns(Arc::new(dns)))
+        }
+        DiscoveryType::Eds => {
+            let Some(config) = &message.eds_cluster_config else {
+                return refuse("value is required").at("eds_cluster_config");
+            };
+            let source = config.eds_config.as_ref();
+            hcm::ads_only(source).at("eds_cluster_config.eds_config")?;
+            let name = if config.service_name.is_empty() { &message.name } else { &config.service_name };
+            let timeout = source.and_then(|source| source.initial_fetch_timeout.as_ref());
+            let timeout = fields::timeout(timeout, "initial_fetch_timeout", Some(Duration::from_secs(15)));
+            Ok(Discovery::Eds {
+                resource: context.intern(name),
+                timeout: timeout.at("eds_cluster_config.eds_config")?,
+            })
+        }
+        DiscoveryType::OriginalDst => {
+            let rings = [LbPolicy::ClusterProvided as i32, LbPolicy::LoadBalancingPolicyConfig as i32];
+            if !rings.contains(&message.lb_policy) {
+                return refuse("cluster: LB policy must be CLUSTER_PROVIDED for ORIGINAL_DST")
+                    .at("lb_policy");
+            }
+            Ok(Discovery::OriginalDst)
+        }
+    }
+}
+
+fn dns(message: &Message, assignment: Assignment, logical: bool) -> Result<Dns, Rejection> {
+    if logical {
+        let hosts: usize = assignment.localities.iter().map(|locality| locality.hosts.len()).sum();
+        if assignment.localities.len() != 1 || hosts != 1 {
+            return refuse(
+                "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint",
+            )
+            .at("load_assignment");
+        }
+    }
+    let pipes = assignment.localities.iter().flat_map(|locality| &locality.hosts);
+    if pipes.into_iter().any(|host| matches!(host.target, HostTarget::Address(Address::Pipe(_)))) {
+        return refuse("DNS clusters cannot have Unix sockets").at("load_assignment");
+    }
+    let refresh = fields::optional(message.dns_refresh_rate.as_ref(), "dns_refresh_rate")?;
+    let refresh = refresh.unwrap_or(Duration::from_secs(5)).max(Duration::from_millis(1));
+    let failure = message.dns_failure_refresh_rate.as_ref();
+    let base = failure.and_then(|rate| rate.base_interval.as_ref());
+    let base = fields::optional(base, "dns_failure_refresh_rate.base_interval")?;
+    let max = failure.and_then(|rate| rate.max_interval.as_ref());
+    let max = fields::optional(max, "dns_failure_refresh_rate.max_interval")?;
+    let family = match DnsLookupFamily::try_from(message.dns_lookup_family) {
+        Ok(DnsLookupFamily::Auto) => Family::Auto,
+        Ok(DnsLookupFamily::V4Only) => Family::V4,
+        Ok(DnsLookupFamily::V6Only) => Family::V6,
+        Ok(DnsLookupFamily::V4Preferred) => Family::PreferV4,
+        Ok(DnsLookupFamily::All) => Family::All,
+        Err(_) => return fields::unknown_enum("dns_lookup_family", message.dns_lookup_family),
+    };
+    let base = base.unwrap_or(refresh).max(Duration::from_millis(1));
+    // Envoy: the maximum defaults to ten times the base interval.
+    let failure_refresh = (base, max.unwrap_or(if failure.is_some() { base * 10 } else { base }).max(base));
+    Ok(Dns { assignment, logical, refresh, failure_refresh, respect_ttl: message.respect_dns_ttl, family })
+}
+
+fn protocol(
+    message: &Message,
+    settings: &mut ClusterSettings,
+    context: &mut Context,
+) -> Result<(), Rejection> {
+    let mut common = message.common_http_protocol_options.clone();
+    if message.http2_protocol_options.is_some() {
+        settings.protocol = UpstreamProtocol::Http2;
+    }
+    if message.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol as i32 {
+        settings.protocol = UpstreamProtocol::Downstream;
+    }
+    if message.http_protocol_options.as_ref().is_some_and(|options| options.header_key_format.is_some()) {
+        context.note("http_protocol_options.header_key_format: names go out as they came in");
+    }
+    let mut names: Vec<_> = message.typed_extension_protocol_options.keys().collect();
+    names.sort_unstable();
+    for name in names {
+        let field = format!("typed_extension_protocol_options[\"{name}\"]");
+        if name != HTTP_OPTIONS {
+            return refuse(format!("unknown protocol options '{name}'")).at(&field);
+        }
+        let Some(config) = message.typed_extension_protocol_options.get(name) else { continue };
+        let options: HttpProtocolOptions = fields::unpack(config).at(&field)?;
+        settings.protocol = http_options(&options, context).at(&field)?;
+        common = options.common_http_protocol_options.or(common);
+    }
+    let common = hcm::common(common.as_ref()).at("common_http_protocol_options")?;
+    settings.idle_timeout = common.idle_timeout;
+    settings.max_connection_duration = common.max_connection_duration;
+    let older = fields::number(message.max_requests_per_connection.as_ref(), 0);
+    settings.max_requests_per_connection = match common.max_requests_per_connection {
+        0 => older,
+        limit => limit,
+    };
+    Ok(())
+}
+
+fn http_options(options: &HttpProtocolOptions, context: &mut Context) -> Result<UpstreamProtocol, Rejection> {
+    if let Some(filter) = options.http_filters.iter().find(|filter| !filter.name.ends_with("upstream_codec"))
+    {
+        return refuse(format!("unknown HTTP filter '{}'", filter.name)).at("http_filters");
+    }
+    fields::unsupported(options.header_validation_config.is_some(), "header_validation_config")?;
+    fields::unsupported(!options.request_mirror_policies.is_empty(), "request_mirror_policies")?;
+    fields::unsupported(options.retry_policy.is_some(), "retry_policy")?;
+    if options.outlier_detection.is_some() {
+        context.note("outlier_detection: hosts are not ejected");
+    }
+    match &options.upstream_protocol_options {
+        Some(UpstreamProtocolOptions::ExplicitHttpConfig(explicit)) => match &explicit.protocol_config {
+            Some(ProtocolConfig::Http2ProtocolOptions(_)) => Ok(UpstreamProtocol::Http2),
+            Some(ProtocolConfig::Http3ProtocolOptions(_)) => {
+                refuse("HTTP/3 is not supported").at("explicit_http_config.http3_protocol_options")
+            }
+            Some(ProtocolConfig::HttpProtocolOptions(_)) | None => Ok(UpstreamProtocol::Http1),
+        },
+        Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(_)) => Ok(UpstreamProtocol::Downstream),
+        Some(UpstreamProtocolOptions::AutoConfig(_)) => {
+            refuse("needs ALPN, which comes with TLS").at("auto_config")
+        }
+        None => refuse("an upstream protocol is required").at("upstream_protocol_options"),
+    }
+}
+
+fn balancer(
+    message: &Message,
+    settings: &mut ClusterSettings,
+    context: &mut Context,
+) -> Result<(), Rejection> {
+    if let Some(policy) = &message.load_balancing_policy {
+        settings.balancer = typed_policy(policy, settings, context).at("load_balancing_policy")?;
+    } else {
+        settings.balancer = match LbPolicy::try_from(message.lb_policy) {
+            Ok(LbPolicy::RoundRobin) => BalancerPolicy::RoundRobin,
+            Ok(LbPolicy::Random) => BalancerPolicy::Random,
+            Ok(LbPolicy::LeastRequest) => BalancerPolicy::LeastRequest { choices: 2 },
+            Ok(LbPolicy::ClusterProvided) => BalancerPolicy::ClusterProvided,
+            Ok(policy) => {
+                return refuse(format!("{} is not supported", policy.as_str_name())).at("lb_policy");
+            }
+            Err(_) => return fields::unknown_enum("lb_policy", message.lb_policy),
+        };
+    }
+    if settings.balancer == BalancerPolicy::ClusterProvided && !settings.original_dst {
+        return refuse("CLUSTER_PROVIDED is for clusters that bring their own balancer").at("lb_policy");
+    }
+    match &message.lb_config {
+        Some(LbConfig::LeastRequestLbConfig(config)) => {
+            if config.slow_start_config.is_some() || config.active_request_bias.is_some() {
+                context.note("least_request_lb_config: slow start and request bias are not in effect");
+            }
+            if let BalancerPolicy::LeastRequest { choices } = &mut settings.balancer {
+                *choices = fields::number(config.choice_count.as_ref(), 2).max(2);
+            }
+        }
+        Some(LbConfig::RoundRobinLbConfig(config)) if config.slow_start_config.is_some() => {
+            context.note("round_robin_lb_config: slow start is not in effect");
+        }
+        Some(LbConfig::OriginalDstLbConfig(config)) => {
+            fields::unsupported(config.use_http_header, "original_dst_lb_config.use_http_header")?;
+            fields::unsupported(config.metadata_key.is_some(), "original_dst_lb_config.metadata_key")?;
+            let port =
+                config.upstream_port_override.as_ref().map(|port| u16::try_from(port.value)).transpose();
+            settings.original_dst_port = port
+                .map_err(|_| Rejection::new("port is above 65535"))
+                .at("original_dst_lb_config.upstream_port_override")?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The first policy that is known here, as Envoy picks it.
+fn typed_policy(
+    message: &LoadBalancingPolicy,
+    settings: &mut ClusterSettings,
+    context: &mut Context,
+) -> Result<BalancerPolicy, Rejection> {
+    let mut unknown = Vec::new();
+    for policy in &message.policies {
+        let Some(extension) = &policy.typed_extension_config else { continue };
+        let Some(config) = &extension.typed_config else { continue };
+        let url = config.type_url.as_str();
+        if url == RoundRobin::type_url() {
+            return Ok(BalancerPolicy::RoundRobin);
+        } else if url == Random::type_url() {
+            return Ok(BalancerPolicy::Random);
+        } else if url == ClusterProvided::type_url() {
+            return Ok(BalancerPolicy::ClusterProvided);
+        } else if url == LeastRequest::type_url() {
+            let config: LeastRequest = fields::unpack(config)?;
+            if config.slow_start_config.is_some() || config.active_request_bias.is_some() {
+                context.note("least_request: slow start and request bias are not in effect");
+            }
+            let choices = fields::number(config.choice_count.as_ref(), 2).max(2);
+            return Ok(BalancerPolicy::LeastRequest { choices });
+        } else if url == WrrLocality::type_url() {
+            settings.locality_weighted = true;
+            let config: WrrLocality = fields::unpack(config)?;
+            return match &config.endpoint_picking_policy {
+                // One level: a locality policy inside a locality policy means nothing.
+                Some(inner) if inner.policies.iter().all(|p| !is_wrr(p)) => {
+                    typed_policy(inner, settings, context)
+                }
+                _ => refuse("value is required").at("endpoint_picking_policy"),
+            };
+        }
+        unknown.push(extension.name.as_str());
+    }
+    refuse(format!("no supported policy among: {}", unknown.join(", ")))
+}
+
+fn is_wrr(policy: &meltemi_xds::pb::envoy::config::cluster::v3::load_balancing_policy::Policy) -> bool {
+    let config = policy.typed_extension_config.as_ref().and_then(|extension| extension.typed_config.as_ref());
+    config.is_some_and(|config| config.type_url == WrrLocality::type_url())
+}
+
+fn limits(breakers: &CircuitBreakers, settings: &mut ClusterSettings, context: &mut Context) {
+    for threshold in &breakers.thresholds {
+        if threshold.retry_budget.is_some() {
+            context.note("circuit_breakers.thresholds.retry_budget: max_retries is what counts");
+        }
+        // DEFAULT is 0.
+        if threshold.priority != 0 {
+            context.note("circuit_breakers.thresholds of priority HIGH: those of DEFAULT count for all");
+            continue;
+        }
+        let limits = &mut settings.limits;
+        limits.connections = fields::number(threshold.max_connections.as_ref(), limits.connections);
+        limits.pending_requests =
+            fields::number(threshold.max_pending_requests.as_ref(), limits.pending_requests);
+        limits.requests = fields::number(threshold.max_requests.as_ref(), limits.requests);
+        limits.retries = fields::number(threshold.max_retries.as_ref(), limits.retries);
+    }
+    if !breakers.per_host_thresholds.is_empty() {
+        context.note("circuit_breakers.per_host_thresholds: not in effect");
+    }
+}
+
+fn common_lb(
+    message: &CommonLbConfig,
+    settings: &mut ClusterSettings,
+    context: &mut Context,
+) -> Result<(), Rejection> {
+    if let Some(threshold) = &message.healthy_panic_threshold {
+        settings.panic_threshold = fields::percent(threshold).at("healthy_panic_threshold")?;
+    }
+    if matches!(message.locality_config_specifier, Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(_)))
+    {
+        settings.locality_weighted = true;
+    }
+    if message.close_connections_on_host_set_change {
+        context.note("close_connections_on_host_set_change: connections stay open");
+    }
+    Ok(())
+}
+
+fn bind_config(message: &BindConfig, settings: &mut ClusterSettings) -> Result<(), Rejection> {
+    fields::unsupported(!message.socket_options.is_empty(), "socket_options")?;
+    fields::unsupported(!message.extra_source_addresses.is_empty(), "extra_source_addresses")?;
+    fields::unsupported(fields::flag(message.freebind.as_ref(), false), "freebind")?;
+    fields::unsupported(message.local_address_selector.is_some(), "local_address_selector")?;
+    if let Some(source) = &message.source_address {
+        let ip = source
+            .address
+            .parse()
+            .map_err(|_| Rejection::new("malformed IP address"))
+            .at("source_address")?;
+        let port = match source.port_specifier {
+            Some(meltemi_xds::pb::envoy::config::core::v3::socket_address::PortSpecifier::PortValue(
+                port,
+            )) => {
+                u16::try_from(port).map_err(|_| Rejection::new("port is above 65535")).at("source_address")?
+            }
+            _ => 0,
+        };
+        settings.source_address = Some(std::net::SocketAddr::new(ip, port));
+    }
+    Ok(())
+}
+
+fn tcp_keepalive(message: &TcpKeepalive) -> Keepalive {
+    let seconds =
+        |value: &meltemi_xds::pb::google::protobuf::UInt32Value| Duration::from_secs(value.value.into());
+    Keepalive {
+        probes: message.keepalive_probes.as_ref().map(|probes| probes.value),
+        time: message.keepalive_time.as_ref().map(seconds),
+        interval: message.keepalive_interval.as_ref().map(seconds),
+    }
+}

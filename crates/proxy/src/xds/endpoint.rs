@@ -1,0 +1,205 @@
+//! `ClusterLoadAssignment`: the endpoints of EDS answers and of static and DNS clusters.
+
+use std::sync::Arc;
+
+use meltemi_xds::pb::envoy::config::{
+    core::v3::{HealthStatus, Locality as LocalityMessage},
+    endpoint::v3::{
+        ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+        locality_lb_endpoints,
+    },
+};
+
+use super::{At, Context, Rejection, fields, refuse};
+use crate::cluster::{
+    Address, Health, Locality,
+    endpoints::{HostSpec, LocalityEndpoints},
+};
+
+/// A load assignment, its hosts not necessarily resolved.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Assignment {
+    /// In order.
+    pub localities: Vec<LocalityHosts>,
+    /// `overprovisioning_factor`, default 140.
+    pub overprovisioning: u32,
+}
+
+/// The hosts of one locality at one priority.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalityHosts {
+    /// 0 first.
+    pub priority: u32,
+    /// Which.
+    pub locality: Option<Arc<Locality>>,
+    /// `load_balancing_weight`; 0 when absent.
+    pub weight: u32,
+    /// Its hosts.
+    pub hosts: Vec<Host>,
+}
+
+/// One host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    /// Address or name.
+    pub target: HostTarget,
+    /// `hostname`.
+    pub hostname: Option<Arc<str>>,
+    /// At least 1.
+    pub weight: u32,
+    /// As configured.
+    pub health: Health,
+}
+
+/// Where a host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostTarget {
+    /// Known.
+    Address(Address),
+    /// To be resolved: name and port.
+    Name(Arc<str>, u16),
+}
+
+/// Which hosts a cluster may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    /// IP addresses and Unix sockets: STATIC, EDS.
+    Addresses,
+    /// Names too: STRICT_DNS, LOGICAL_DNS.
+    Names,
+}
+
+impl Assignment {
+    /// The layout's input, when every host is an address; names are left out.
+    pub fn resolved(&self) -> Vec<LocalityEndpoints> {
+        self.resolve_with(|_, _| Vec::new())
+    }
+
+    /// The layout's input with names looked up in `addresses`.
+    pub fn resolve_with(&self, addresses: impl Fn(&Arc<str>, u16) -> Vec<Address>) -> Vec<LocalityEndpoints> {
+        let spec = |host: &Host, address| {
+            let hostname = host.hostname.clone();
+            HostSpec { address, hostname, weight: host.weight, health: host.health }
+        };
+        let hosts = |hosts: &[Host]| -> Vec<HostSpec> {
+            let found = hosts.iter().flat_map(|host| {
+                let found = match &host.target {
+                    HostTarget::Address(address) => vec![address.clone()],
+                    HostTarget::Name(name, port) => addresses(name, *port),
+                };
+                found.into_iter().map(move |address| spec(host, address))
+            });
+            found.collect()
+        };
+        let locality = |l: &LocalityHosts| LocalityEndpoints {
+            priority: l.priority,
+            locality: l.locality.clone(),
+            weight: l.weight,
+            hosts: hosts(&l.hosts),
+        };
+        self.localities.iter().map(locality).collect()
+    }
+}
+
+/// Compiles an assignment.
+pub fn compile(
+    message: &ClusterLoadAssignment,
+    hosts: Hosts,
+    context: &mut Context,
+) -> Result<Assignment, Rejection> {
+    fields::unsupported(!message.named_endpoints.is_empty(), "named_endpoints")?;
+    let policy = message.policy.as_ref();
+    if let Some(policy) = policy {
+        fields::unsupported(!policy.drop_overloads.is_empty(), "policy.drop_overloads")?;
+        fields::unsupported(policy.weighted_priority_health, "policy.weighted_priority_health")?;
+        if policy.endpoint_stale_after.is_some() {
+            context.note("policy.endpoint_stale_after: endpoints do not expire");
+        }
+    }
+    let factor = policy.and_then(|policy| policy.overprovisioning_factor.as_ref());
+    let mut localities = Vec::with_capacity(message.endpoints.len());
+    for (at, group) in message.endpoints.iter().enumerate() {
+        localities.push(locality(group, hosts, context).at_index("endpoints", at)?);
+    }
+    Ok(Assignment { localities, overprovisioning: fields::number(factor, 140).max(100) })
+}
+
+fn locality(
+    message: &LocalityLbEndpoints,
+    hosts: Hosts,
+    context: &mut Context,
+) -> Result<LocalityHosts, Rejection> {
+    let endpoints = match &message.lb_config {
+        None => &message.lb_endpoints,
+        Some(locality_lb_endpoints::LbConfig::LoadBalancerEndpoints(list)) => &list.lb_endpoints,
+        Some(locality_lb_endpoints::LbConfig::LedsClusterLocalityConfig(_)) => {
+            return refuse("not supported").at("leds_cluster_locality_config");
+        }
+    };
+    if message.priority > 128 {
+        return refuse(format!("{} is above 128", message.priority)).at("priority");
+    }
+    let compiled: Result<Vec<_>, _> = endpoints
+        .iter()
+        .enumerate()
+        .map(|(at, e)| host(e, hosts, context).at_index("lb_endpoints", at))
+        .collect();
+    Ok(LocalityHosts {
+        priority: message.priority,
+        locality: message.locality.as_ref().and_then(|locality| place(locality, context)),
+        weight: fields::number(message.load_balancing_weight.as_ref(), 0),
+        hosts: compiled?,
+    })
+}
+
+fn place(message: &LocalityMessage, context: &mut Context) -> Option<Arc<Locality>> {
+    if message.region.is_empty() && message.zone.is_empty() && message.sub_zone.is_empty() {
+        return None;
+    }
+    let (region, zone) = (context.intern(&message.region), context.intern(&message.zone));
+    let sub_zone = context.intern(&message.sub_zone);
+    Some(context.locality(Locality { region, zone, sub_zone }))
+}
+
+fn host(message: &LbEndpoint, hosts: Hosts, context: &mut Context) -> Result<Host, Rejection> {
+    let endpoint = match &message.host_identifier {
+        Some(HostIdentifier::Endpoint(endpoint)) => endpoint,
+        Some(HostIdentifier::EndpointName(name)) => {
+            return refuse(format!("named endpoint '{name}' is not supported")).at("endpoint_name");
+        }
+        None => return refuse("value is required").at("endpoint"),
+    };
+    if !endpoint.additional_addresses.is_empty() {
+        context.note("additional_addresses of endpoints: only the first address is used");
+    }
+    let Some(address) = &endpoint.address else { return refuse("value is required").at("endpoint.address") };
+    let target = match (fields::address(address), hosts) {
+        (Ok(address), _) => HostTarget::Address(address),
+        (Err(error), Hosts::Addresses) => return Err(error).at("endpoint.address"),
+        (Err(_), Hosts::Names) => {
+            let (name, port) = fields::host_port(address).at("endpoint.address")?;
+            if name.is_empty() {
+                return refuse("value is empty").at("endpoint.address.socket_address.address");
+            }
+            HostTarget::Name(context.intern(name), port)
+        }
+    };
+    let weight = match &message.load_balancing_weight {
+        Some(weight) if weight.value == 0 => {
+            return refuse("value must be greater than or equal to 1").at("load_balancing_weight");
+        }
+        weight => fields::number(weight.as_ref(), 1),
+    };
+    let health = match HealthStatus::try_from(message.health_status) {
+        Ok(HealthStatus::Unknown | HealthStatus::Healthy) => Health::Healthy,
+        Ok(HealthStatus::Degraded) => Health::Degraded,
+        Ok(HealthStatus::Unhealthy | HealthStatus::Draining | HealthStatus::Timeout) => Health::Unhealthy,
+        Err(_) => return fields::unknown_enum("health_status", message.health_status),
+    };
+    let hostname = match (endpoint.hostname.as_str(), &target) {
+        ("", HostTarget::Name(name, _)) => Some(name.clone()),
+        ("", _) => None,
+        (hostname, _) => Some(context.intern(hostname)),
+    };
+    Ok(Host { target, hostname, weight, health })
+}

@@ -1,0 +1,362 @@
+//! `envoy.filters.network.http_connection_manager`.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use meltemi_xds::pb::envoy::{
+    config::core::v3::{
+        ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, config_source,
+    },
+    extensions::filters::{
+        http::router::v3::Router,
+        network::http_connection_manager::v3::{
+            HttpConnectionManager as Message, HttpFilter as FilterMessage,
+            http_connection_manager::{
+                CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+                StripPortMode, UpgradeConfig,
+            },
+            http_filter,
+        },
+    },
+};
+use prost::Name;
+
+use super::{At, Context, Rejection, access_log, fields, refuse, route};
+use crate::http::config::{
+    Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, RouterOptions,
+    ServerHeader, StripHostPort,
+};
+
+/// Compiles a connection manager; consumes it, as the route configuration in it may be large.
+pub fn compile(mut message: Message, context: &mut Context) -> Result<HttpConnectionManager, Rejection> {
+    refuse_unsupported(&message)?;
+    note_ineffective(&message, context);
+    let routes = routes(message.route_specifier.take(), context)?;
+    let router = filters(&message.http_filters, context)?;
+    let common = common(message.common_http_protocol_options.as_ref()).at("common_http_protocol_options")?;
+    let millis = |message: Option<_>, field, default| fields::timeout(message, field, default);
+    let drain = fields::optional(message.drain_timeout.as_ref(), "drain_timeout")?;
+    let close = fields::optional(message.delayed_close_timeout.as_ref(), "delayed_close_timeout")?;
+    Ok(HttpConnectionManager {
+        stat_prefix: context.intern(&message.stat_prefix),
+        codec: codec(message.codec_type)?,
+        routes,
+        filters: Vec::new(),
+        router,
+        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+        server_name: context.intern(if message.server_name.is_empty() {
+            "envoy"
+        } else {
+            &message.server_name
+        }),
+        server_header: match ServerHeaderTransformation::try_from(message.server_header_transformation) {
+            Ok(ServerHeaderTransformation::Overwrite) => ServerHeader::Overwrite,
+            Ok(ServerHeaderTransformation::AppendIfAbsent) => ServerHeader::AppendIfAbsent,
+            Ok(ServerHeaderTransformation::PassThrough) => ServerHeader::PassThrough,
+            Err(_) => {
+                return fields::unknown_enum(
+                    "server_header_transformation",
+                    message.server_header_transformation,
+                );
+            }
+        },
+        use_remote_address: fields::flag(message.use_remote_address.as_ref(), false),
+        xff_trusted_hops: message.xff_num_trusted_hops,
+        skip_xff_append: message.skip_xff_append,
+        via: (!message.via.is_empty()).then(|| context.intern(&message.via)),
+        generate_request_id: fields::flag(message.generate_request_id.as_ref(), true),
+        preserve_external_request_id: message.preserve_external_request_id,
+        request_id_in_response: message.always_set_request_id_in_response,
+        idle_timeout: common.idle_timeout,
+        stream_idle_timeout: millis(
+            message.stream_idle_timeout.as_ref(),
+            "stream_idle_timeout",
+            Some(Duration::from_secs(300)),
+        )?,
+        request_timeout: millis(message.request_timeout.as_ref(), "request_timeout", None)?,
+        request_headers_timeout: millis(
+            message.request_headers_timeout.as_ref(),
+            "request_headers_timeout",
+            None,
+        )?,
+        drain_timeout: drain.unwrap_or(Duration::from_secs(5)),
+        delayed_close_timeout: close.unwrap_or(Duration::from_secs(1)),
+        max_connection_duration: common.max_connection_duration,
+        max_requests_per_connection: common.max_requests_per_connection,
+        max_request_headers: header_limit(&message)?,
+        max_headers_count: common.max_headers_count,
+        upgrades: upgrades(&message.upgrade_configs, context)?,
+        normalize_path: fields::flag(message.normalize_path.as_ref(), false),
+        merge_slashes: message.merge_slashes,
+        escaped_slashes: match PathWithEscapedSlashesAction::try_from(
+            message.path_with_escaped_slashes_action,
+        ) {
+            Ok(
+                PathWithEscapedSlashesAction::ImplementationSpecificDefault
+                | PathWithEscapedSlashesAction::KeepUnchanged,
+            ) => EscapedSlashes::Keep,
+            Ok(PathWithEscapedSlashesAction::RejectRequest) => EscapedSlashes::Reject,
+            Ok(PathWithEscapedSlashesAction::UnescapeAndForward) => EscapedSlashes::UnescapeForward,
+            Ok(PathWithEscapedSlashesAction::UnescapeAndRedirect) => EscapedSlashes::UnescapeRedirect,
+            Err(_) => {
+                let value = message.path_with_escaped_slashes_action;
+                return fields::unknown_enum("path_with_escaped_slashes_action", value);
+            }
+        },
+        strip_host_port: match (&message.strip_port_mode, message.strip_matching_host_port) {
+            (Some(StripPortMode::StripAnyHostPort(true)), false) => StripHostPort::Any,
+            (Some(StripPortMode::StripAnyHostPort(true)), true) => {
+                return refuse("cannot be set together with strip_any_host_port")
+                    .at("strip_matching_host_port");
+            }
+            (_, true) => StripHostPort::Matching,
+            (_, false) => StripHostPort::No,
+        },
+        strip_trailing_host_dot: message.strip_trailing_host_dot,
+        http1: http1(message.http_protocol_options.as_ref()).at("http_protocol_options")?,
+        http2: http2(message.http2_protocol_options.as_ref(), context).at("http2_protocol_options")?,
+        proxy_100_continue: message.proxy_100_continue,
+        scheme_overwrite: scheme(&message, context)?,
+    })
+}
+
+/// Whether a config source is the ADS stream; anything else is refused.
+pub fn ads_only(source: Option<&ConfigSource>) -> Result<(), Rejection> {
+    use config_source::ConfigSourceSpecifier as Source;
+    match source.and_then(|source| source.config_source_specifier.as_ref()) {
+        Some(Source::Ads(_) | Source::Self_(_)) => Ok(()),
+        Some(Source::ApiConfigSource(_)) => refuse("only ADS is supported, not a stream of its own"),
+        Some(Source::Path(_) | Source::PathConfigSource(_)) => refuse("only ADS is supported, not files"),
+        None => refuse("a config source is required"),
+    }
+}
+
+fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
+    let set = [
+        (fields::flag(message.add_user_agent.as_ref(), false), "add_user_agent"),
+        (message.http3_protocol_options.is_some(), "http3_protocol_options"),
+        (!message.original_ip_detection_extensions.is_empty(), "original_ip_detection_extensions"),
+        (!message.early_header_mutation_extensions.is_empty(), "early_header_mutation_extensions"),
+        (
+            message
+                .internal_address_config
+                .as_ref()
+                .is_some_and(|config| config.unix_sockets || !config.cidr_ranges.is_empty()),
+            "internal_address_config",
+        ),
+        (message.forward_client_cert_matcher.is_some(), "forward_client_cert_matcher"),
+        (
+            message.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
+            "represent_ipv4_remote_address_as_ipv4_mapped_ipv6",
+        ),
+        (message.local_reply_config.is_some(), "local_reply_config"),
+        (message.path_normalization_options.is_some(), "path_normalization_options"),
+        (message.proxy_status_config.is_some(), "proxy_status_config"),
+        (message.typed_header_validation_config.is_some(), "typed_header_validation_config"),
+        (message.append_x_forwarded_port, "append_x_forwarded_port"),
+        (message.append_local_overload, "append_local_overload"),
+        (message.forward_proto_config.is_some(), "forward_proto_config"),
+        (message.stream_flush_timeout.is_some(), "stream_flush_timeout"),
+    ];
+    set.into_iter().try_for_each(|(set, field)| fields::unsupported(set, field))
+}
+
+/// Without TLS the client certificate settings all come to the same: sanitize.
+fn note_ineffective(message: &Message, context: &mut Context) {
+    if message.tracing.as_ref().is_some_and(|tracing| tracing.provider.is_some()) {
+        context.note("tracing: no spans are reported");
+    }
+    if message.forward_client_cert_details != 0 {
+        context.note(
+            "forward_client_cert_details: connections carry no client certificate, the header is removed",
+        );
+    }
+    if message.request_id_extension.is_some() {
+        context.note("request_id_extension: request ids are random UUIDs without a trace reason");
+    }
+    if message.access_log_options.is_some() || message.access_log_flush_interval.is_some() {
+        context.note("access_log_options: a request is logged once, at its end");
+    }
+}
+
+fn codec(value: i32) -> Result<Codec, Rejection> {
+    match CodecType::try_from(value) {
+        Ok(CodecType::Auto) => Ok(Codec::Auto),
+        Ok(CodecType::Http1) => Ok(Codec::Http1),
+        Ok(CodecType::Http2) => Ok(Codec::Http2),
+        Ok(CodecType::Http3) => refuse("HTTP/3 is not supported").at("codec_type"),
+        Err(_) => fields::unknown_enum("codec_type", value),
+    }
+}
+
+fn routes(specifier: Option<RouteSpecifier>, context: &mut Context) -> Result<Arc<RouteSlot>, Rejection> {
+    match specifier {
+        Some(RouteSpecifier::Rds(rds)) => {
+            ads_only(rds.config_source.as_ref()).at("rds.config_source")?;
+            match rds.route_config_name.as_str() {
+                "" => refuse("value is empty").at("rds.route_config_name"),
+                name => Ok(context.route_slot(name)),
+            }
+        }
+        Some(RouteSpecifier::RouteConfig(config)) => {
+            let table = route::table(config, "", context).at("route_config")?;
+            Ok(Arc::new(RouteSlot { name: table.name.clone(), table: ArcSwapOption::from_pointee(table) }))
+        }
+        Some(RouteSpecifier::ScopedRoutes(_)) => refuse("not supported").at("scoped_routes"),
+        None => refuse("one of rds and route_config is required"),
+    }
+}
+
+/// The router at the end; optional filters that are not known here are skipped, as in Envoy.
+fn filters(messages: &[FilterMessage], context: &mut Context) -> Result<RouterOptions, Rejection> {
+    let mut router = None;
+    for (at, filter) in messages.iter().enumerate() {
+        if router.is_some() {
+            return refuse("the router must be the last filter").at_index("http_filters", at);
+        }
+        router = http_filter(filter, context).at_index("http_filters", at)?;
+    }
+    router.map_or_else(|| refuse("the last filter must be envoy.filters.http.router").at("http_filters"), Ok)
+}
+
+fn http_filter(filter: &FilterMessage, context: &mut Context) -> Result<Option<RouterOptions>, Rejection> {
+    let url = match &filter.config_type {
+        Some(http_filter::ConfigType::TypedConfig(config)) if config.type_url == Router::type_url() => {
+            return router(&fields::unpack(config)?, context).at("typed_config").map(Some);
+        }
+        Some(http_filter::ConfigType::TypedConfig(config)) => config.type_url.as_str(),
+        Some(http_filter::ConfigType::ConfigDiscovery(_)) => "config_discovery",
+        None => "",
+    };
+    if filter.is_optional {
+        context.note(format!("HTTP filter '{}' is not known and, being optional, skipped", filter.name));
+        return Ok(None);
+    }
+    refuse(format!("unknown HTTP filter '{}' of type '{url}'", filter.name)).at("typed_config")
+}
+
+fn router(message: &Router, context: &mut Context) -> Result<RouterOptions, Rejection> {
+    fields::unsupported(!message.upstream_log.is_empty(), "upstream_log")?;
+    fields::unsupported(!message.strict_check_headers.is_empty(), "strict_check_headers")?;
+    fields::unsupported(!message.upstream_http_filters.is_empty(), "upstream_http_filters")?;
+    if message.start_child_span {
+        context.note("start_child_span: no spans are reported");
+    }
+    Ok(RouterOptions {
+        suppress_envoy_headers: message.suppress_envoy_headers,
+        respect_expected_rq_timeout: message.respect_expected_rq_timeout,
+    })
+}
+
+/// `common_http_protocol_options`, also of clusters.
+#[derive(Debug)]
+pub struct Common {
+    /// Default one hour.
+    pub idle_timeout: Option<Duration>,
+    /// Default none.
+    pub max_connection_duration: Option<Duration>,
+    /// 0 is unlimited.
+    pub max_requests_per_connection: u32,
+    /// Default 100.
+    pub max_headers_count: usize,
+}
+
+/// Reads the options; what they say about underscores and stream durations is not supported.
+pub fn common(message: Option<&HttpProtocolOptions>) -> Result<Common, Rejection> {
+    let none = HttpProtocolOptions::default();
+    let message = message.unwrap_or(&none);
+    fields::unsupported(message.max_stream_duration.is_some(), "max_stream_duration")?;
+    fields::unsupported(message.headers_with_underscores_action != 0, "headers_with_underscores_action")?;
+    fields::unsupported(message.max_response_headers_kb.is_some(), "max_response_headers_kb")?;
+    let hour = Some(Duration::from_secs(3600));
+    Ok(Common {
+        idle_timeout: fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", hour)?,
+        max_connection_duration: fields::timeout(
+            message.max_connection_duration.as_ref(),
+            "max_connection_duration",
+            None,
+        )?,
+        max_requests_per_connection: fields::number(message.max_requests_per_connection.as_ref(), 0),
+        max_headers_count: fields::number(message.max_headers_count.as_ref(), 100) as usize,
+    })
+}
+
+fn header_limit(message: &Message) -> Result<usize, Rejection> {
+    match fields::number(message.max_request_headers_kb.as_ref(), 60) {
+        kb @ 1..=8192 => Ok(kb as usize * 1024),
+        kb => refuse(format!("{kb} is not between 1 and 8192")).at("max_request_headers_kb"),
+    }
+}
+
+fn upgrades(messages: &[UpgradeConfig], context: &mut Context) -> Result<Vec<Arc<str>>, Rejection> {
+    let mut upgrades = Vec::new();
+    for (at, upgrade) in messages.iter().enumerate() {
+        if !upgrade.filters.is_empty() {
+            filters(&upgrade.filters, context).at_index("upgrade_configs", at)?;
+        }
+        if fields::flag(upgrade.enabled.as_ref(), true) {
+            upgrades.push(context.intern(&upgrade.upgrade_type.to_ascii_lowercase()));
+        }
+    }
+    Ok(upgrades)
+}
+
+fn http1(message: Option<&Http1ProtocolOptions>) -> Result<Http1Options, Rejection> {
+    use meltemi_xds::pb::envoy::config::core::v3::http1_protocol_options::header_key_format::HeaderFormat;
+    let Some(message) = message else {
+        return Ok(Http1Options { allow_absolute_url: true, ..Http1Options::default() });
+    };
+    fields::unsupported(message.send_fully_qualified_url, "send_fully_qualified_url")?;
+    fields::unsupported(message.allow_chunked_length, "allow_chunked_length")?;
+    fields::unsupported(!message.ignore_http_11_upgrade.is_empty(), "ignore_http_11_upgrade")?;
+    let format = message.header_key_format.as_ref().and_then(|format| format.header_format.as_ref());
+    let preserve_case = match format {
+        None => false,
+        Some(HeaderFormat::StatefulFormatter(formatter)) if formatter.name.ends_with("preserve_case") => true,
+        Some(HeaderFormat::StatefulFormatter(formatter)) => {
+            return refuse(format!("unknown formatter '{}'", formatter.name))
+                .at("header_key_format.stateful_formatter");
+        }
+        Some(HeaderFormat::ProperCaseWords(_)) => {
+            return refuse("not supported").at("header_key_format.proper_case_words");
+        }
+    };
+    fields::unsupported(
+        message.accept_http_10 && !message.default_host_for_http_10.is_empty(),
+        "default_host_for_http_10",
+    )?;
+    Ok(Http1Options {
+        accept_http_10: message.accept_http_10,
+        enable_trailers: message.enable_trailers,
+        allow_absolute_url: fields::flag(message.allow_absolute_url.as_ref(), true),
+        preserve_case,
+    })
+}
+
+fn http2(message: Option<&Http2ProtocolOptions>, context: &mut Context) -> Result<Http2Options, Rejection> {
+    let none = Http2ProtocolOptions::default();
+    let message = message.unwrap_or(&none);
+    fields::unsupported(message.allow_metadata, "allow_metadata")?;
+    fields::unsupported(!message.custom_settings_parameters.is_empty(), "custom_settings_parameters")?;
+    if message.connection_keepalive.is_some() {
+        context.note("connection_keepalive: no pings are sent");
+    }
+    let window = |value: Option<_>, default, field| match fields::number(value, default) {
+        size @ 65_535..=2_147_483_647 => Ok(size),
+        size => refuse(format!("{size} is not between 65535 and 2147483647")).at(field),
+    };
+    let stream = message.initial_stream_window_size.as_ref();
+    let connection = message.initial_connection_window_size.as_ref();
+    Ok(Http2Options {
+        max_concurrent_streams: fields::number(message.max_concurrent_streams.as_ref(), 1024),
+        stream_window: window(stream, 16 << 20, "initial_stream_window_size")?,
+        connection_window: window(connection, 24 << 20, "initial_connection_window_size")?,
+    })
+}
+
+fn scheme(message: &Message, context: &mut Context) -> Result<Option<Arc<str>>, Rejection> {
+    use meltemi_xds::pb::envoy::config::core::v3::scheme_header_transformation::Transformation;
+    let Some(config) = &message.scheme_header_transformation else { return Ok(None) };
+    fields::unsupported(config.match_upstream, "scheme_header_transformation.match_upstream")?;
+    Ok(config.transformation.as_ref().map(|Transformation::SchemeToOverwrite(scheme)| context.intern(scheme)))
+}

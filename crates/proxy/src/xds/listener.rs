@@ -1,0 +1,355 @@
+//! `Listener` and `FilterChain`: addresses, listener filters, chains with their conditions and terminal filters.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use meltemi_xds::pb::envoy::{
+    config::{
+        core::v3::{CidrRange, TrafficDirection},
+        listener::v3::{
+            Filter, FilterChain as ChainMessage, FilterChainMatch, Listener as Message,
+            ListenerFilter as FilterMessage, filter, filter_chain_match::ConnectionSourceType,
+            listener::ConnectionBalanceConfig, listener_filter,
+        },
+    },
+    extensions::{
+        filters::{
+            listener::{
+                http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
+                proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector,
+            },
+            network::{http_connection_manager::v3::HttpConnectionManager, tcp_proxy::v3::TcpProxy},
+        },
+        transport_sockets::raw_buffer::v3::RawBuffer,
+    },
+};
+use prost::{Message as _, Name};
+
+use super::{At, Context, Rejection, access_log, fields, hcm, refuse, tcp_proxy};
+use crate::{
+    cluster::Address,
+    listener::{
+        FilterChain, Listener, ListenerFilter, Terminal,
+        matcher::{ChainMatch, FilterChains, IpPrefix, SourceType},
+    },
+};
+
+/// A compiled listener and the bytes of its chains, by which an update recognises chains that stay.
+#[derive(Debug)]
+pub struct Compiled {
+    /// For the workers.
+    pub listener: Arc<Listener>,
+    /// Encoded chain and what became of it.
+    pub chains: Vec<(Vec<u8>, Arc<FilterChain>)>,
+}
+
+/// Compiles a listener. Chains whose message did not change keep their `Arc`, so that their connections stay.
+pub fn compile(
+    message: &Message,
+    old: Option<&Compiled>,
+    context: &mut Context,
+) -> Result<Compiled, Rejection> {
+    refuse_unsupported(message)?;
+    note_ineffective(message, context);
+    let addresses = addresses(message)?;
+    let mut known = Vec::with_capacity(message.filter_chains.len() + 1);
+    let mut chains = Vec::with_capacity(message.filter_chains.len());
+    for (at, chain) in message.filter_chains.iter().enumerate() {
+        let condition = match &chain.filter_chain_match {
+            Some(condition) => {
+                chain_match(condition, context).at("filter_chain_match").at_index("filter_chains", at)?
+            }
+            None => ChainMatch::default(),
+        };
+        let compiled = kept_or_new(chain, old, &mut known, context).at_index("filter_chains", at)?;
+        chains.push((condition, compiled));
+    }
+    let default = message.default_filter_chain.as_ref();
+    let default = default.map(|chain| kept_or_new(chain, old, &mut known, context)).transpose();
+    let default = default.at("default_filter_chain")?;
+    if chains.is_empty() && default.is_none() {
+        return refuse("no filter chains specified").at("filter_chains");
+    }
+    let filters: Result<Vec<_>, _> = message
+        .listener_filters
+        .iter()
+        .enumerate()
+        .map(|(at, filter)| listener_filter(filter, context).at_index("listener_filters", at))
+        .collect();
+    let chains = FilterChains::build(chains, default).map_err(|error| Rejection::new(error.to_string()))?;
+    let timeout = fields::optional(message.listener_filters_timeout.as_ref(), "listener_filters_timeout")?;
+    let bind = message.bind_to_port.as_ref();
+    let older_bind = message.deprecated_v1.as_ref().and_then(|older| older.bind_to_port.as_ref());
+    let stat_prefix = match message.stat_prefix.as_str() {
+        "" => {
+            addresses.first().map(|address| address.to_string().replace([':', '.'], "_")).unwrap_or_default()
+        }
+        prefix => prefix.to_owned(),
+    };
+    let listener = Listener {
+        name: context.intern(&message.name),
+        addresses,
+        bind_to_port: fields::flag(bind.or(older_bind), true),
+        reuse_port: fields::flag(message.enable_reuse_port.as_ref(), true),
+        inbound: message.traffic_direction == TrafficDirection::Inbound as i32,
+        use_original_dst: fields::flag(message.use_original_dst.as_ref(), false),
+        stat_prefix: context.intern(&stat_prefix),
+        buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
+        filters: filters?,
+        filters_timeout: timeout.unwrap_or(Duration::from_secs(15)),
+        continue_on_timeout: message.continue_on_listener_filters_timeout,
+        chains,
+        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+        backlog: i32::try_from(fields::number(message.tcp_backlog_size.as_ref(), 4096)).unwrap_or(i32::MAX),
+    };
+    Ok(Compiled { listener: Arc::new(listener), chains: known })
+}
+
+fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
+    fields::unsupported(message.fcds_config.is_some(), "fcds_config")?;
+    fields::unsupported(message.filter_chain_matcher.is_some(), "filter_chain_matcher")?;
+    fields::unsupported(fields::flag(message.transparent.as_ref(), false), "transparent")?;
+    fields::unsupported(fields::flag(message.freebind.as_ref(), false), "freebind")?;
+    fields::unsupported(!message.socket_options.is_empty(), "socket_options")?;
+    fields::unsupported(message.udp_listener_config.is_some(), "udp_listener_config")?;
+    fields::unsupported(message.api_listener.is_some(), "api_listener")?;
+    fields::unsupported(message.enable_mptcp, "enable_mptcp")?;
+    fields::unsupported(message.listener_specifier.is_some(), "internal_listener")
+}
+
+fn note_ineffective(message: &Message, context: &mut Context) {
+    if message.tcp_fast_open_queue_length.as_ref().is_some_and(|length| length.value > 0) {
+        context.note("tcp_fast_open_queue_length: not in effect");
+    }
+    if message.tcp_keepalive.is_some() {
+        context.note("tcp_keepalive of listeners: not in effect");
+    }
+    if message.connection_balance_config.as_ref().is_some_and(is_exact_balance) {
+        context.note("connection_balance_config: the kernel balances connections over workers");
+    }
+}
+
+fn is_exact_balance(config: &ConnectionBalanceConfig) -> bool {
+    config.balance_type.is_some()
+}
+
+fn addresses(message: &Message) -> Result<Vec<SocketAddr>, Rejection> {
+    let Some(first) = &message.address else { return refuse("value is required").at("address") };
+    let mut addresses = vec![socket(fields::address(first)).at("address")?];
+    for (at, more) in message.additional_addresses.iter().enumerate() {
+        let address = more.address.as_ref().map(fields::address);
+        let address = address.unwrap_or_else(|| refuse("value is required"));
+        addresses.push(socket(address).at("address").at_index("additional_addresses", at)?);
+    }
+    Ok(addresses)
+}
+
+fn socket(address: Result<Address, Rejection>) -> Result<SocketAddr, Rejection> {
+    match address? {
+        Address::Socket(address) => Ok(address),
+        Address::Pipe(_) => refuse("listening on a Unix socket is not supported").at("pipe"),
+    }
+}
+
+fn kept_or_new(
+    message: &ChainMessage,
+    old: Option<&Compiled>,
+    known: &mut Vec<(Vec<u8>, Arc<FilterChain>)>,
+    context: &mut Context,
+) -> Result<Arc<FilterChain>, Rejection> {
+    let bytes = message.encode_to_vec();
+    let kept = old.and_then(|old| old.chains.iter().find(|(encoded, _)| *encoded == bytes));
+    let chain = match kept {
+        Some((_, chain)) => {
+            // Its routes are still wanted.
+            if let Terminal::Http(manager) = &chain.terminal {
+                context.keep_route_slot(&manager.routes);
+            }
+            chain.clone()
+        }
+        None => Arc::new(filter_chain(message, context)?),
+    };
+    known.push((bytes, chain.clone()));
+    Ok(chain)
+}
+
+fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterChain, Rejection> {
+    if let Some(socket) = &message.transport_socket {
+        transport_socket(socket).at("transport_socket")?;
+    }
+    fields::unsupported(fields::flag(message.use_proxy_proto.as_ref(), false), "use_proxy_proto")?;
+    let Some((last, before)) = message.filters.split_last() else {
+        return refuse("a filter chain needs a terminal filter").at("filters");
+    };
+    if let Some((at, filter)) = before.iter().enumerate().next() {
+        // Every network filter known here is terminal.
+        let known = terminal(filter, context).at_index("filters", at);
+        known?;
+        return refuse(format!("'{}' is a terminal filter and must be the last one", filter.name))
+            .at_index("filters", at);
+    }
+    let connect_timeout = fields::optional(
+        message.transport_socket_connect_timeout.as_ref(),
+        "transport_socket_connect_timeout",
+    )?;
+    Ok(FilterChain {
+        name: context.intern(&message.name),
+        terminal: terminal(last, context).at_index("filters", before.len())?,
+        connect_timeout,
+    })
+}
+
+/// Only plaintext, until TLS comes.
+pub fn transport_socket(
+    socket: &meltemi_xds::pb::envoy::config::core::v3::TransportSocket,
+) -> Result<(), Rejection> {
+    use meltemi_xds::pb::envoy::config::core::v3::transport_socket::ConfigType;
+    match &socket.config_type {
+        Some(ConfigType::TypedConfig(config)) if config.type_url == RawBuffer::type_url() => Ok(()),
+        None if socket.name == "envoy.transport_sockets.raw_buffer" => Ok(()),
+        Some(ConfigType::TypedConfig(config)) => {
+            refuse(format!("unknown transport socket '{}' of type '{}'", socket.name, config.type_url))
+        }
+        None => refuse(format!("unknown transport socket '{}'", socket.name)),
+    }
+}
+
+fn terminal(filter: &Filter, context: &mut Context) -> Result<Terminal, Rejection> {
+    let config = match &filter.config_type {
+        Some(filter::ConfigType::TypedConfig(config)) => config,
+        Some(filter::ConfigType::ConfigDiscovery(_)) => {
+            return refuse(format!("filter '{}': discovery of filter configs is not supported", filter.name))
+                .at("config_discovery");
+        }
+        None => return refuse(format!("filter '{}' needs a typed_config", filter.name)),
+    };
+    if config.type_url == HttpConnectionManager::type_url() {
+        let message = fields::unpack(config)?;
+        return Ok(Terminal::Http(Arc::new(hcm::compile(message, context).at("typed_config")?)));
+    }
+    if config.type_url == TcpProxy::type_url() {
+        let message = fields::unpack(config)?;
+        return Ok(Terminal::Tcp(Arc::new(tcp_proxy::compile(&message, context).at("typed_config")?)));
+    }
+    refuse(format!("unknown network filter '{}' of type '{}'", filter.name, config.type_url))
+        .at("typed_config")
+}
+
+fn listener_filter(filter: &FilterMessage, context: &mut Context) -> Result<ListenerFilter, Rejection> {
+    fields::unsupported(filter.filter_disabled.is_some(), "filter_disabled")?;
+    let url = match &filter.config_type {
+        Some(listener_filter::ConfigType::TypedConfig(config)) => {
+            if config.type_url == TlsInspector::type_url() {
+                tls_inspector(&fields::unpack(config)?, context).at("typed_config")?;
+            } else if config.type_url == ProxyProtocol::type_url() {
+                proxy_protocol(&fields::unpack(config)?).at("typed_config")?;
+            }
+            config.type_url.as_str()
+        }
+        Some(listener_filter::ConfigType::ConfigDiscovery(_)) => {
+            return refuse(format!("filter '{}': discovery of filter configs is not supported", filter.name));
+        }
+        None => "",
+    };
+    let known = [
+        (ListenerFilter::OriginalDst, OriginalDst::type_url(), "envoy.filters.listener.original_dst"),
+        (ListenerFilter::TlsInspector, TlsInspector::type_url(), "envoy.filters.listener.tls_inspector"),
+        (ListenerFilter::HttpInspector, HttpInspector::type_url(), "envoy.filters.listener.http_inspector"),
+        (ListenerFilter::ProxyProtocol, ProxyProtocol::type_url(), "envoy.filters.listener.proxy_protocol"),
+    ];
+    let found =
+        known.into_iter().find(|(_, typed, name)| url == typed || (url.is_empty() && filter.name == *name));
+    match found {
+        Some((filter, ..)) => Ok(filter),
+        None => refuse(format!("unknown listener filter '{}' of type '{url}'", filter.name)),
+    }
+}
+
+fn tls_inspector(message: &TlsInspector, context: &mut Context) -> Result<(), Rejection> {
+    fields::unsupported(
+        fields::flag(message.enable_ja3_fingerprinting.as_ref(), false),
+        "enable_ja3_fingerprinting",
+    )?;
+    fields::unsupported(
+        fields::flag(message.enable_ja4_fingerprinting.as_ref(), false),
+        "enable_ja4_fingerprinting",
+    )?;
+    if message.initial_read_buffer_size.is_some() || message.max_client_hello_size.is_some() {
+        context.note("tls_inspector buffer sizes: not in effect");
+    }
+    Ok(())
+}
+
+fn proxy_protocol(message: &ProxyProtocol) -> Result<(), Rejection> {
+    fields::unsupported(!message.rules.is_empty(), "rules")?;
+    fields::unsupported(
+        message.allow_requests_without_proxy_protocol,
+        "allow_requests_without_proxy_protocol",
+    )?;
+    fields::unsupported(message.pass_through_tlvs.is_some(), "pass_through_tlvs")?;
+    fields::unsupported(!message.disallowed_versions.is_empty(), "disallowed_versions")
+}
+
+fn chain_match(message: &FilterChainMatch, context: &mut Context) -> Result<ChainMatch, Rejection> {
+    fields::unsupported(!message.address_suffix.is_empty(), "address_suffix")?;
+    fields::unsupported(message.suffix_len.is_some(), "suffix_len")?;
+    let port =
+        |value: u32| u16::try_from(value).map_err(|_| Rejection::new(format!("port {value} is above 65535")));
+    let mut server_names = Vec::with_capacity(message.server_names.len());
+    for name in &message.server_names {
+        if name.trim_start_matches("*.").contains('*') {
+            return refuse(format!(
+                "error: partial wildcards are not supported in \"server_names\": '{name}'"
+            ))
+            .at("server_names");
+        }
+        server_names.push(context.intern(&name.to_ascii_lowercase()));
+    }
+    Ok(ChainMatch {
+        destination_port: message
+            .destination_port
+            .as_ref()
+            .map(|p| port(p.value))
+            .transpose()
+            .at("destination_port")?,
+        prefix_ranges: ranges(&message.prefix_ranges).at("prefix_ranges")?,
+        server_names,
+        transport_protocol: context.intern(&message.transport_protocol),
+        application_protocols: message
+            .application_protocols
+            .iter()
+            .map(|text| context.intern(text))
+            .collect(),
+        direct_source_prefix_ranges: ranges(&message.direct_source_prefix_ranges)
+            .at("direct_source_prefix_ranges")?,
+        source_type: match ConnectionSourceType::try_from(message.source_type) {
+            Ok(ConnectionSourceType::Any) => SourceType::Any,
+            Ok(ConnectionSourceType::SameIpOrLoopback) => SourceType::SameIpOrLoopback,
+            Ok(ConnectionSourceType::External) => SourceType::External,
+            Err(_) => return fields::unknown_enum("source_type", message.source_type),
+        },
+        source_prefix_ranges: ranges(&message.source_prefix_ranges).at("source_prefix_ranges")?,
+        source_ports: message
+            .source_ports
+            .iter()
+            .map(|p| port(*p))
+            .collect::<Result<_, _>>()
+            .at("source_ports")?,
+    })
+}
+
+fn ranges(messages: &[CidrRange]) -> Result<Vec<IpPrefix>, Rejection> {
+    messages
+        .iter()
+        .map(|range| {
+            let address: std::net::IpAddr = range
+                .address_prefix
+                .parse()
+                .map_err(|_| Rejection::new(format!("malformed IP address: '{}'", range.address_prefix)))?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            match fields::number(range.prefix_len.as_ref(), 0) {
+                len if len <= most => Ok(IpPrefix { address, len: len as u8 }),
+                len => refuse(format!("prefix length {len} is above {most}")),
+            }
+        })
+        .collect()
+}

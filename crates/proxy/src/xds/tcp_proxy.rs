@@ -1,0 +1,59 @@
+//! `envoy.filters.network.tcp_proxy`.
+
+use std::time::Duration;
+
+use meltemi_xds::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
+    TcpProxy as Message, tcp_proxy::ClusterSpecifier,
+};
+
+use super::{At, Context, Rejection, access_log, fields, refuse, route_action};
+use crate::listener::TcpProxy;
+
+/// Compiles the filter.
+pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rejection> {
+    fields::unsupported(message.on_demand.is_some(), "on_demand")?;
+    fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
+    fields::unsupported(message.tunneling_config.is_some(), "tunneling_config")?;
+    fields::unsupported(message.downstream_idle_timeout.is_some(), "downstream_idle_timeout")?;
+    fields::unsupported(message.upstream_idle_timeout.is_some(), "upstream_idle_timeout")?;
+    fields::unsupported(
+        message.max_downstream_connection_duration.is_some(),
+        "max_downstream_connection_duration",
+    )?;
+    fields::unsupported(!message.proxy_protocol_tlvs.is_empty(), "proxy_protocol_tlvs")?;
+    fields::unsupported(message.upstream_connect_mode != 0, "upstream_connect_mode")?;
+    if !message.hash_policy.is_empty() {
+        context.note("hash_policy: no balancer that hashes is in use");
+    }
+    if message.backoff_options.is_some() {
+        context.note("tcp_proxy.backoff_options: attempts follow each other at once");
+    }
+    let clusters = match &message.cluster_specifier {
+        Some(ClusterSpecifier::Cluster(name)) => {
+            vec![(route_action::cluster(name, context).at("cluster")?, 1)]
+        }
+        Some(ClusterSpecifier::WeightedClusters(weights)) => {
+            let mut clusters = Vec::with_capacity(weights.clusters.len());
+            for (at, part) in weights.clusters.iter().enumerate() {
+                fields::unsupported(part.metadata_match.is_some(), "metadata_match")
+                    .at_index("weighted_clusters.clusters", at)?;
+                let slot =
+                    route_action::cluster(&part.name, context).at_index("weighted_clusters.clusters", at)?;
+                clusters.push((slot, part.weight));
+            }
+            clusters
+        }
+        None => return refuse("a cluster specifier is required"),
+    };
+    if clusters.iter().all(|(_, weight)| *weight == 0) {
+        return refuse("the sum of weights must be greater than 0").at("weighted_clusters");
+    }
+    let hour = Some(Duration::from_secs(3600));
+    Ok(TcpProxy {
+        stat_prefix: context.intern(&message.stat_prefix),
+        clusters,
+        idle_timeout: fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", hour)?,
+        max_connect_attempts: fields::number(message.max_connect_attempts.as_ref(), 1).max(1),
+        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+    })
+}
