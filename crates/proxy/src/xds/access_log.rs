@@ -1,14 +1,12 @@
-//! `AccessLog` messages to compiled logs: checks what the log itself does not.
+//! `AccessLog` lists to compiled logs, each with its place in the resource.
 
 use meltemi_xds::pb::envoy::config::accesslog::v3::AccessLog as Message;
 
-use super::{Context, Rejection};
+use super::{At, Rejection};
 use crate::access_log::AccessLog;
 
 /// Compiles the logs of a listener, connection manager or TCP proxy.
-pub fn compile(messages: &[Message], context: &mut Context) -> Result<Vec<AccessLog>, Rejection> {
-    if !messages.is_empty() {
-        context.note("access_log: not in effect");
-    }
-    Ok(Vec::new())
+pub fn compile(messages: &[Message]) -> Result<Vec<AccessLog>, Rejection> {
+    let logs = messages.iter().enumerate();
+    logs.map(|(at, message)| AccessLog::compile(message).at_index("access_log", at)).collect()
 }

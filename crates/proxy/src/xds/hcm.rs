@@ -43,7 +43,7 @@ pub fn compile(mut message: Message, context: &mut Context) -> Result<HttpConnec
         routes,
         filters: Vec::new(),
         router,
-        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+        access_log: access_log::compile(&message.access_log)?,
         server_name: context.intern(if message.server_name.is_empty() {
             "envoy"
         } else {

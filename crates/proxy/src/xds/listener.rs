@@ -98,7 +98,7 @@ pub fn compile(
         filters_timeout: timeout.unwrap_or(Duration::from_secs(15)),
         continue_on_timeout: message.continue_on_listener_filters_timeout,
         chains,
-        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+        access_log: access_log::compile(&message.access_log)?,
         backlog: i32::try_from(fields::number(message.tcp_backlog_size.as_ref(), 4096)).unwrap_or(i32::MAX),
     };
     Ok(Compiled { listener: Arc::new(listener), chains: known })

@@ -54,6 +54,6 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
         clusters,
         idle_timeout: fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", hour)?,
         max_connect_attempts: fields::number(message.max_connect_attempts.as_ref(), 1).max(1),
-        access_log: access_log::compile(&message.access_log, context).at("access_log")?,
+        access_log: access_log::compile(&message.access_log)?,
     })
 }
