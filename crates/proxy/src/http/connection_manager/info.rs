@@ -8,7 +8,10 @@ use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 use crate::{
     cluster::Endpoint,
     error::Flags,
-    http::message::{Protocol, RequestHead, ResponseHead},
+    http::{
+        headers::HeaderList,
+        message::{Protocol, RequestHead, ResponseHead},
+    },
     route::Route,
     stream::UNSPECIFIED,
     upstream::cluster::ClusterState,
@@ -75,6 +78,8 @@ pub struct Info {
     pub attempts: u32,
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`, with spaces.
     pub transport_failure: String,
+    /// The response's trailers, kept where an access log may ask for them.
+    pub trailers: Option<Box<HeaderList>>,
     /// The stream's random number.
     pub random: u64,
 }
@@ -101,6 +106,7 @@ impl Default for Info {
             upstream_local: UNSPECIFIED,
             attempts: 0,
             transport_failure: String::new(),
+            trailers: None,
             random: 0,
         }
     }

@@ -3,9 +3,11 @@
 //! Invariant: the order is Envoy's: the most specific level first and the table last, so that the table wins, unless
 //! `most_specific_header_mutations_wins` turns it round.
 
+use std::borrow::Cow;
+
 use crate::{
     http::{
-        connection_manager::{Exchange, Session},
+        connection_manager::{Exchange, Session, session},
         headers::HeaderList,
         message::RequestHead,
     },
@@ -56,31 +58,37 @@ impl<'a> Levels<'a> {
 }
 
 /// The value to put; `None` for removals and for values that are empty and not to be kept.
-fn value_of(op: &HeaderOp, session: &Session, exchange: &Exchange) -> Option<Vec<u8>> {
+fn value_of<'a>(op: &'a HeaderOp, session: &Session, exchange: &Exchange) -> Option<Cow<'a, [u8]>> {
     let HeaderOp::Put { value, keep_empty, .. } = op else { return None };
-    let mut text = super::session::render(value, session, exchange);
-    // What came from the network was checked, but a body or a configured text may hold a line break.
-    text.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+    let text = match value.literal() {
+        Some(text) => Cow::Borrowed(text.as_bytes()),
+        None => {
+            let mut text = session::render(value, session, exchange);
+            // What came from the network was checked, but operators may yield more than that.
+            text.retain(|byte| !matches!(byte, b'\r' | b'\n' | 0));
+            Cow::Owned(text)
+        }
+    };
     (*keep_empty || !text.is_empty()).then_some(text)
 }
 
 /// Pseudo headers are the head's own parts.
-fn apply_to_request(op: &HeaderOp, value: Option<Vec<u8>>, head: &mut RequestHead) {
+fn apply_to_request(op: &HeaderOp, value: Option<Cow<'_, [u8]>>, head: &mut RequestHead) {
     let (HeaderOp::Put { name, .. } | HeaderOp::Remove(name)) = op;
     if !name.starts_with(':') && &**name != "host" {
         return apply(op, value, &mut head.headers);
     }
-    let Some(Ok(value)) = value.map(String::from_utf8) else { return };
+    let Some(Ok(value)) = value.as_deref().map(std::str::from_utf8) else { return };
     match &**name {
-        ":authority" | "host" => head.set_authority(&value),
-        ":path" => head.set_path(&value),
-        ":method" => head.set_method(&value),
+        ":authority" | "host" => head.set_authority(value),
+        ":path" => head.set_path(value),
+        ":method" => head.set_method(value),
         ":scheme" => head.https = value == "https",
         _ => {}
     }
 }
 
-fn apply(op: &HeaderOp, value: Option<Vec<u8>>, headers: &mut HeaderList) {
+fn apply(op: &HeaderOp, value: Option<Cow<'_, [u8]>>, headers: &mut HeaderList) {
     match op {
         HeaderOp::Remove(name) => headers.remove_named(name.as_bytes()),
         HeaderOp::Put { name, append, .. } => {

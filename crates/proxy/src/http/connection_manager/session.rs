@@ -87,9 +87,10 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
     let (info, connection) = (&exchange.info, &session.connection);
     let since = |at: Option<Instant>| Some(at?.duration_since(info.start?));
     Record {
-        request: Some(&exchange.request),
-        response: Some(&exchange.response),
-        trailers: None,
+        // A head that was refused has no method.
+        request: Some(&exchange.request).filter(|head| !head.method().is_empty()),
+        response: Some(&exchange.response).filter(|head| head.status != 0),
+        trailers: info.trailers.as_deref(),
         protocol: Some(info.protocol),
         status: info.status,
         flags: info.flags,

@@ -143,6 +143,9 @@ impl Transport {
             BodyLength::Unknown => Reading::ChunkSize,
         };
         self.received = 0;
+        if !self.trailers.is_empty() {
+            self.trailers.clear(0);
+        }
     }
 
     /// True when the arriving message was consumed to its end.

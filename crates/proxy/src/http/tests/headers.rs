@@ -92,3 +92,36 @@ fn local_replies_are_envoys() {
         assert!(said.contains("content-length: 98\r\n") && said.ends_with("\r\n\r\n"), "{said}");
     });
 }
+
+#[test]
+fn header_rules_read_what_is_known() {
+    use crate::{
+        access_log::Format,
+        route::{AppendAction, HeaderOp},
+    };
+    run(async {
+        let target = echo().await;
+        let mut setup = Setup::new();
+        let put = |name: &str, value: &str, append| HeaderOp::Put {
+            name: name.into(),
+            value: Format::compile(value).unwrap().omit_empty(),
+            append,
+            keep_empty: false,
+        };
+        setup.headers.request = vec![
+            HeaderOp::Remove("x-gone".into()),
+            put("x-plain", "plain", AppendAction::Append),
+            put("x-agent", "%REQ(user-agent)%", AppendAction::AddIfAbsent),
+            put("x-none", "%REQ(x-absent)%", AppendAction::Append),
+            put(":path", "/other", AppendAction::Overwrite),
+        ];
+        setup.headers.response = vec![put("x-code", "%RESPONSE_CODE%", AppendAction::Overwrite)];
+        let proxy = setup.start(&[target]).await;
+        let request = "GET / HTTP/1.1\r\nhost: a\r\nuser-agent: me\r\nx-gone: 1\r\nconnection: close\r\n\r\n";
+        let said = proxy.ask(request).await;
+        assert!(said.contains("GET /other HTTP/1.1\r\n"), "{said}");
+        assert!(said.contains("\r\nx-plain: plain\r\nx-agent: me\r\n"), "{said}");
+        assert!(!said.contains("x-gone") && !said.contains("x-none"), "{said}");
+        assert!(said.contains("\r\nx-code: 200\r\n"), "{said}");
+    });
+}

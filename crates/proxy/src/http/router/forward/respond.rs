@@ -15,7 +15,7 @@ use crate::{
     http::{
         clock,
         connection_manager::{Ended, response, timeouts::Until},
-        exchange::{Downstream, Upstream},
+        exchange::{Downstream, Source, Upstream},
         headers::Known,
         message::BodyLength,
         router::relay::{Broken, Relay},
@@ -41,6 +41,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         let ended = poll_fn(|cx| self.poll_response(cx, upstream, &mut relay)).await;
         ended?;
         self.exchange.info.upstream_end = Some(clock::now());
+        if !self.session.manager.access_log.is_empty() && !upstream.trailers().is_empty() {
+            self.exchange.info.trailers = Some(Box::new(std::mem::take(upstream.trailers())));
+        }
         self.state.give_back(acquired, pools, &self.session.worker);
         Ok(())
     }
