@@ -158,7 +158,7 @@ impl ClusterState {
             return Ok((UpstreamStream::Http1(client), Some(permit)));
         }
         let stream = match pools.http2.turn().await? {
-            Turn::Stream(stream) => stream,
+            Turn::Stream(stream) => *stream,
             Turn::Connect(attempt) => match self.open(endpoint).await {
                 Ok((stream, permit)) => {
                     let stream = attempt.connected(stream, permit, self.http2_settings(), worker);

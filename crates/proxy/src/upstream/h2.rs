@@ -77,7 +77,7 @@ pub struct Pool {
 #[derive(Debug)]
 pub enum Turn<'a> {
     /// Go on with this stream.
-    Stream(Stream),
+    Stream(Box<Stream>),
     /// Connect, and tell the attempt how that went.
     Connect(Attempt<'a>),
 }
@@ -157,7 +157,7 @@ impl Pool {
     pub async fn turn(&self) -> Result<Turn<'_>, ConnectError> {
         loop {
             if let Some(stream) = self.stream() {
-                return Ok(Turn::Stream(stream));
+                return Ok(Turn::Stream(Box::new(stream)));
             }
             if !self.connecting.replace(true) {
                 *self.failure.borrow_mut() = None;

@@ -33,6 +33,9 @@ pub(super) struct Table {
     pub(super) idle: Notify,
 }
 
+/// Drain groups by the chain's address; holding the chain keeps the address its own.
+type Groups = FxHashMap<*const FilterChain, (Arc<FilterChain>, Rc<Group>)>;
+
 /// One listener on one worker.
 #[derive(Debug)]
 pub(super) struct Active {
@@ -40,7 +43,7 @@ pub(super) struct Active {
     pub(super) listener: RefCell<Arc<Listener>>,
     /// Counters of this worker.
     pub(super) stats: Arc<ListenerStats>,
-    groups: RefCell<FxHashMap<*const FilterChain, (Arc<FilterChain>, Rc<Group>)>>,
+    groups: RefCell<Groups>,
     sockets: RefCell<Vec<Accepting>>,
     phase: Cell<Phase>,
 }

@@ -35,7 +35,6 @@ const SETTINGS: Settings =
 struct Proxy {
     client: SendRequest<Bytes>,
     group: Rc<Group>,
-    pool: Rc<Pool>,
     ended: tokio::task::JoinHandle<()>,
 }
 
@@ -61,14 +60,13 @@ async fn proxy<F: Future<Output = ()> + 'static>(
     let group = Group::new();
     let ticket = group.ticket();
     let manager = manager();
-    let forwarding = pool.clone();
     let ended = tokio::task::spawn_local(async move {
-        let handle = |stream, head| forward(stream, head, forwarding.clone());
+        let handle = |stream, head| forward(stream, head, pool.clone());
         server::serve(Socket::Tcp(socket), Bytes::new(), &manager, &ticket, &worker, handle).await;
     });
     let (client, connection) = h2::client::handshake(client).await.unwrap();
     tokio::task::spawn_local(async move { connection.await.unwrap() });
-    Proxy { client, group, pool, ended }
+    Proxy { client, group, ended }
 }
 
 async fn pair() -> (TcpStream, TcpStream) {
