@@ -16,7 +16,7 @@ const BLOCKS: std::ops::RangeInclusive<u8> = 77..=199;
 /// The port whose listening socket is the claim of a block.
 const CLAIM_PORT: u16 = 15999;
 /// Ports for apps and admin interfaces: below the range from which systems take the source ports of connections.
-const PRIVATE_PORTS: std::ops::Range<u16> = 20_000..32_000;
+const PRIVATE_PORTS: std::ops::Range<u16> = 21_000..31_000;
 /// Most workloads of one mesh.
 pub(crate) const MOST_WORKLOADS: usize = 250;
 
@@ -25,21 +25,26 @@ pub(crate) const MOST_WORKLOADS: usize = 250;
 pub(crate) struct Block {
     number: u8,
     next_port: u16,
+    reserved: Vec<u16>,
     _claim: TcpListener,
 }
 
 impl Block {
-    /// Claims the first free block.
-    pub(crate) fn claim() -> Result<Self> {
+    /// Claims the first free block. `reserved` are ports that something else of this mesh is about to listen on.
+    pub(crate) fn claim(reserved: &[u16]) -> Result<Self> {
         for number in BLOCKS {
             let address = SocketAddr::from((Ipv4Addr::new(127, number, 255, 254), CLAIM_PORT));
             match TcpListener::bind(address) {
-                Ok(claim) => return Ok(Self { number, next_port: first_port(number), _claim: claim }),
+                Ok(claim) => return Ok(Self::new(number, reserved, claim)),
                 Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
                 Err(error) => return Err(no_loopback(address, &error).into()),
             }
         }
         Err(Failure::new("too many meshes run on this machine", "end one of them").into())
+    }
+
+    fn new(number: u8, reserved: &[u16], claim: TcpListener) -> Self {
+        Self { number, next_port: first_port(number), reserved: reserved.to_vec(), _claim: claim }
     }
 
     /// Where others reach workload `index`.
@@ -68,11 +73,11 @@ impl Block {
         for _ in 0..PRIVATE_PORTS.len() {
             let port = self.next_port;
             self.next_port = if port + 1 < PRIVATE_PORTS.end { port + 1 } else { PRIVATE_PORTS.start };
-            if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            if !self.reserved.contains(&port) && TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
                 return Ok(port);
             }
         }
-        Err(Failure::new("no free port left between 20000 and 32000", "").into())
+        Err(Failure::new("no free port left between 21000 and 31000", "").into())
     }
 }
 
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn two_meshes_have_two_blocks() {
-        let (one, two) = (Block::claim().expect("a block"), Block::claim().expect("a block"));
+        let (one, two) = (Block::claim(&[]).expect("a block"), Block::claim(&[]).expect("a block"));
         assert_ne!(one.workload(0), two.workload(0));
         assert_ne!(one.workload(0), one.workload(1));
     }

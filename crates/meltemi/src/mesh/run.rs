@@ -64,7 +64,8 @@ pub(crate) fn run(mut options: Options, folder: &Folder) -> Result<()> {
     let binary = Binary::find(&options.proxy_binary).map_err(|error| {
         Failure::usage(error.to_string(), "give --proxy-binary meltemi, envoy, or a path to an Envoy")
     })?;
-    let mut planner = Planner { options: &options, folder, seats: Seats::claim()? };
+    let reserved = addresses(&options).map(|(address, ..)| address.port());
+    let mut planner = Planner { options: &options, folder, seats: Seats::claim(&reserved)? };
     let plan = planner.first()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(live(planner, plan, binary))

@@ -34,9 +34,9 @@ pub(crate) struct Seats {
 }
 
 impl Seats {
-    /// The seats of a block of loopback addresses that no other mesh has.
-    pub(crate) fn claim() -> Result<Self> {
-        let block = Block::claim()?;
+    /// The seats of a block of loopback addresses that no other mesh has. `reserved` ports are given to nobody.
+    pub(crate) fn claim(reserved: &[u16]) -> Result<Self> {
+        let block = Block::claim(reserved)?;
         Ok(Self { block, taken: BTreeMap::new(), app_ports: BTreeMap::new(), tcp: BTreeMap::new() })
     }
 

@@ -5,7 +5,7 @@ use super::*;
 fn planned(text: &str) -> Plan {
     let loaded = meltemi_config::load_text("mesh.yaml", text, &meltemi_config::Options::default());
     assert!(loaded.rejected.is_empty(), "{:?}", loaded.diagnostics);
-    let mut seats = Seats::claim().expect("a block");
+    let mut seats = Seats::claim(&[]).expect("a block");
     plan(&loaded.objects, "127.0.0.1:8080".parse().expect("address"), &mut seats).expect("a plan")
 }
 
@@ -55,7 +55,7 @@ fn who_stays_keeps_the_seat() {
              spec: {{command: [x], ports: [{{name: http, number: 80}}]}}\n"
         )
     };
-    let mut seats = Seats::claim().expect("a block");
+    let mut seats = Seats::claim(&[]).expect("a block");
     let mut planned = |text: &str| {
         let loaded = meltemi_config::load_text("mesh.yaml", text, &meltemi_config::Options::default());
         plan(&loaded.objects, "127.0.0.1:8080".parse().expect("address"), &mut seats)
