@@ -65,7 +65,7 @@ impl Agent {
         std::fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{}.{}.bootstrap.json", node.name, node.namespace));
         std::fs::write(&file, format!("{bootstrap:#}\n"))?;
-        let mut spec = binary.command(&shown_as, &file, concurrency, &log_level);
+        let mut spec = binary.command(&shown_as, &file, concurrency, &log_level, drain);
         spec.grace = drain + Duration::from_secs(2);
         let drains_itself = binary.drains_on_sigterm();
         Ok(Self { admin, drain, drains_itself, proxy: Running::start(spec, sink, reaper) })

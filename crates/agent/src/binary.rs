@@ -46,11 +46,19 @@ impl Binary {
         path.map(Self::Envoy).ok_or_else(|| BinaryError::NotFound(name.to_owned(), hint))
     }
 
-    /// How to run it as `name`, from a bootstrap file.
+    /// How to run it as `name`, from a bootstrap file. `drain` is how long its connections may take to end.
     #[must_use]
-    pub fn command(&self, name: &str, bootstrap: &Path, concurrency: u32, log_level: &str) -> Spec {
+    pub fn command(
+        &self,
+        name: &str,
+        bootstrap: &Path,
+        concurrency: u32,
+        log_level: &str,
+        drain: Duration,
+    ) -> Spec {
         let config = bootstrap.display().to_string();
         let workers = concurrency.to_string();
+        let drain_time = drain.as_secs().max(1).to_string();
         let (program, args) = match self {
             Self::Meltemi(path) => {
                 (path, vec!["--log", log_level, "proxy", "-c", &config, "--workers", &workers])
@@ -67,8 +75,13 @@ impl Binary {
                 ];
                 // Envoy's word for `warn` is `warning`.
                 let level = if log_level == "warn" { "warning" } else { log_level };
-                // Its main component warns of limits that a sidecar on a laptop does not need.
-                (path, [&fixed[..], &["--log-level", level, "--component-log-level", "main:error"]].concat())
+                // Limits that a sidecar on a laptop does not need, and deprecated fields that Istio sends too: Istio mutes
+                // `misc` likewise.
+                (
+                    path,
+                    [&fixed[..], &["--log-level", level, "--component-log-level", "main:error,misc:error"]]
+                        .concat(),
+                )
             }
         };
         Spec {

@@ -1,14 +1,131 @@
-//! `meltemi proxy-status`: see the design.
+//! `meltemi proxy-status`: each connected proxy, what it has of each type, and for how long. Asks the control plane's
+//! debug port, `/debug/syncz`.
+//!
+//! Invariant: status 1 when a proxy has refused something; a type that is merely under way is no fault.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use http::{Method, StatusCode};
+use meltemi_agent::admin;
+use owo_colors::{OwoColorize, Style};
+use serde_json::Value;
 
-/// Nothing yet.
+use crate::failure::Failure;
+
+/// The columns, in the order of a push.
+const TYPES: [&str; 4] = ["CDS", "LDS", "EDS", "RDS"];
+
+/// Which control plane, which form.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only proxies whose name or id contains this
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
 
-/// Runs the command.
-pub(crate) fn run(_args: Args) -> Result<ExitCode> {
-    Err(crate::failure::Failure::new("`meltemi proxy-status` is not built yet", "").into())
+    /// Where the control plane serves its debug pages
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
+    address: SocketAddr,
+
+    /// How to print
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    output: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    /// For people
+    Table,
+    /// For machines
+    Json,
+}
+
+/// Asks and prints.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(admin::request(args.address, Method::GET, "/debug/syncz"));
+    let answer = answer.ok().filter(|answer| answer.status == StatusCode::OK).ok_or_else(|| {
+        let hint = "`meltemi demo`, `up` and `control-plane` run one; say where with --address ADDR";
+        Failure::new(format!("no control plane at {}", args.address), hint)
+    })?;
+    let mut proxies: Vec<Value> =
+        serde_json::from_slice(&answer.body).context("the control plane's answer")?;
+    if let Some(wanted) = &args.name {
+        proxies.retain(|proxy| text(proxy, "id").contains(wanted.as_str()));
+    }
+    proxies.sort_by(|a, b| text(a, "id").cmp(text(b, "id")));
+    let refused = proxies.iter().flat_map(types).any(|status| text(status, "state") == "REJECTED");
+    match args.output {
+        Form::Json => println!("{:#}", Value::Array(proxies)),
+        Form::Table => print(&proxies),
+    }
+    Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn print(proxies: &[Value]) {
+    if proxies.is_empty() {
+        eprintln!("no proxy is connected");
+        return;
+    }
+    let header = ["NAME", "ROLE", "PROGRAM"].into_iter().chain(TYPES).chain(["CONNECTED"]);
+    let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).collect()];
+    rows.extend(proxies.iter().map(row));
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| paint(&format!("{cell:<width$}"))).collect();
+        anstream::println!("{}", cells.join("  ").trim_end());
+    }
+    for (proxy, status) in proxies.iter().flat_map(|proxy| types(proxy).map(move |status| (proxy, status))) {
+        if let Some(error) = status["error"].as_str() {
+            anstream::println!("\n{} refused {}: {error}", name(proxy), text(status, "type"));
+        }
+    }
+}
+
+fn row(proxy: &Value) -> Vec<String> {
+    let role = if text(proxy, "role") == "router" { "gateway" } else { text(proxy, "role") };
+    let mut row = vec![name(proxy), role.to_owned(), text(proxy, "program").to_owned()];
+    row.extend(TYPES.map(|wanted| cell(types(proxy).find(|status| text(status, "type") == wanted))));
+    row.push(age(&proxy["connected"]));
+    row
+}
+
+/// `SYNCED 12 (3s)`: the state, how many resources, how long ago the proxy said so.
+fn cell(status: Option<&Value>) -> String {
+    let Some(status) = status else { return "-".to_owned() };
+    format!("{} {} ({})", text(status, "state"), status["resources"], age(&status["age"]))
+}
+
+fn paint(cell: &str) -> String {
+    let style = match cell.split(' ').next() {
+        Some("SYNCED") => Style::new().green(),
+        Some("STALE") => Style::new().yellow(),
+        Some("REJECTED") => Style::new().red(),
+        _ => Style::new(),
+    };
+    format!("{}", cell.style(style))
+}
+
+fn types(proxy: &Value) -> impl Iterator<Item = &Value> {
+    proxy["types"].as_array().into_iter().flatten()
+}
+
+fn name(proxy: &Value) -> String {
+    format!("{}.{}", text(proxy, "name"), text(proxy, "namespace"))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
+}
+
+fn age(seconds: &Value) -> String {
+    let Some(seconds) = seconds.as_f64() else { return "never".to_owned() };
+    match seconds as u64 {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m", seconds / 60),
+        seconds => format!("{}h{}m", seconds / 3600, seconds % 3600 / 60),
+    }
 }

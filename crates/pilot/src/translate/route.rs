@@ -135,18 +135,17 @@ fn query_match(name: &str, model: &TextMatch) -> envoy::QueryParameterMatcher {
     envoy::QueryParameterMatcher { name: name.to_owned(), query_parameter_match_specifier: Some(specifier) }
 }
 
+#[allow(deprecated, reason = "its successor switches `timeout` off; Istio sends this one as well")]
 fn forward_action(model: &Forward) -> envoy::RouteAction {
-    use envoy::route_action::{HostRewriteSpecifier, MaxStreamDuration};
+    use envoy::route_action::HostRewriteSpecifier;
     let mut host_rewrite = model.host_rewrite.clone();
     let cluster_specifier = cluster_specifier(model, &mut host_rewrite);
     envoy::RouteAction {
         cluster_specifier,
         timeout: Some(duration(model.timeout)),
-        // A zero maximum honours grpc-timeout as it is (SEM-035).
-        max_stream_duration: Some(MaxStreamDuration {
-            grpc_timeout_header_max: Some(duration(model.timeout)),
-            ..Default::default()
-        }),
+        // A zero maximum honours grpc-timeout as it is (SEM-035). Its successor, `max_stream_duration`, would switch the
+        // timeout above off: Envoy has either the old ones or the new one.
+        max_grpc_timeout: Some(duration(model.timeout)),
         retry_policy: model.retry.as_ref().map(retry_policy),
         prefix_rewrite: model.prefix_rewrite.to_string(),
         regex_rewrite: model.regex_rewrite.as_ref().map(|(pattern, substitution)| {
