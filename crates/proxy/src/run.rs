@@ -5,7 +5,7 @@
 
 mod static_config;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use meltemi_xds::{json, pb::envoy::config::bootstrap::v3::Bootstrap};
 use tokio::{
@@ -76,7 +76,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     runtime.block_on(async {
         let clusters = ClusterStore::new();
         for listener in compile(options, &bootstrap, &clusters)? {
-            let put = workers.put(std::sync::Arc::new(listener));
+            let put = workers.put(listener);
             put.map_err(|error| resource(options, error.to_string()))?.wait().await;
         }
         // The messages are as large as what was made of them.
@@ -97,8 +97,8 @@ fn load(options: &Options) -> Result<Bootstrap, RunError> {
 fn compile(
     options: &Options,
     bootstrap: &Bootstrap,
-    clusters: &ClusterStore,
-) -> Result<Vec<crate::listener::Listener>, RunError> {
+    clusters: &Arc<ClusterStore>,
+) -> Result<Vec<Arc<crate::listener::Listener>>, RunError> {
     static_config::compile(bootstrap, clusters).map_err(|problem| resource(options, problem))
 }
 

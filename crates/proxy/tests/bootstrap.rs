@@ -50,6 +50,7 @@ fn a_wrong_one_is_refused_with_the_place_and_the_name() {
     let error = check(&GOOD.replace("address: 127.0.0.1, port_value: 0", "address: local, port_value: 0"))
         .unwrap_err();
     assert!(error.contains("listener 'l'") && error.contains("malformed IP address: local"), "{error}");
-    let error = check(&GOOD.replace("envoy.filters.http.router", "envoy.filters.http.nobody")).unwrap_err();
-    assert!(error.contains("envoy.filters.http.nobody"), "{error}");
+    let unknown = "envoy.extensions.filters.http.buffer.v3.Buffer";
+    let error = check(&GOOD.replace("envoy.extensions.filters.http.router.v3.Router", unknown)).unwrap_err();
+    assert!(error.contains(unknown), "{error}");
 }
