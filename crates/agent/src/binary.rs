@@ -56,38 +56,24 @@ impl Binary {
         log_level: &str,
         drain: Duration,
     ) -> Spec {
-        let config = bootstrap.display().to_string();
-        let workers = concurrency.to_string();
-        let drain_time = drain.as_secs().max(1).to_string();
-        let (program, args) = match self {
-            Self::Meltemi(path) => {
-                (path, vec!["--log", log_level, "proxy", "-c", &config, "--workers", &workers])
-            }
+        let (program, mut args) = match self {
+            Self::Meltemi(path) => (path, words(&["--log", log_level, "proxy"])),
+            // Envoy's word for `warn` is `warning`. Muted: limits that a sidecar on a laptop does not need, and deprecated
+            // fields that Istio sends too (it mutes `misc` likewise).
             Self::Envoy(path) => {
-                let fixed = [
-                    "-c",
-                    &config,
-                    "--concurrency",
-                    &workers,
-                    "--disable-hot-restart",
-                    "--drain-time-s",
-                    "5",
-                ];
-                // Envoy's word for `warn` is `warning`.
                 let level = if log_level == "warn" { "warning" } else { log_level };
-                // Limits that a sidecar on a laptop does not need, and deprecated fields that Istio sends too: Istio mutes
-                // `misc` likewise.
-                (
-                    path,
-                    [&fixed[..], &["--log-level", level, "--component-log-level", "main:error,misc:error"]]
-                        .concat(),
-                )
+                let quiet = "main:error,misc:error";
+                let args = ["--disable-hot-restart", "--log-level", level, "--component-log-level", quiet];
+                (path, words(&args))
             }
         };
+        args.extend(["-c".to_owned(), bootstrap.display().to_string()]);
+        args.extend(["--concurrency".to_owned(), concurrency.to_string()]);
+        args.extend(["--drain-time-s".to_owned(), drain.as_secs().max(1).to_string()]);
         Spec {
             name: name.to_owned(),
             program: program.clone(),
-            args: args.into_iter().map(str::to_owned).collect(),
+            args,
             env: Vec::new(),
             working_dir: None,
             grace: Duration::from_secs(5),
@@ -99,6 +85,10 @@ impl Binary {
     pub fn drains_on_sigterm(&self) -> bool {
         matches!(self, Self::Meltemi(_))
     }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }
 
 fn search(name: &str) -> Option<PathBuf> {
