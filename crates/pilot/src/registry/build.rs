@@ -123,7 +123,9 @@ impl<'o> Builder<'o> {
         }
     }
 
-    fn add(&mut self, service: Arc<Service>, instances: Vec<Instance>) {
+    fn add(&mut self, service: Arc<Service>, mut instances: Vec<Instance>) {
+        // Ports that are not handled, such as UDP's, have no endpoints either.
+        instances.retain(|instance| service.port(instance.service_port).is_some());
         self.instances.entry(service.key()).or_default().extend(instances);
         self.services.push(service);
     }
