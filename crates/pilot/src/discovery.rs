@@ -208,6 +208,3 @@ fn role(node: &Node) -> &'static str {
         Role::Router => "router",
     }
 }
-
-#[cfg(test)]
-mod tests;

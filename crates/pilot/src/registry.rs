@@ -134,6 +134,3 @@ impl Registry {
         self.services.values().flatten()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,12 +1,10 @@
 //! Shared immutable values that are compared and hashed cheaply. Used where one part of a model is the same for many proxies.
 //!
-//! Invariant: equal values have equal hashes, and the hash is computed once.
+//! Invariant: equal values have equal hashes, in every run; the hash is computed once.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-
-use rustc_hash::FxHasher;
 
 /// An `Arc` that carries the hash of its content.
 #[derive(Debug)]
@@ -18,7 +16,7 @@ pub struct Shared<T> {
 impl<T: Hash> Shared<T> {
     /// Wraps and hashes a value.
     pub fn new(value: T) -> Self {
-        let mut hasher = FxHasher::default();
+        let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);
         Shared { value: Arc::new(value), hash: hasher.finish() }
     }

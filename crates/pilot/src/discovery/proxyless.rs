@@ -51,7 +51,7 @@ fn target<'v>(view: &'v View<'_>, name: &str) -> Option<(&'v Service, u32)> {
 fn listener(view: &View<'_>, name: &str) -> Option<Resource> {
     let (service, port) = target(view, name)?;
     let route = outbound_cluster(port, "", &service.host);
-    Some(resource(name, any(&api_listener(name, &route))))
+    Some(resource(name, &route, any(&api_listener(name, &route))))
 }
 
 fn table(view: &View<'_>, name: &str) -> Option<RouteConfiguration> {

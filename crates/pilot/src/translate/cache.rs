@@ -2,8 +2,8 @@
 //!
 //! Invariant: the key is the whole model, so a resource is never stale; entries that a whole snapshot did not ask for go.
 
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use meltemi_xds::pb::google::protobuf::Any;
 use meltemi_xds::server::Resource;
@@ -12,17 +12,31 @@ use rustc_hash::FxHashMap;
 use super::{cluster, endpoint, listener, route};
 use crate::model;
 
-/// A resource of a message; its version is the hash of its bytes.
-pub(crate) fn resource(name: &str, body: Any) -> Resource {
-    let version = format!("{:016x}", fnv(&body.value));
-    Resource { name: name.into(), version: version.into(), body: Arc::new(body) }
-}
+/// The source of the translation: another one may make another message of the same model.
+const TRANSLATION: [&str; 6] = [
+    include_str!("cluster.rs"),
+    include_str!("endpoint.rs"),
+    include_str!("listener.rs"),
+    include_str!("listener/http.rs"),
+    include_str!("proto.rs"),
+    include_str!("route.rs"),
+];
 
-/// 64 bits of FNV-1a: the same on every machine and in every run, so that a restarted pilot sends nothing anew.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+/// Its hash.
+static TRANSLATION_HASH: LazyLock<u64> = LazyLock::new(|| {
+    let mut hasher = DefaultHasher::new();
+    TRANSLATION.hash(&mut hasher);
+    hasher.finish()
+});
+
+/// A resource made of a model. The version stands for model and translation and is the same in every run, so that a restarted
+/// pilot sends nothing anew; the bytes cannot do that, as protobuf's maps have no order.
+pub(crate) fn resource<M: Hash + ?Sized>(name: &str, model: &M, body: Any) -> Resource {
+    let mut hasher = DefaultHasher::new();
+    TRANSLATION_HASH.hash(&mut hasher);
+    model.hash(&mut hasher);
+    let version = format!("{:016x}", hasher.finish());
+    Resource { name: name.into(), version: version.into(), body: Arc::new(body) }
 }
 
 /// All encoded resources.
@@ -37,18 +51,20 @@ pub struct Cache {
 impl Cache {
     /// A cluster.
     pub fn cluster(&self, model: model::cluster::Cluster) -> Resource {
-        self.clusters.get(model, |model| resource(&model.name, meltemi_xds::any(&cluster::cluster(model))))
+        self.clusters
+            .get(model, |model| resource(&model.name, model, meltemi_xds::any(&cluster::cluster(model))))
     }
 
     /// A listener.
     pub fn listener(&self, model: model::listener::Listener) -> Resource {
-        self.listeners.get(model, |model| resource(&model.name, meltemi_xds::any(&listener::listener(model))))
+        self.listeners
+            .get(model, |model| resource(&model.name, model, meltemi_xds::any(&listener::listener(model))))
     }
 
     /// A route table.
     pub fn route(&self, model: model::route::RouteConfiguration) -> Resource {
         let make = |model: &model::route::RouteConfiguration| {
-            resource(&model.name, meltemi_xds::any(&route::route_configuration(model)))
+            resource(&model.name, model, meltemi_xds::any(&route::route_configuration(model)))
         };
         self.routes.get(model, make)
     }
@@ -56,7 +72,7 @@ impl Cache {
     /// Endpoints of a cluster.
     pub fn assignment(&self, model: model::endpoint::Assignment) -> Resource {
         let make = |model: &model::endpoint::Assignment| {
-            resource(&model.cluster, meltemi_xds::any(&endpoint::assignment(model)))
+            resource(&model.cluster, model, meltemi_xds::any(&endpoint::assignment(model)))
         };
         self.endpoints.get(model, make)
     }

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use meltemi_testkit::peers;
 use meltemi_testkit::process::Process;
+use meltemi_testkit::{peers, ports};
 use serde_json::json;
 
 use crate::pilot::{Served, synced};
@@ -93,12 +93,8 @@ fn start(served: &Served, delta: bool) -> Option<Process> {
     Some(Process::start(&mut command))
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 async fn takes_everything(delta: bool) {
-    let port = free_port();
+    let port = ports::free();
     let served = Served::start(&resources(port, "/a")).await;
     let Some(_envoy) = start(&served, delta) else { return };
     let first = served.until("synced", |proxy| synced(proxy, ALL)).await;
@@ -136,7 +132,7 @@ async fn what_envoy_refuses_is_recorded_and_heals() {
     assert!(error.contains("127.0.0.1_"), "{error}");
     assert!(served.pilot.metrics().contains("pilot_total_xds_rejects{type=\"lds\"} 1"));
 
-    served.set(&resources(free_port(), "/")).await;
+    served.set(&resources(ports::free(), "/")).await;
     let healed = served.until("healed", |proxy| synced(proxy, ALL)).await;
     assert_eq!(healed.types["LDS"].rejections, 1);
 }

@@ -29,7 +29,12 @@ status: {podIP: 10.0.0.2}
 "#;
 
 /// The first response of a type on a stream of its own, to a client that holds these versions.
-async fn first(served: &Served, url: &str, names: &[&str], held: HashMap<String, String>) -> DeltaDiscoveryResponse {
+async fn first(
+    served: &Served,
+    url: &str,
+    names: &[&str],
+    held: HashMap<String, String>,
+) -> DeltaDiscoveryResponse {
     let mut client =
         AggregatedDiscoveryServiceClient::connect(format!("http://{}", served.address)).await.unwrap();
     let (requests, receiver) = mpsc::channel(1);

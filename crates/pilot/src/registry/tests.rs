@@ -1,1 +1,0 @@
-//! The registry, built from YAML as users write it.
