@@ -57,12 +57,26 @@ fn decode<M: Message + Default>(wire: &[u8]) -> Result<M, Error> {
 /// Encodes YAML or JSON text as the message of that full name (`envoy.config.bootstrap.v3.Bootstrap`), without
 /// decoding it.
 pub fn wire_from_text(full_name: &str, text: &str) -> Result<Vec<u8>, Error> {
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| Error {
-        path: String::new(),
-        message: error.to_string(),
-        position: error.location().map(|at| (at.line() as usize, at.column() as usize)),
-    })?;
-    wire_from_value(full_name, &value)
+    wire_from_value(full_name, &value_from_text(text)?)
+}
+
+/// YAML has JSON inside it, but JSON's own parser is many times faster: large bootstraps are JSON.
+fn value_from_text(text: &str) -> Result<Value, Error> {
+    let fault = |message: String, position| Error { path: String::new(), message, position };
+    if text.trim_start().starts_with('{') {
+        // A YAML flow mapping opens like JSON; what JSON's parser refuses, the other one judges.
+        if let Ok(value) = serde_json::from_str(text) {
+            return Ok(value);
+        }
+    }
+    // A bootstrap is the operator's own file: thousands of clusters are fine, only nesting and aliases stay bounded.
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_events: 100_000_000, max_nodes: 50_000_000, max_total_scalar_bytes: 1 << 30 },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let position = error.location().map(|at| (at.line() as usize, at.column() as usize));
+        fault(error.to_string(), position)
+    })
 }
 
 /// Encodes a JSON value as the message of that full name.
