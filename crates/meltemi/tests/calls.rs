@@ -44,8 +44,10 @@ struct Call {
     /// The exact bytes instead of the fields above; lines end in LF here and in CRLF on the wire.
     raw: Option<String>,
     expect: Expect,
-    /// Why our outcome differs from Envoy's on purpose; what both must meet stays in `expect`.
+    /// Why our outcome differs from Envoy's on purpose.
     differs: Option<String>,
+    /// What Envoy does then, if `expect` does not hold for it.
+    envoy: Option<Expect>,
 }
 
 #[derive(Deserialize)]
