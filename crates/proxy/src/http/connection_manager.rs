@@ -260,7 +260,8 @@ pub(crate) async fn answer<D: Downstream>(
         rules.apply_response(session, exchange);
     }
     response::finalize(session, exchange);
-    if reply.close || session.must_close() {
+    // What follows a CONNECT is for somebody else.
+    if reply.close || session.must_close() || exchange.request.is_connect() {
         downstream.close_after_response();
     }
     exchange.info.status = exchange.response.status;

@@ -40,8 +40,8 @@ pub fn request(head: &RequestHead, end: bool, out: &mut Vec<u8>) {
     let has_length = head.headers.contains(Known::ContentLength);
     match head.body {
         BodyLength::Unknown if !end => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        // A method that usually has a body says that it has none (RFC 9110, 8.6).
-        _ if end && !has_length && matches!(method, "POST" | "PUT" | "PATCH") => {
+        // A method that may have a body says that it has none (RFC 9110, 8.6); the same set as Envoy's.
+        _ if end && !has_length && !matches!(method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT") => {
             out.extend_from_slice(b"content-length: 0\r\n");
         }
         _ => {}
