@@ -328,6 +328,7 @@ fn announce(plan: &Plan, options: &Options, started: Instant) {
         crate::console::url(&gateway.name, &format!("http://{}{}", reachable(gateway.listens), options.page));
     }
     crate::console::url("dashboard", &format!("http://{}/", reachable(options.dashboard)));
+    crate::console::url("control plane", &format!("http://{}/", reachable(options.monitoring)));
     for path in &options.paths {
         crate::console::url("files", &path.display().to_string());
     }

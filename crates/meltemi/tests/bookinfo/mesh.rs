@@ -13,6 +13,7 @@ use meltemi_testkit::{peers, ports};
 pub(crate) struct Mesh {
     pub(crate) process: Process,
     pub(crate) gateway: String,
+    monitoring: String,
     folder: PathBuf,
 }
 
@@ -36,7 +37,9 @@ impl Mesh {
         }
         let process = Process::start(&mut command);
         process.wait_for("ready (", Duration::from_secs(60));
-        Self { process, gateway, folder }
+        let line = process.wait_for("control plane", Duration::from_secs(5));
+        let monitoring = line.rsplit_once("//").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
+        Self { process, gateway, monitoring: monitoring.expect("an address"), folder }
     }
 
     /// Puts a sample file in force as the mesh's gateway.
@@ -59,6 +62,15 @@ impl Mesh {
         let draft = self.folder.join(format!("{name}.draft"));
         fs::write(&draft, text).expect("a draft");
         fs::rename(&draft, self.folder.join(name)).expect("the file");
+    }
+
+    /// What `meltemi proxy-status` prints; panics unless it ends well.
+    pub(crate) fn proxy_status(&self) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
+        let output =
+            command.args(["proxy-status", "--address", &self.monitoring]).output().expect("meltemi runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Process ids of everything that the demo started.

@@ -166,6 +166,8 @@ const SCENARIOS: &[Scenario] = &[
 /// Runs the whole table.
 pub(crate) async fn run(mesh: &Mesh) {
     let client = Client::default();
+    let status = mesh.proxy_status();
+    assert_eq!(status.lines().count(), 8, "a header and seven proxies:\n{status}");
     for scenario in SCENARIOS {
         if scenario.routes == TIMEOUT {
             mesh.more_processes("bookinfo-ratings-delay.yaml");
@@ -182,6 +184,8 @@ pub(crate) async fn run(mesh: &Mesh) {
             assert!(fault.is_none(), "{what}: {:?} {}", expectation.ask.headers, fault.unwrap_or_default());
         }
     }
+    let status = mesh.proxy_status();
+    assert!(!status.contains("REJECTED"), "every proxy takes all that it is sent:\n{status}");
 }
 
 /// Waits until the expectation holds eight times in a row: before an edit is in force, chance may fulfil it once.
