@@ -47,7 +47,6 @@ impl Bootstrap<'_> {
             "load_assignment": { "cluster_name": XDS_CLUSTER, "endpoints": [{ "lb_endpoints": [endpoint] }] },
             "circuit_breakers": { "thresholds": [
                 { "priority": "DEFAULT", "max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000 },
-                { "priority": "HIGH", "max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000 },
             ] },
             "upstream_connection_options": { "tcp_keepalive": { "keepalive_time": 300 } },
             "typed_extension_protocol_options": { "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
