@@ -110,6 +110,15 @@ pub(crate) fn check_free(address: SocketAddr, what: &str, flag: &str) -> Result<
     }
 }
 
+/// The lowest port that this user may listen on: Linux keeps those below it for root.
+pub(crate) fn lowest_port() -> u16 {
+    if rustix::process::geteuid().is_root() {
+        return 1;
+    }
+    let setting = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    setting.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
 /// `address`, with a free port instead of port 0.
 pub(crate) fn settle(address: SocketAddr) -> Result<SocketAddr> {
     if address.port() != 0 {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: when [`run`] returns, nothing that it started is left; if it is killed, the reaper sees to the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use meltemi_config::{Loaded, Severity};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::addresses::{check_free, reachable, settle};
+use super::addresses::{check_free, lowest_port, reachable, settle};
 use super::files::Files;
 use super::folder::{Folder, write_whole};
 use super::plan::{GatewayPlan, Plan, Workload};
@@ -107,6 +107,7 @@ impl Planner<'_> {
             let hint = "a workload is a document of `kind: Process` (apiVersion meltemi.dev/v1alpha1)";
             return Err(Failure::new(format!("no process to run in {}", read.join(", ")), hint).into());
         }
+        warn_of_low_ports(&plan);
         Ok(plan)
     }
 
@@ -129,6 +130,26 @@ impl Planner<'_> {
             write_whole(&file, &text)
         }
     }
+}
+
+/// Sidecars listen at the services' own ports, which only root may do for low ones.
+fn warn_of_low_ports(plan: &Plan) {
+    let lowest = lowest_port();
+    let served = plan.workloads.iter().flat_map(|workload| &workload.ports).map(|port| port.number);
+    let called = plan.upstreams.iter().map(|upstream| upstream.port);
+    let low: BTreeSet<u16> = served.chain(called).filter(|port| *port < lowest).collect();
+    if low.is_empty() {
+        return;
+    }
+    let ports: Vec<_> = low.iter().map(ToString::to_string).collect();
+    eprintln!(
+        "warning: you may not listen on ports below {lowest}, so sidecars cannot serve {}",
+        ports.join(", ")
+    );
+    eprintln!(
+        "hint: give services higher ports, or: sudo sysctl net.ipv4.ip_unprivileged_port_start={}",
+        ports[0]
+    );
 }
 
 async fn live(mut planner: Planner<'_>, first: Plan, binary: Binary) -> Result<()> {
