@@ -22,8 +22,13 @@ pub trait RequestView {
     fn method(&self) -> &str;
     /// `http` or `https`.
     fn scheme(&self) -> &str;
-    /// All values of a header, joined with `,` as Envoy compares them; `None` when absent.
+    /// All values of a header, joined with `,`; `None` when absent.
     fn header(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// Whether any line of a header fulfils a condition, which is how Envoy compares; `None` when there is no such
+    /// header.
+    fn any_header(&self, name: &str, condition: &mut dyn FnMut(&str) -> bool) -> Option<bool> {
+        self.header(name).map(|value| condition(&value))
+    }
     /// True when the downstream connection is TLS.
     fn is_tls(&self) -> bool;
     /// The stream's stable random number: weights and runtime fractions are taken from it.

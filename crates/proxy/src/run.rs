@@ -15,6 +15,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    access_log,
     cluster::store::ClusterStore,
     lifecycle::Lifecycle,
     worker::{self, Workers},
@@ -73,7 +74,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let workers = Workers::start(&settings)?;
     let lifecycle = Lifecycle::new(workers.clone(), options.drain_time);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let clusters = ClusterStore::new();
         for listener in compile(options, &bootstrap, &clusters)? {
             let put = workers.put(listener);
@@ -84,7 +85,9 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         lifecycle.set_initialized();
         info!(workers = workers.count(), clusters = clusters.clusters().len(), "all listeners are in force");
         wait_for_end(&lifecycle).await
-    })
+    });
+    access_log::flush();
+    ended
 }
 
 fn load(options: &Options) -> Result<Bootstrap, RunError> {

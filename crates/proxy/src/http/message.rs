@@ -217,6 +217,13 @@ impl RequestView for View<'_> {
         }
     }
 
+    fn any_header(&self, name: &str, condition: &mut dyn FnMut(&str) -> bool) -> Option<bool> {
+        let headers = &self.head.headers;
+        headers.get_named(name)?;
+        let lines = headers.iter().filter(|field| field.name == name.as_bytes());
+        Some(lines.map(|field| String::from_utf8_lossy(field.value)).any(|value| condition(&value)))
+    }
+
     fn is_tls(&self) -> bool {
         self.tls
     }

@@ -7,7 +7,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use self::index::PathIndex;
 use super::{RequestView, Route, strings::StringMatch};
@@ -226,25 +226,22 @@ impl Conditions {
 }
 
 impl HeaderMatch {
-    /// True when the request's header fulfils the condition. A header that is missing fulfils none but "not present",
-    /// inverted or not, unless missing counts as empty.
+    /// True when a line of the request's header fulfils the condition. A header that is missing fulfils none but "not
+    /// present", inverted or not, unless missing counts as empty.
     #[inline]
     pub fn matches<V: RequestView>(&self, request: &V) -> bool {
-        let value: Option<Cow<'_, str>> = match &self.name {
-            HeaderName::Path => Some(Cow::Borrowed(request.path())),
-            HeaderName::Method => Some(Cow::Borrowed(request.method())),
-            HeaderName::Authority => Some(Cow::Borrowed(request.authority())),
-            HeaderName::Scheme => Some(Cow::Borrowed(request.scheme())),
-            HeaderName::Field(name) => request.header(name),
+        let mut condition = |value: &str| self.value.matches(value);
+        let met = match &self.name {
+            HeaderName::Path => Some(condition(request.path())),
+            HeaderName::Method => Some(condition(request.method())),
+            HeaderName::Authority => Some(condition(request.authority())),
+            HeaderName::Scheme => Some(condition(request.scheme())),
+            HeaderName::Field(name) => request.any_header(name, &mut condition),
         };
-        let value = match value {
-            None if self.missing_is_empty => Some(Cow::Borrowed("")),
-            other => other,
-        };
-        match (&self.value, value) {
-            (ValueMatch::Present(wanted), value) => (value.is_some() == *wanted) != self.invert,
-            (_, None) => false,
-            (condition, Some(value)) => condition.matches(&value) != self.invert,
+        match (&self.value, met) {
+            (ValueMatch::Present(wanted), met) => (met.is_some() == *wanted) != self.invert,
+            (_, Some(met)) => met != self.invert,
+            (_, None) => self.missing_is_empty && self.value.matches("") != self.invert,
         }
     }
 }

@@ -280,7 +280,7 @@ fn protocol(
     settings: &mut ClusterSettings,
     context: &mut Context,
 ) -> Result<(), Rejection> {
-    let mut common = message.common_http_protocol_options.clone();
+    let mut common = message.common_http_protocol_options;
     if message.http2_protocol_options.is_some() {
         settings.protocol = UpstreamProtocol::Http2;
     }

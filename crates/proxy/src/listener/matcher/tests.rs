@@ -164,7 +164,8 @@ fn what_cannot_be_one_listener_is_refused_by_name() {
 /// The rules once more, said without an index: score every chain at each step and keep only the best.
 fn oracle(chains: &[(ChainMatch, Arc<FilterChain>)], call: &ConnectionView<'_>) -> Option<usize> {
     let mut left: Vec<usize> = (0..chains.len()).collect();
-    let steps: [&dyn Fn(&ChainMatch) -> Option<usize>; 9] = [
+    type Step<'a> = &'a dyn Fn(&ChainMatch) -> Option<usize>;
+    let steps: [Step<'_>; 9] = [
         &|c| exact(c.destination_port.as_ref(), &call.destination.port()),
         &|c| longest(&c.prefix_ranges, call.destination.ip()),
         &|c| server_name(&c.server_names, call.server_name),

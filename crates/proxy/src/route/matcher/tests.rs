@@ -1,3 +1,7 @@
+//! Conditions one by one, and the index against trying every route.
+
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -94,8 +98,9 @@ fn header_conditions() {
     let text = |condition| ValueMatch::String(condition);
     let exact = |value: &str| text(StringMatch::Exact(value.into()));
     let jason = || vec![("end-user", "jason")];
-    // (name, condition, inverted, missing counts as empty, headers, taken)
-    let table: Vec<(&str, ValueMatch, bool, bool, Vec<(&'static str, &'static str)>, bool)> = vec![
+    /// (name, condition, inverted, missing counts as empty, headers, taken)
+    type Row = (&'static str, ValueMatch, bool, bool, Vec<(&'static str, &'static str)>, bool);
+    let table: Vec<Row> = vec![
         ("End-User", exact("jason"), false, false, jason(), true),
         ("end-user", exact("jason"), false, false, vec![("end-user", "Jason")], false),
         ("end-user", exact("jason"), false, false, vec![], false),
