@@ -11,8 +11,6 @@ pub struct Assignment {
     pub cluster: String,
     /// By locality, sorted.
     pub localities: Vec<Locality>,
-    /// Whether endpoints that are not healthy are never used, even when all are (panic threshold 0).
-    pub strict_health: bool,
 }
 
 /// Endpoints of one locality.

@@ -94,10 +94,15 @@ fn set_balancer(cluster: &mut envoy::Cluster, balancer: Balancer) {
     cluster.lb_policy = policy.into();
 }
 
-/// The panic threshold: Envoy's 50 % unless outlier detection says otherwise (SEM-063).
+/// The panic threshold: outlier detection's, else none where endpoints come with their health, so that those that are not
+/// ready get no traffic even when none is (SEM-063, SEM-154); elsewhere Envoy's.
 fn common_lb_config(model: &Cluster) -> Option<envoy::cluster::CommonLbConfig> {
-    let outlier = model.outlier.as_ref()?;
-    let healthy_panic_threshold = Some(percent(outlier.min_health));
+    let threshold = match &model.outlier {
+        Some(outlier) => outlier.min_health,
+        None if is_eds(model) => 0,
+        None => return None,
+    };
+    let healthy_panic_threshold = Some(percent(threshold));
     Some(envoy::cluster::CommonLbConfig { healthy_panic_threshold, ..Default::default() })
 }
 

@@ -3,19 +3,14 @@
 use meltemi_xds::pb::envoy::config::core::v3 as core;
 use meltemi_xds::pb::envoy::config::endpoint::v3 as envoy;
 
-use super::proto::{address, fields_of, istio_metadata, percent, text, uint32};
+use super::proto::{address, fields_of, istio_metadata, text, uint32};
 use crate::model::endpoint::{Assignment, Endpoint, Locality};
 
 /// The endpoints of a cluster.
 pub fn assignment(model: &Assignment) -> envoy::ClusterLoadAssignment {
-    let policy = model.strict_health.then(|| envoy::cluster_load_assignment::Policy {
-        overprovisioning_factor: Some(uint32(140)),
-        ..Default::default()
-    });
     envoy::ClusterLoadAssignment {
         cluster_name: model.cluster.clone(),
         endpoints: localities(&model.localities),
-        policy,
         ..Default::default()
     }
 }
@@ -60,9 +55,4 @@ fn lb_endpoint(model: &Endpoint) -> envoy::LbEndpoint {
         load_balancing_weight: Some(uint32(model.weight.max(1))),
         host_identifier: Some(envoy::lb_endpoint::HostIdentifier::Endpoint(endpoint)),
     }
-}
-
-/// Panic threshold of a cluster whose unhealthy endpoints must never be used.
-pub fn panic_threshold(strict: bool) -> Option<meltemi_xds::pb::envoy::r#type::v3::Percent> {
-    strict.then(|| percent(0))
 }

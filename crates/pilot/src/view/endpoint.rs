@@ -10,6 +10,7 @@ use crate::model::endpoint::{Assignment, Endpoint, Locality};
 use crate::names::parse_outbound_cluster;
 use crate::registry::{Instance, Service};
 use crate::shared::Shared;
+use crate::snapshot::destination_rule;
 
 impl View<'_> {
     /// The endpoints of a cluster that is discovered by EDS; of a name that is nobody's, none.
@@ -19,11 +20,7 @@ impl View<'_> {
             let service = self.service(&host)?;
             Some(self.localities_of(service, port, subset))
         });
-        Assignment {
-            cluster: cluster.to_owned(),
-            localities: found.unwrap_or_default(),
-            strict_health: false,
-        }
+        Assignment { cluster: cluster.to_owned(), localities: found.unwrap_or_default() }
     }
 
     /// The service of that host, as this proxy sees it.
@@ -38,7 +35,27 @@ impl View<'_> {
             name => self.subset_labels(service, name),
         };
         let Some(labels) = labels else { return Vec::new() };
-        localities(self.snapshot.registry.instances_of(service), port, &labels)
+        let mut localities = localities(self.snapshot.registry.instances_of(service), port, &labels);
+        if self.panics(service, port, subset) {
+            for locality in &mut localities {
+                locality.endpoints.retain(|endpoint| endpoint.healthy);
+            }
+            localities.retain(|locality| !locality.endpoints.is_empty());
+        }
+        localities
+    }
+
+    /// Whether a share of healthy endpoints is asked for below which all are used: those that are not ready are then left out
+    /// (SEM-154).
+    fn panics(&self, service: &Service, port: u32, subset: &str) -> bool {
+        let policy = self.rule(service).map(|rule| {
+            let subset = rule.subsets.iter().find(|known| &*known.name == subset);
+            let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
+            destination_rule::policy(rule.policy.as_ref(), of_subset, port)
+        });
+        policy
+            .and_then(|policy| policy.outlier_detection)
+            .is_some_and(|outlier| outlier.min_health_percent > 0)
     }
 
     fn subset_labels(&self, service: &Service, name: &str) -> Option<Labels> {
