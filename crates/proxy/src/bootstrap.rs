@@ -1,1 +1,243 @@
-//! The bootstrap file: decoded, checked, turned into settings.
+//! An Envoy v3 bootstrap, read and checked: who this proxy is, where its discovery server is, what it starts with.
+//!
+//! `run` reads one at start. Invariant: whatever would change the meaning of the file and is not supported is an error;
+//! what has no effect is among the notes, which are printed and shown in `/config_dump`.
+
+#![expect(deprecated, reason = "files in use still have Envoy's deprecated fields")]
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use meltemi_xds::{
+    client,
+    pb::envoy::config::{
+        bootstrap::v3::{
+            Bootstrap as Message,
+            bootstrap::{DynamicResources, StaticResources},
+        },
+        cluster::v3::Cluster,
+        core::v3::{
+            ApiConfigSource, GrpcService, Node, address, api_config_source::ApiType,
+            grpc_service::TargetSpecifier,
+        },
+        endpoint::v3::lb_endpoint::HostIdentifier,
+    },
+};
+use prost::Message as _;
+
+use crate::{
+    cluster::Address,
+    xds::{At, Rejection, fields, hcm, refuse},
+};
+
+/// A bootstrap that can be started from.
+#[derive(Debug)]
+pub struct Bootstrap {
+    /// Who this proxy is.
+    pub node: Node,
+    /// `admin.address`.
+    pub admin: Option<SocketAddr>,
+    /// Listeners and clusters to start with.
+    pub resources: StaticResources,
+    /// The discovery server and what comes from it.
+    pub discovery: Option<Discovery>,
+    /// The file, encoded, for `/config_dump`.
+    pub encoded: Bytes,
+    /// What is in it but not in effect.
+    pub notes: Vec<String>,
+}
+
+/// `dynamic_resources`.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// How to reach and address the server.
+    pub client: client::Config,
+    /// `cds_config` is set.
+    pub clusters: bool,
+    /// `lds_config` is set.
+    pub listeners: bool,
+}
+
+/// Command line settings that win over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--service-node`.
+    pub node: Option<String>,
+    /// `--service-cluster`.
+    pub cluster: Option<String>,
+}
+
+/// Checks a bootstrap.
+pub fn compile(mut message: Message, overrides: &Overrides) -> Result<Bootstrap, Rejection> {
+    refuse_unsupported(&message)?;
+    let notes = notes(&message);
+    let encoded = message.encode_to_vec().into();
+    let mut node = message.node.take().unwrap_or_default();
+    if let Some(id) = &overrides.node {
+        node.id.clone_from(id);
+    }
+    if let Some(cluster) = &overrides.cluster {
+        node.cluster.clone_from(cluster);
+    }
+    let node = meltemi_xds::node::with_user_agent(node, "meltemi", env!("CARGO_PKG_VERSION"));
+    let resources = message.static_resources.take().unwrap_or_default();
+    if !resources.secrets.is_empty() {
+        return refuse("not supported yet").at("static_resources.secrets");
+    }
+    let dynamic = message.dynamic_resources.take();
+    let discovery = dynamic.map(|dynamic| discovery(&dynamic, &resources.clusters, &node)).transpose();
+    Ok(Bootstrap {
+        node: node.clone(),
+        admin: admin(&message)?,
+        discovery: discovery.at("dynamic_resources")?.flatten(),
+        resources,
+        encoded,
+        notes,
+    })
+}
+
+fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
+    let set = [
+        (message.hds_config.is_some(), "hds_config"),
+        (!message.config_sources.is_empty(), "config_sources"),
+        (message.default_config_source.is_some(), "default_config_source"),
+        (!message.default_socket_interface.is_empty(), "default_socket_interface"),
+        (!message.certificate_provider_instances.is_empty(), "certificate_provider_instances"),
+        (message.xds_delegate_extension.is_some(), "xds_delegate_extension"),
+        (message.xds_config_tracker_extension.is_some(), "xds_config_tracker_extension"),
+        (message.listener_manager.is_some(), "listener_manager"),
+        (!message.header_prefix.is_empty() && message.header_prefix != "x-envoy", "header_prefix"),
+    ];
+    set.into_iter().try_for_each(|(set, field)| fields::unsupported(set, field))
+}
+
+fn notes(message: &Message) -> Vec<String> {
+    let set = [
+        (
+            message.stats_config.is_some(),
+            "stats_config: statistics keep Envoy's default names and are all kept",
+        ),
+        (!message.stats_sinks.is_empty(), "stats_sinks: statistics are served by admin only"),
+        (message.layered_runtime.is_some(), "layered_runtime: runtime keys have their default values"),
+        (message.overload_manager.is_some(), "overload_manager: not in effect"),
+        (message.watchdog.is_some() || message.watchdogs.is_some(), "watchdogs: not in effect"),
+        (message.tracing.is_some(), "tracing: no spans are reported"),
+        (message.cluster_manager.is_some(), "cluster_manager: not in effect"),
+        (!message.bootstrap_extensions.is_empty(), "bootstrap_extensions: not in effect"),
+        (!message.fatal_actions.is_empty(), "fatal_actions: not in effect"),
+        (message.dns_resolution_config.is_some(), "dns_resolution_config: the system's resolver is used"),
+        (
+            message.typed_dns_resolver_config.is_some(),
+            "typed_dns_resolver_config: the system's resolver is used",
+        ),
+        (message.application_log_config.is_some(), "application_log_config: not in effect"),
+        (!message.inline_headers.is_empty(), "inline_headers: not needed here"),
+    ];
+    set.into_iter().filter(|(set, _)| *set).map(|(_, note)| note.to_owned()).collect()
+}
+
+fn admin(message: &Message) -> Result<Option<SocketAddr>, Rejection> {
+    let Some(address) = message.admin.as_ref().and_then(|admin| admin.address.as_ref()) else {
+        return Ok(None);
+    };
+    match fields::address(address).at("admin.address")? {
+        Address::Socket(address) => Ok(Some(address)),
+        Address::Pipe(_) => refuse("a Unix socket is not supported").at("admin.address.pipe"),
+    }
+}
+
+fn discovery(
+    message: &DynamicResources,
+    clusters: &[Cluster],
+    node: &Node,
+) -> Result<Option<Discovery>, Rejection> {
+    fields::unsupported(!message.lds_resources_locator.is_empty(), "lds_resources_locator")?;
+    fields::unsupported(!message.cds_resources_locator.is_empty(), "cds_resources_locator")?;
+    if let Some(source) = &message.lds_config {
+        hcm::ads_only(Some(source)).at("lds_config")?;
+    }
+    if let Some(source) = &message.cds_config {
+        hcm::ads_only(Some(source)).at("cds_config")?;
+    }
+    let Some(ads) = &message.ads_config else {
+        let wanted = message.lds_config.is_some() || message.cds_config.is_some();
+        return if wanted { refuse("value is required").at("ads_config") } else { Ok(None) };
+    };
+    let mut config = client::Config::new(node.clone(), servers(ads, clusters).at("ads_config")?);
+    config.protocol = match ApiType::try_from(ads.api_type) {
+        Ok(ApiType::Grpc) => client::Protocol::StateOfTheWorld,
+        Ok(ApiType::DeltaGrpc) => client::Protocol::Delta,
+        _ => return refuse("GRPC and DELTA_GRPC are supported").at("ads_config.api_type"),
+    };
+    let (clusters, listeners) = (message.cds_config.is_some(), message.lds_config.is_some());
+    Ok(Some(Discovery { client: config, clusters, listeners }))
+}
+
+fn servers(ads: &ApiConfigSource, clusters: &[Cluster]) -> Result<Vec<client::Address>, Rejection> {
+    let mut servers = Vec::new();
+    for (at, service) in ads.grpc_services.iter().enumerate() {
+        servers.extend(targets(service, clusters).at_index("grpc_services", at)?);
+    }
+    if servers.is_empty() { refuse("no server to ask").at("grpc_services") } else { Ok(servers) }
+}
+
+fn targets(service: &GrpcService, clusters: &[Cluster]) -> Result<Vec<client::Address>, Rejection> {
+    fields::unsupported(!service.initial_metadata.is_empty(), "initial_metadata")?;
+    match &service.target_specifier {
+        Some(TargetSpecifier::EnvoyGrpc(target)) => {
+            match clusters.iter().find(|cluster| cluster.name == target.cluster_name) {
+                Some(cluster) => addresses(cluster).at("envoy_grpc.cluster_name"),
+                None => refuse(format!("unknown static cluster '{}'", target.cluster_name))
+                    .at("envoy_grpc.cluster_name"),
+            }
+        }
+        Some(TargetSpecifier::GoogleGrpc(target)) => {
+            fields::unsupported(target.channel_credentials.is_some(), "google_grpc.channel_credentials")?;
+            fields::unsupported(!target.call_credentials.is_empty(), "google_grpc.call_credentials")?;
+            Ok(vec![uri(&target.target_uri)])
+        }
+        None => refuse("a target is required"),
+    }
+}
+
+/// `unix:PATH`, `dns:///HOST:PORT` or `HOST:PORT`.
+fn uri(target: &str) -> client::Address {
+    match target.strip_prefix("unix:") {
+        Some(path) => client::Address::Unix(path.trim_start_matches("//").into()),
+        None => {
+            let host = target.strip_prefix("dns:").map_or(target, |host| host.trim_start_matches('/'));
+            client::Address::Tcp(host.to_owned())
+        }
+    }
+}
+
+/// The hosts of the discovery server's cluster; names are resolved at every connect.
+fn addresses(cluster: &Cluster) -> Result<Vec<client::Address>, Rejection> {
+    if cluster.transport_socket.as_ref().is_some_and(|socket| !socket.name.ends_with("raw_buffer")) {
+        return refuse(format!(
+            "cluster '{}': TLS to the discovery server is not supported yet",
+            cluster.name
+        ));
+    }
+    let mut found = Vec::new();
+    let groups = cluster.load_assignment.iter().flat_map(|assignment| &assignment.endpoints);
+    for endpoint in groups.flat_map(|group| &group.lb_endpoints) {
+        let Some(HostIdentifier::Endpoint(endpoint)) = &endpoint.host_identifier else { continue };
+        let Some(address) = &endpoint.address else { continue };
+        found.push(match &address.address {
+            Some(address::Address::Pipe(pipe)) => client::Address::Unix(pipe.path.clone().into()),
+            _ => {
+                let (host, port) = fields::host_port(address)?;
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+                client::Address::Tcp(format!("{host}:{port}"))
+            }
+        });
+    }
+    match found.is_empty() {
+        true => refuse(format!("cluster '{}' has no endpoint", cluster.name)),
+        false => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests;

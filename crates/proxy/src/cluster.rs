@@ -3,6 +3,7 @@
 //! Routes hold an [`Arc<ClusterSlot>`], never a name, so that picking a cluster costs one pointer load and no hash.
 //! Invariant: a slot is filled only with a cluster that is warm; an update replaces the whole [`Cluster`].
 
+pub mod dns;
 pub mod endpoints;
 pub mod store;
 

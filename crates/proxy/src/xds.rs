@@ -16,6 +16,7 @@ pub mod hcm;
 pub mod header_rules;
 pub mod listener;
 pub mod matchers;
+pub mod plane;
 pub mod rejection;
 pub mod retry;
 pub mod route;

@@ -24,8 +24,10 @@ use crate::{
 pub struct Context {
     /// Cluster names.
     pub clusters: Arc<ClusterStore>,
-    /// Cluster names that a route may mention; `None` allows all (RDS, unless it asks for validation).
-    pub declared: Option<FxHashSet<String>>,
+    /// Cluster names that are configured, warm or not.
+    pub declared: FxHashSet<Arc<str>>,
+    /// Routes may mention declared clusters only (`validate_clusters`).
+    pub validating: bool,
     route_slots: BTreeMap<Arc<str>, Weak<RouteSlot>>,
     strings: FxHashSet<Arc<str>>,
     patterns: FxHashMap<String, Weak<regex::Regex>>,
@@ -40,7 +42,8 @@ impl Context {
     pub fn new(clusters: Arc<ClusterStore>) -> Self {
         Self {
             clusters,
-            declared: None,
+            declared: FxHashSet::default(),
+            validating: false,
             route_slots: BTreeMap::new(),
             strings: FxHashSet::default(),
             patterns: FxHashMap::default(),

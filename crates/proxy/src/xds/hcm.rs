@@ -199,7 +199,7 @@ fn routes(specifier: Option<RouteSpecifier>, context: &mut Context) -> Result<Ar
             }
         }
         Some(RouteSpecifier::RouteConfig(config)) => {
-            let table = route::table(config, "", context).at("route_config")?;
+            let table = route::table(config, "", true, context).at("route_config")?;
             Ok(Arc::new(RouteSlot { name: table.name.clone(), table: ArcSwapOption::from_pointee(table) }))
         }
         Some(RouteSpecifier::ScopedRoutes(_)) => refuse("not supported").at("scoped_routes"),

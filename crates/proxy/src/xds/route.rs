@@ -19,8 +19,21 @@ use crate::{
     },
 };
 
-/// Compiles a route configuration; consumes it, so that a large one does not stay twice in memory.
+/// Compiles a route configuration; consumes it, so that a large one does not stay twice in memory. `validate` is
+/// `validate_clusters` where the message does not say: true for inline configurations, false for RDS.
 pub fn table(
+    message: RouteConfiguration,
+    version: &str,
+    validate: bool,
+    context: &mut Context,
+) -> Result<RouteTable, Rejection> {
+    context.validating = fields::flag(message.validate_clusters.as_ref(), validate);
+    let table = compile(message, version, context);
+    context.validating = false;
+    table
+}
+
+fn compile(
     message: RouteConfiguration,
     version: &str,
     context: &mut Context,
@@ -59,11 +72,6 @@ pub fn table(
         ignore_port: message.ignore_port_in_host_matching,
         max_direct_response_body: limit,
     })
-}
-
-/// Clusters that a route may go to: what a warm-up or a check needs.
-pub fn asks_for_validation(message: &RouteConfiguration, default: bool) -> bool {
-    fields::flag(message.validate_clusters.as_ref(), default)
 }
 
 fn virtual_host(message: HostMessage, limit: usize, context: &mut Context) -> Result<VirtualHost, Rejection> {

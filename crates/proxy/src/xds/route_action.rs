@@ -152,9 +152,9 @@ pub fn cluster(name: &str, context: &mut Context) -> Result<Arc<ClusterSlot>, Re
     if name.is_empty() {
         return refuse("value is empty");
     }
-    match &context.declared {
-        Some(declared) if !declared.contains(name) => refuse(format!("unknown cluster '{name}'")),
-        _ => Ok(context.clusters.slot(name)),
+    match context.validating && !context.declared.contains(name) {
+        true => refuse(format!("unknown cluster '{name}'")),
+        false => Ok(context.clusters.slot(name)),
     }
 }
 

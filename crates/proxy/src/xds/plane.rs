@@ -1,0 +1,361 @@
+//! The configuration plane: owner of every resource, from arrival over warming to being in force.
+//!
+//! `run` starts it with the bootstrap; the ADS client feeds it ([`meltemi_xds::client::Handler`]); timers and DNS tasks
+//! come back to it. Runs beside the workers and hands them finished things only: listeners through [`Listeners`],
+//! clusters, endpoints and route tables by pointer swap.
+//! Invariant: a resource that is refused leaves the one of before in force; nobody else waits for one that warms.
+
+mod clusters;
+mod endpoints;
+mod listeners;
+mod routes;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use meltemi_xds::{
+    client::{self, Client, Subscriber},
+    pb::google::protobuf::Any,
+    type_url,
+};
+use prost::{Message, Name};
+use rustc_hash::FxHashMap;
+
+use self::{
+    clusters::ClusterState, endpoints::AssignmentState, listeners::ListenerState, routes::RouteState,
+};
+use super::{
+    At, Context, Rejection,
+    view::{ConfigView, Kind, Readiness, Refused, Version},
+};
+use crate::{
+    bootstrap::{Bootstrap, Discovery},
+    cluster::store::ClusterStore,
+    listener::Listener,
+    worker::Workers,
+};
+
+/// How long the first answer of a discovery server, or a warming resource, is waited for: `initial_fetch_timeout`.
+const INITIAL_FETCH: Duration = Duration::from_secs(15);
+
+/// Who puts listeners in force: the workers, or a test.
+pub trait Listeners: Send {
+    /// New, or in place of the one of that name; an error (an address in use) leaves everything as it was.
+    fn put(&self, listener: Arc<Listener>) -> Result<(), String>;
+    /// Takes it out of force.
+    fn remove(&self, name: &str);
+}
+
+impl Listeners for Workers {
+    fn put(&self, listener: Arc<Listener>) -> Result<(), String> {
+        // Workers take it in order, so nothing needs to wait for them.
+        Workers::put(self, listener).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn remove(&self, name: &str) {
+        Workers::remove(self, name);
+    }
+}
+
+/// The plane, shared by those who bring news. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Plane(Arc<Mutex<State>>);
+
+/// For tasks that must not keep the plane alive.
+#[derive(Debug, Clone)]
+pub(super) struct WeakPlane(Weak<Mutex<State>>);
+
+struct State {
+    itself: WeakPlane,
+    context: Context,
+    view: Arc<ConfigView>,
+    sink: Box<dyn Listeners>,
+    subscriber: Option<Subscriber>,
+    clusters: FxHashMap<Arc<str>, ClusterState>,
+    /// By EDS resource name.
+    assignments: FxHashMap<Arc<str>, AssignmentState>,
+    listeners: FxHashMap<Arc<str>, ListenerState>,
+    routes: FxHashMap<Arc<str>, RouteState>,
+    start: Start,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("clusters", &self.clusters.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the first configuration still waits for.
+#[derive(Debug, Default)]
+struct Start {
+    /// `lds_config` is set and not asked for yet: clusters come first.
+    listeners_later: bool,
+    /// No answer to CDS yet.
+    clusters: bool,
+    /// No answer to LDS yet.
+    listeners: bool,
+}
+
+/// Compiles everything static without starting anything: `--mode validate`.
+pub fn validate(bootstrap: Bootstrap) -> Result<Vec<String>, Rejection> {
+    /// Takes listeners and binds nothing.
+    struct Nowhere;
+    impl Listeners for Nowhere {
+        fn put(&self, _: Arc<Listener>) -> Result<(), String> {
+            Ok(())
+        }
+        fn remove(&self, _: &str) {}
+    }
+    let plane = Plane::new(&bootstrap, Nowhere);
+    let mut notes = bootstrap.notes.clone();
+    let mut state = plane.lock();
+    // Names are not looked up.
+    state.itself = WeakPlane(Weak::new());
+    state.load(bootstrap)?;
+    for kind in [Kind::Cluster, Kind::Listener] {
+        let resources = state.view.resources(kind);
+        notes.extend(resources.into_iter().flat_map(|(name, resource)| {
+            resource.notes.into_iter().map(move |note| format!("{kind:?} '{name}': {note}"))
+        }));
+    }
+    Ok(notes)
+}
+
+impl Plane {
+    /// A plane without resources.
+    pub fn new(bootstrap: &Bootstrap, sink: impl Listeners + 'static) -> Self {
+        let clusters = ClusterStore::new();
+        let view = ConfigView::new(clusters.clone(), bootstrap.encoded.clone(), bootstrap.notes.clone());
+        Self(Arc::new_cyclic(|itself| {
+            Mutex::new(State {
+                itself: WeakPlane(itself.clone()),
+                context: Context::new(clusters),
+                view,
+                sink: Box::new(sink),
+                subscriber: None,
+                clusters: FxHashMap::default(),
+                assignments: FxHashMap::default(),
+                listeners: FxHashMap::default(),
+                routes: FxHashMap::default(),
+                start: Start::default(),
+            })
+        }))
+    }
+
+    /// Puts static resources in force and, when there is a discovery server, starts asking it (on the current tokio
+    /// runtime; it ends when the plane is dropped and the task with it).
+    pub fn start(&self, mut bootstrap: Bootstrap) -> Result<(), Rejection> {
+        let discovery = bootstrap.discovery.take();
+        let mut state = self.lock();
+        state.load(bootstrap)?;
+        state.view.set_readiness(Readiness::Initializing);
+        if let Some(discovery) = discovery {
+            state.discover(discovery);
+        }
+        state.settle();
+        Ok(())
+    }
+
+    /// The picture for admin.
+    pub fn view(&self) -> Arc<ConfigView> {
+        self.lock().view.clone()
+    }
+
+    /// The clusters, for requests whose header names one.
+    pub fn clusters(&self) -> Arc<ClusterStore> {
+        self.lock().context.clusters.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WeakPlane {
+    /// Does something to the plane, if it is still there, and puts what follows in force.
+    fn with(&self, change: impl FnOnce(&mut State)) {
+        let Some(plane) = self.0.upgrade() else { return };
+        let mut state = plane.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut state);
+        state.settle();
+    }
+
+    /// Does it after a while.
+    fn after(
+        &self,
+        wait: Duration,
+        change: impl FnOnce(&mut State) + Send + 'static,
+    ) -> Option<tokio::task::AbortHandle> {
+        self.0.upgrade()?;
+        let plane = self.clone();
+        let task = tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            plane.with(change);
+        });
+        Some(task.abort_handle())
+    }
+}
+
+/// The client's handler: the ADS stream's way into the plane.
+#[derive(Debug)]
+struct Feed(WeakPlane);
+
+impl client::Handler for Feed {
+    fn update(&mut self, update: client::Update) -> Vec<client::Rejection> {
+        let mut refused = Vec::new();
+        self.0.with(|state| refused = state.update(update));
+        refused
+    }
+}
+
+impl State {
+    fn load(&mut self, bootstrap: Bootstrap) -> Result<(), Rejection> {
+        // Names first: listeners and routes may only mention what is declared.
+        let names = bootstrap.resources.clusters.iter().map(|cluster| Arc::from(cluster.name.as_str()));
+        self.context.declared.extend(names);
+        for (at, message) in bootstrap.resources.clusters.into_iter().enumerate() {
+            let name = message.name.clone();
+            let loaded = self.load_cluster(message).at_index("static_resources.clusters", at);
+            loaded.map_err(|error| Rejection {
+                reason: format!("{} (cluster '{name}')", error.reason),
+                ..error
+            })?;
+        }
+        for (at, message) in bootstrap.resources.listeners.into_iter().enumerate() {
+            let name = message.name.clone();
+            let loaded = self.load_listener(message).at_index("static_resources.listeners", at);
+            loaded.map_err(|error| Rejection {
+                reason: format!("{} (listener '{name}')", error.reason),
+                ..error
+            })?;
+        }
+        self.context.clusters.settle();
+        Ok(())
+    }
+
+    fn discover(&mut self, discovery: Discovery) {
+        let (client, subscriber) = Client::new(discovery.client, Feed(self.itself.clone()));
+        self.start = Start {
+            listeners_later: discovery.listeners,
+            clusters: discovery.clusters,
+            listeners: discovery.listeners,
+        };
+        if discovery.clusters {
+            subscriber.subscribe_all(type_url::CLUSTER);
+            self.itself.after(INITIAL_FETCH, |state| state.start.clusters = false);
+        }
+        self.subscriber = Some(subscriber);
+        tokio::spawn(client.run());
+    }
+
+    fn update(&mut self, update: client::Update) -> Vec<client::Rejection> {
+        let kind = match update.type_url.as_str() {
+            type_url::CLUSTER => Kind::Cluster,
+            type_url::ENDPOINT => Kind::Endpoint,
+            type_url::LISTENER => Kind::Listener,
+            type_url::ROUTE => Kind::Route,
+            // Never asked for.
+            _ => return Vec::new(),
+        };
+        if kind == Kind::Cluster {
+            self.context
+                .declared
+                .extend(update.resources.iter().map(|resource| Arc::from(resource.name.as_str())));
+        }
+        let mut refused = Vec::new();
+        for resource in update.resources {
+            let name = self.context.intern(&resource.name);
+            if let Err(rejection) = self.take(kind, &name, resource) {
+                refused.push(client::Rejection { name: name.to_string(), reason: rejection.to_string() });
+            }
+        }
+        for name in &update.removed {
+            match kind {
+                Kind::Cluster => self.remove_cluster(name),
+                Kind::Listener => self.remove_listener(name),
+                // As in Envoy: they live as long as something refers to them.
+                Kind::Endpoint | Kind::Route => {}
+            }
+        }
+        match kind {
+            Kind::Cluster => self.start.clusters = false,
+            Kind::Listener => self.start.listeners = false,
+            Kind::Endpoint | Kind::Route => {}
+        }
+        refused
+    }
+
+    /// Takes one resource, or keeps the one of before and remembers why.
+    fn take(&mut self, kind: Kind, name: &Arc<str>, resource: client::Resource) -> Result<(), Rejection> {
+        let version = Version {
+            version: self.context.intern(&resource.version),
+            body: Bytes::from(resource.body.value),
+            updated: SystemTime::now(),
+        };
+        let taken = match kind {
+            _ if resource.body.type_url != kind.type_url() => {
+                Err(Rejection::new(format!("expected {}, found {}", kind.type_url(), resource.body.type_url)))
+            }
+            Kind::Cluster => self.take_cluster(name, version.clone()),
+            Kind::Endpoint => self.take_assignment(name, version.clone()),
+            Kind::Listener => self.take_listener(name, version.clone()),
+            Kind::Route => self.take_routes(name, version.clone()),
+        };
+        let notes = self.context.take_notes();
+        self.view.update(kind, name, |known| match &taken {
+            Ok(()) => {
+                known.refused = None;
+                known.notes = notes;
+            }
+            Err(error) => known.refused = Some(Refused { update: version, error: error.to_string().into() }),
+        });
+        taken
+    }
+
+    /// After every change: what is wanted, what became ready, what nobody needs any more.
+    fn settle(&mut self) {
+        self.warm_listeners();
+        self.want_endpoints();
+        self.want_routes();
+        self.context.clusters.settle();
+        self.context.sweep();
+        self.report_readiness();
+    }
+
+    fn report_readiness(&mut self) {
+        let clusters_ready = !self.start.clusters && self.clusters.values().all(ClusterState::is_warm);
+        if clusters_ready && self.start.listeners_later {
+            // Listeners come when they have somewhere to send to.
+            self.start.listeners_later = false;
+            if let Some(subscriber) = &self.subscriber {
+                subscriber.subscribe_all(type_url::LISTENER);
+            }
+            self.itself.after(INITIAL_FETCH, |state| state.start.listeners = false);
+        }
+        let listeners_ready = !self.start.listeners && self.listeners.values().all(ListenerState::is_warm);
+        if clusters_ready && listeners_ready && self.view.readiness() == Readiness::Initializing {
+            self.view.set_readiness(Readiness::Live);
+        }
+    }
+}
+
+/// A message from its bytes.
+fn decode<M: Message + Name + Default>(version: &Version) -> Result<M, Rejection> {
+    M::decode(version.body.clone()).map_err(|error| Rejection::new(error.to_string()))
+}
+
+/// A static resource as a version of its own.
+fn static_version<M: Message>(message: &M) -> Version {
+    Version { version: Arc::default(), body: message.encode_to_vec().into(), updated: SystemTime::now() }
+}
+
+/// For the `Any`s of config dumps.
+pub fn to_any(kind: Kind, version: &Version) -> Any {
+    Any { type_url: kind.type_url().to_owned(), value: version.body.to_vec() }
+}
+
+#[cfg(test)]
+mod tests;
