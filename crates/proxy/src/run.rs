@@ -3,11 +3,9 @@
 //! `meltemi proxy` calls [`run`]; it returns when the process should end.
 //! Invariant: the main thread never serves a request; a worker never reads configuration.
 
-mod static_config;
+use std::{path::PathBuf, time::Duration};
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
-
-use meltemi_xds::{json, pb::envoy::config::bootstrap::v3::Bootstrap};
+use meltemi_xds::json;
 use tokio::{
     runtime::{Builder, LocalOptions},
     signal::unix::{SignalKind, signal},
@@ -16,9 +14,13 @@ use tracing::{info, warn};
 
 use crate::{
     access_log,
-    cluster::store::ClusterStore,
+    bootstrap::{self, Bootstrap, Overrides},
     lifecycle::Lifecycle,
     worker::{self, Workers},
+    xds::{
+        plane::{self, Plane},
+        view::{ConfigView, Readiness},
+    },
 };
 
 /// What the command line says.
@@ -30,6 +32,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// `--drain-time-s`, default 600 s.
     pub drain_time: Duration,
+    /// `--service-node` and `--service-cluster`.
+    pub overrides: Overrides,
 }
 
 /// Why the process cannot start or go on.
@@ -59,15 +63,17 @@ pub enum RunError {
     Start(#[from] std::io::Error),
 }
 
-/// Reads and checks the bootstrap without starting anything: `--mode validate`.
-pub fn validate(options: &Options) -> Result<(), RunError> {
-    let bootstrap = load(options)?;
-    compile(options, &bootstrap, &ClusterStore::new()).map(drop)
+/// Reads and checks the bootstrap without starting anything: `--mode validate`. Gives back what is not in effect.
+pub fn validate(options: &Options) -> Result<Vec<String>, RunError> {
+    plane::validate(load(options)?).map_err(|rejection| resource(options, rejection.to_string()))
 }
 
 /// Runs until a signal or admin ends the process.
 pub fn run(options: &Options) -> Result<(), RunError> {
     let bootstrap = load(options)?;
+    for note in &bootstrap.notes {
+        warn!("bootstrap: {note}");
+    }
     raise_descriptor_limit();
     let mut settings = worker::Options { drain_time: options.drain_time, ..worker::Options::default() };
     settings.count = options.workers.unwrap_or(settings.count);
@@ -75,34 +81,38 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let lifecycle = Lifecycle::new(workers.clone(), options.drain_time);
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let ended = runtime.block_on(async {
-        let clusters = ClusterStore::new();
-        for listener in compile(options, &bootstrap, &clusters)? {
-            let put = workers.put(listener);
-            put.map_err(|error| resource(options, error.to_string()))?.wait().await;
+        let plane = Plane::new(&bootstrap, workers.clone());
+        plane.start(bootstrap).map_err(|rejection| resource(options, rejection.to_string()))?;
+        let view = plane.view();
+        let ready = async {
+            report_ready(&view, &lifecycle).await;
+            std::future::pending().await
+        };
+        tokio::select! {
+            ended = wait_for_end(&lifecycle) => ended,
+            () = ready => Ok(()),
         }
-        // The messages are as large as what was made of them.
-        drop(bootstrap);
-        lifecycle.set_initialized();
-        info!(workers = workers.count(), clusters = clusters.clusters().len(), "all listeners are in force");
-        wait_for_end(&lifecycle).await
     });
     access_log::flush();
     ended
+}
+
+/// Waits until the first configuration is in force, and says so.
+async fn report_ready(view: &ConfigView, lifecycle: &Lifecycle) {
+    let mut readiness = view.watch_readiness();
+    // The view outlives the wait.
+    let _ = readiness.wait_for(|readiness| *readiness == Readiness::Live).await;
+    lifecycle.set_initialized();
+    info!(clusters = view.clusters().len(), "the first configuration is in force");
 }
 
 fn load(options: &Options) -> Result<Bootstrap, RunError> {
     let path = options.config.display().to_string();
     let text = std::fs::read_to_string(&options.config)
         .map_err(|source| RunError::Read { path: path.clone(), source })?;
-    json::from_text(&text).map_err(|error| RunError::Bootstrap(error.in_file(path)))
-}
-
-fn compile(
-    options: &Options,
-    bootstrap: &Bootstrap,
-    clusters: &Arc<ClusterStore>,
-) -> Result<Vec<Arc<crate::listener::Listener>>, RunError> {
-    static_config::compile(bootstrap, clusters).map_err(|problem| resource(options, problem))
+    let message = json::from_text(&text).map_err(|error| RunError::Bootstrap(error.in_file(&path)))?;
+    bootstrap::compile(message, &options.overrides)
+        .map_err(|rejection| resource(options, rejection.to_string()))
 }
 
 fn resource(options: &Options, problem: String) -> RunError {

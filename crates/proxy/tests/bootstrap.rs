@@ -2,7 +2,10 @@
 
 use std::{io::Write, time::Duration};
 
-use meltemi_proxy::run::{Options, validate};
+use meltemi_proxy::{
+    bootstrap::Overrides,
+    run::{Options, validate},
+};
 
 const GOOD: &str = r#"
 static_resources:
@@ -34,8 +37,9 @@ fn check(text: &str) -> Result<(), String> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     let config = file.path().to_owned();
-    let options = Options { config, workers: Some(1), drain_time: Duration::from_secs(1) };
-    validate(&options).map_err(|error| error.to_string())
+    let drain_time = Duration::from_secs(1);
+    let options = Options { config, workers: Some(1), drain_time, overrides: Overrides::default() };
+    validate(&options).map(drop).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
-use meltemi_proxy::run::{self, Options};
+use meltemi_proxy::{
+    bootstrap::Overrides,
+    run::{self, Options},
+};
 
 use crate::failure::Failure;
 
@@ -21,6 +24,14 @@ pub(crate) struct Args {
     /// How long open connections may go on when the process or a listener ends
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     drain_time_s: u64,
+
+    /// Node id, in place of the bootstrap's
+    #[arg(long, value_name = "ID")]
+    service_node: Option<String>,
+
+    /// Service cluster, in place of the bootstrap's
+    #[arg(long, value_name = "NAME")]
+    service_cluster: Option<String>,
 
     /// `validate` checks the bootstrap and exits
     #[arg(long, value_name = "MODE", default_value = "serve")]
@@ -42,13 +53,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         config: args.config,
         workers: args.workers,
         drain_time: Duration::from_secs(args.drain_time_s),
+        overrides: Overrides { node: args.service_node, cluster: args.service_cluster },
     };
     let done = match args.mode {
         Mode::Serve => run::run(&options),
-        Mode::Validate => run::validate(&options),
+        Mode::Validate => run::validate(&options).map(|notes| {
+            notes.iter().for_each(|note| eprintln!("note: {note}"));
+            eprintln!("{}: OK", options.config.display());
+        }),
     };
     match done {
-        Ok(()) if args.mode == Mode::Validate => eprintln!("{}: OK", options.config.display()),
         Ok(()) => {}
         Err(error) => return Err(Failure::new(error.to_string(), hint(&error)).into()),
     }

@@ -304,7 +304,7 @@ impl State {
             Kind::Listener => self.take_listener(name, version.clone()),
             Kind::Route => self.take_routes(name, version.clone()),
         };
-        let notes = self.context.take_notes();
+        let notes = self.take_notes(kind, name);
         self.view.update(kind, name, |known| match &taken {
             Ok(()) => {
                 known.refused = None;
@@ -313,6 +313,15 @@ impl State {
             Err(error) => known.refused = Some(Refused { update: version, error: error.to_string().into() }),
         });
         taken
+    }
+
+    /// What the resource just compiled says that is not in effect; said aloud once, shown for as long as it lasts.
+    fn take_notes(&mut self, kind: Kind, name: &Arc<str>) -> Vec<String> {
+        let notes = self.context.take_notes();
+        for note in &notes {
+            tracing::warn!(?kind, %name, "{note}");
+        }
+        notes
     }
 
     /// After every change: what is wanted, what became ready, what nobody needs any more.

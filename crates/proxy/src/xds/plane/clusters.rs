@@ -79,7 +79,7 @@ impl State {
             return Err(Rejection::new(format!("duplicate cluster '{name}'")));
         }
         let compiled = cluster::compile(&message, &mut self.context)?;
-        let notes = self.context.take_notes();
+        let notes = self.take_notes(Kind::Cluster, &name);
         self.view.update(Kind::Cluster, &name, |known| {
             known.is_static = true;
             known.notes = notes;

@@ -69,7 +69,7 @@ impl State {
             return Err(Rejection::new(format!("duplicate listener '{name}'")));
         }
         let placed = self.compile_listener(&name, &message, static_version(&message))?;
-        let notes = self.context.take_notes();
+        let notes = self.take_notes(Kind::Listener, &name);
         self.view.update(Kind::Listener, &name, |known| {
             known.is_static = true;
             known.notes = notes;
