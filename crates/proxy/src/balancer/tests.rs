@@ -1,3 +1,5 @@
+//! Distribution of picks, by weight and by requests in flight.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

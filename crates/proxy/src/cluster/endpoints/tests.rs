@@ -1,3 +1,5 @@
+//! Endpoints across updates: who stays the same, priorities, panic.
+
 use super::*;
 
 fn hosts(healths: &[Health], net: u8) -> Vec<HostSpec> {

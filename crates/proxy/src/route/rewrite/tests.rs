@@ -1,3 +1,5 @@
+//! Paths, hosts and locations after rewriting.
+
 use super::*;
 use crate::route::{
     HeaderRules,

@@ -1,3 +1,5 @@
+//! Heads byte by byte: what is read, and what is refused with which status.
+
 use proptest::prelude::*;
 
 use super::*;
