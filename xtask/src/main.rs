@@ -2,6 +2,7 @@
 //!
 //! Each verb is a file of this folder. Nothing here ships to users.
 
+mod bench;
 mod bless;
 mod peers;
 mod run;
@@ -23,6 +24,8 @@ enum Verb {
     Test(test::Args),
     /// Install (or only look for) the real programs that tests and benchmarks talk to.
     Peers(peers::Args),
+    /// Compare the proxy with Envoy, nginx and HAProxy: CPU, latency, memory, start; see bench/README.md.
+    Bench(bench::Args),
     /// Rewrite golden files from what the code prints now; read the diff before you commit it.
     Bless,
 }
@@ -31,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().verb {
         Verb::Test(args) => test::run(&args),
         Verb::Peers(args) => peers::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Bless => bless::run(),
     }
 }

@@ -1,0 +1,137 @@
+//! The scenarios, what each measures and what the proxy must reach.
+//!
+//! Invariant: every target names a metric that its scenario yields; `targets` is the only place with numbers to reach.
+
+use std::fmt;
+
+use super::peer::Peer;
+
+/// A situation to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(super) enum Scenario {
+    Http1,
+    Http1Log,
+    Http2,
+    #[value(name = "body-1mib")]
+    Body1Mib,
+    #[value(name = "body-1gb")]
+    Body1Gb,
+    Memory,
+    Start,
+    BigConfig,
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = clap::ValueEnum::to_possible_value(self).expect("invariant: no scenario is hidden");
+        f.write_str(value.get_name())
+    }
+}
+
+/// One thing measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Metric {
+    Cpu,
+    CpuUser,
+    CpuKernel,
+    Throughput,
+    P50,
+    P99,
+    Idle,
+    PerConnection,
+    Peak,
+    Ready,
+    CpuOneCluster,
+    Growth,
+}
+
+impl Metric {
+    /// Its name with the unit, as the table shows it.
+    pub(super) fn label(self, scenario: Scenario) -> &'static str {
+        match self {
+            Self::Cpu if scenario == Scenario::Body1Mib => "CPU, µs/MiB",
+            Self::Cpu => "CPU, µs/request",
+            Self::CpuUser => "  user",
+            Self::CpuKernel => "  kernel",
+            Self::Throughput => "requests/s",
+            Self::P50 => "p50, µs",
+            Self::P99 => "p99, µs",
+            Self::Idle => "resident, MB",
+            Self::PerConnection => "KB/connection",
+            Self::Peak => "peak, MB",
+            Self::Ready => "ready, ms",
+            Self::CpuOneCluster => "CPU, one cluster",
+            Self::Growth => "CPU growth, ×",
+        }
+    }
+
+    /// Its key in JSON.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu_us",
+            Self::CpuUser => "cpu_user_us",
+            Self::CpuKernel => "cpu_kernel_us",
+            Self::Throughput => "requests_per_s",
+            Self::P50 => "p50_us",
+            Self::P99 => "p99_us",
+            Self::Idle => "resident_mb",
+            Self::PerConnection => "kb_per_connection",
+            Self::Peak => "peak_mb",
+            Self::Ready => "ready_ms",
+            Self::CpuOneCluster => "cpu_one_cluster_us",
+            Self::Growth => "cpu_growth",
+        }
+    }
+}
+
+/// What Meltemi's median must be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Target {
+    /// At most this times Envoy's.
+    Ratio(f64),
+    /// At most this, in the metric's unit.
+    Most(f64),
+    /// Less than that peer's.
+    Below(Peer),
+}
+
+impl Scenario {
+    /// What it is, in a line.
+    pub(super) fn about(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1, 64 connections, 100-byte body, ten routes, no access log",
+            Self::Http1Log => "as http1, with a text access log to a file",
+            Self::Http2 => "HTTP/2 on both sides (nginx: HTTP/1.1 upstream), 16 connections × 4 streams",
+            Self::Body1Mib => "bodies of 1 MiB, 16 connections",
+            Self::Body1Gb => "one body of 1 GB",
+            Self::Memory => "idle, then with 2,000 idle HTTP/1.1 connections",
+            Self::Start => "from exec to ready",
+            Self::BigConfig => "5,000 static clusters and 5,000 virtual hosts",
+        }
+    }
+
+    /// Whether the peer takes part.
+    pub(super) fn has(self, peer: Peer) -> bool {
+        self != Self::BigConfig || matches!(peer, Peer::Meltemi | Peer::Envoy)
+    }
+
+    /// What must be reached.
+    pub(super) fn targets(self) -> &'static [(Metric, Target)] {
+        use Target::{Below, Most, Ratio};
+        match self {
+            Self::Http1 => &[
+                (Metric::Cpu, Ratio(0.26)),
+                (Metric::Cpu, Below(Peer::Nginx)),
+                (Metric::Cpu, Below(Peer::Haproxy)),
+            ],
+            Self::Http1Log | Self::Http2 => &[(Metric::Cpu, Ratio(0.30))],
+            Self::Body1Mib => &[(Metric::Cpu, Ratio(0.75))],
+            Self::Body1Gb => &[(Metric::Peak, Most(50.0))],
+            Self::Memory => &[(Metric::Idle, Most(12.0)), (Metric::PerConnection, Most(4.0))],
+            Self::Start => &[(Metric::Ready, Most(25.0))],
+            Self::BigConfig => {
+                &[(Metric::Growth, Most(1.05)), (Metric::Idle, Most(100.0)), (Metric::Ready, Most(500.0))]
+            }
+        }
+    }
+}
