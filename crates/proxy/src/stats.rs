@@ -1,10 +1,24 @@
 //! Statistics under Envoy's names, cheap enough for every request.
 //!
-//! A *group* is a struct of counters, gauges and histograms that one thread writes (so an increment is a plain load
-//! and store) and anyone may read. The [`Registry`] owns the groups by prefix and shard and sums them when asked.
+//! A *group* ([`groups`]) is a struct of counters, gauges and histograms that one thread writes (so an increment is a
+//! plain load and store) and anyone may read. The [`Registry`] owns the groups by prefix and shard and sums them when
+//! asked.
 //! Invariant: no name is looked up or formatted while a request passes.
 
+mod codes;
+pub mod groups;
+mod histogram;
+mod registry;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+pub use self::{
+    codes::{Classes, Codes},
+    histogram::{BUCKETS, Histogram, HistogramSnapshot},
+    registry::{Registry, sum},
+};
 
 /// Grows only. One writer thread.
 #[derive(Debug, Default)]
@@ -27,6 +41,11 @@ impl Counter {
     /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Back to zero: `/reset_counters`. An increment at the same moment may be lost.
+    fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -62,4 +81,80 @@ impl Gauge {
     pub fn get(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// What a statistic says when it is read.
+#[derive(Debug, Clone)]
+pub enum Sample {
+    /// Sum of all shards.
+    Counter(u64),
+    /// Sum of all shards.
+    Gauge(i64),
+    /// All shards merged.
+    Histogram(Box<HistogramSnapshot>),
+}
+
+impl Sample {
+    /// Takes in what another shard says of the same statistic.
+    fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Counter(a), Self::Counter(b)) => *a = a.wrapping_add(b),
+            (Self::Gauge(a), Self::Gauge(b)) => *a = a.wrapping_add(b),
+            (Self::Histogram(a), Self::Histogram(b)) => a.merge(&b),
+            // Same group, same name, same kind.
+            _ => {}
+        }
+    }
+
+    /// Envoy's "used": something was ever recorded (for gauges: is not zero now).
+    pub fn is_used(&self) -> bool {
+        match self {
+            Self::Counter(value) => *value != 0,
+            Self::Gauge(value) => *value != 0,
+            Self::Histogram(histogram) => histogram.count() != 0,
+        }
+    }
+}
+
+/// Receives the statistics of a group: name within the group, and value.
+pub type Visitor<'a> = dyn FnMut(&str, Sample) + 'a;
+
+/// One statistic, or several under one root name.
+pub trait Stat {
+    /// Tells what it holds; `name` is the field's.
+    fn visit(&self, name: &str, visitor: &mut Visitor<'_>);
+
+    /// `/reset_counters`; only counters change.
+    fn reset(&self) {}
+}
+
+impl Stat for Counter {
+    fn visit(&self, name: &str, visitor: &mut Visitor<'_>) {
+        visitor(name, Sample::Counter(self.get()));
+    }
+
+    fn reset(&self) {
+        Self::reset(self);
+    }
+}
+
+impl Stat for Gauge {
+    fn visit(&self, name: &str, visitor: &mut Visitor<'_>) {
+        visitor(name, Sample::Gauge(self.get()));
+    }
+}
+
+impl Stat for Histogram {
+    fn visit(&self, name: &str, visitor: &mut Visitor<'_>) {
+        visitor(name, Sample::Histogram(Box::new(self.snapshot())));
+    }
+}
+
+/// A struct of statistics, made by `group!` in [`groups`].
+pub trait Group: Send + Sync + 'static {
+    /// Tells every statistic.
+    fn visit(&self, visitor: &mut Visitor<'_>);
+
+    /// Sets the counters to zero.
+    fn reset(&self);
 }

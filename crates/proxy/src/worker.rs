@@ -27,6 +27,7 @@ use self::{socket::SocketOptions, thread::Command};
 use crate::{
     drain::Phase,
     listener::{Listener, stats::ListenerStats},
+    stats::Registry,
 };
 
 /// Settings of the worker threads.
@@ -36,12 +37,14 @@ pub struct Options {
     pub count: usize,
     /// How long a removed or replaced listener's connections may go on; Envoy's `--drain-time-s`, default 600 s.
     pub drain_time: Duration,
+    /// Where workers keep their statistics.
+    pub stats: Arc<Registry>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { count, drain_time: Duration::from_secs(600) }
+        Self { count, drain_time: Duration::from_secs(600), stats: Registry::new() }
     }
 }
 
@@ -84,6 +87,7 @@ struct Inner {
     threads: Vec<Thread>,
     /// Main-side record of what is in force. Only configuration changes and admin take this lock.
     bound: Mutex<BTreeMap<Arc<str>, Bound>>,
+    stats: Arc<Registry>,
 }
 
 #[derive(Debug)]
@@ -112,20 +116,25 @@ impl Workers {
         let mut threads = Vec::with_capacity(count);
         for index in 0..count {
             let (commands, receiver) = mpsc::unbounded_channel();
-            let drain_time = options.drain_time;
+            let (drain_time, stats) = (options.drain_time, options.stats.clone());
             let handle = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                if let Err(error) = thread::run(index, count, drain_time, receiver) {
+                if let Err(error) = thread::run(index, count, drain_time, stats, receiver) {
                     tracing::error!(index, %error, "the worker cannot start");
                 }
             })?;
             threads.push(Thread { commands, _handle: handle });
         }
-        Ok(Self { inner: Arc::new(Inner { threads, bound: Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { threads, bound: Mutex::default(), stats: options.stats.clone() }) })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         self.inner.threads.len()
+    }
+
+    /// The statistics of all workers.
+    pub fn stats(&self) -> &Arc<Registry> {
+        &self.inner.stats
     }
 
     /// Puts a listener in force, new or in place of the one of the same name. Sockets on addresses that both have

@@ -11,9 +11,12 @@ use std::{
     sync::Arc,
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::{
     cluster::ClusterSlot,
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
+    stats::{Registry, groups::HttpStats},
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 
@@ -27,6 +30,10 @@ const KEPT_EXCHANGES: usize = 64;
 pub struct Worker {
     /// Number of the worker, from 0: its shard in statistics.
     pub index: usize,
+    /// Where its statistics are kept.
+    pub stats: Arc<Registry>,
+    /// By `stat_prefix`: a connection finds its group without the registry's lock.
+    http_stats: RefCell<FxHashMap<Arc<str>, Arc<HttpStats>>>,
     /// Wall-clock time.
     pub clock: WallClock,
     /// Deadlines of connections and streams.
@@ -47,8 +54,15 @@ pub struct Worker {
 impl Worker {
     /// The context of worker `index`.
     pub fn new(index: usize) -> Rc<Self> {
+        Self::with_stats(index, Registry::new())
+    }
+
+    /// The context of worker `index`, which keeps its statistics in `stats`.
+    pub fn with_stats(index: usize, stats: Arc<Registry>) -> Rc<Self> {
         Rc::new(Self {
             index,
+            stats,
+            http_stats: RefCell::default(),
             clock: WallClock::new(),
             deadlines: Rc::default(),
             buffers: Buffers::default(),
@@ -60,6 +74,13 @@ impl Worker {
             local_ip: local_ip().to_string().into(),
             ticking: Cell::new(false),
         })
+    }
+
+    /// The statistics of connection managers with this prefix, on this worker.
+    pub fn http_stats(&self, stat_prefix: &Arc<str>) -> Arc<HttpStats> {
+        let mut known = self.http_stats.borrow_mut();
+        let fresh = || self.stats.group(&format!("http.{stat_prefix}."), self.index);
+        known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
     }
 
     /// A random number; fast, not for secrets.
@@ -120,7 +141,7 @@ impl Worker {
         if states.len() <= at {
             states.resize(at + 1, None);
         }
-        let state = Rc::new(ClusterState::new(slot.clone(), cluster.clone()));
+        let state = Rc::new(ClusterState::new(slot.clone(), cluster.clone(), &self.stats, self.index));
         states[at] = Some(state.clone());
         Some(state)
     }

@@ -18,6 +18,10 @@ use crate::{
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
     error::{ResetReason, Side, StreamError},
     http::{Worker, clock},
+    stats::{
+        Registry,
+        groups::{ClusterStats, ResponseStats},
+    },
     stream::Stream,
     upstream::{
         UpstreamStream,
@@ -51,6 +55,12 @@ pub struct ClusterState {
     pub slot: Arc<ClusterSlot>,
     /// The cluster as it was when the state was made.
     pub cluster: Arc<Cluster>,
+    /// What this worker does to it.
+    pub stats: Arc<ClusterStats>,
+    /// Responses to requests from outside the mesh.
+    pub external: Arc<ResponseStats>,
+    /// Responses to requests of our own network (`x-envoy-internal`).
+    pub internal: Arc<ResponseStats>,
     /// By address of the endpoint's `Arc`, which lives as long as the entry.
     pools: RefCell<FxHashMap<usize, Kept>>,
     /// Endpoints of an ORIGINAL_DST cluster.
@@ -62,8 +72,12 @@ pub struct ClusterState {
 
 impl ClusterState {
     /// A state without connections.
-    pub fn new(slot: Arc<ClusterSlot>, cluster: Arc<Cluster>) -> Self {
+    pub fn new(slot: Arc<ClusterSlot>, cluster: Arc<Cluster>, stats: &Registry, shard: usize) -> Self {
+        let prefix = format!("cluster.{}.", cluster.stat_name);
         Self {
+            stats: stats.group(&prefix, shard),
+            external: stats.group(&format!("{prefix}external."), shard),
+            internal: stats.group(&format!("{prefix}internal."), shard),
             slot,
             cluster,
             pools: RefCell::default(),

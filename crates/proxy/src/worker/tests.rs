@@ -105,7 +105,7 @@ fn listener(name: &str, address: &str, chain: &Arc<FilterChain>) -> Listener {
 }
 
 fn workers() -> Workers {
-    Workers::start(&Options { count: 2, drain_time: Duration::from_secs(60) }).unwrap()
+    Workers::start(&Options { count: 2, drain_time: Duration::from_secs(60), ..Options::default() }).unwrap()
 }
 
 async fn put(workers: &Workers, listener: Listener) -> SocketAddr {

@@ -18,6 +18,7 @@ use crate::{
     drain::{Group, Phase},
     http::{Worker, clock},
     listener::{Listener, stats::ListenerStats},
+    stats::Registry,
 };
 
 /// What the main thread asks of a worker.
@@ -76,6 +77,7 @@ pub(super) fn run(
     index: usize,
     workers: usize,
     drain_time: Duration,
+    stats: Arc<Registry>,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread()
@@ -86,7 +88,7 @@ pub(super) fn run(
     runtime.block_on(async move {
         let thread = Rc::new(WorkerThread {
             table: Rc::default(),
-            worker: Worker::new(index),
+            worker: Worker::with_stats(index, stats),
             drain_time,
             ids: Cell::new(index as u64),
             workers: workers as u64,
