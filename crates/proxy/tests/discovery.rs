@@ -1,0 +1,348 @@
+//! A discovery server feeds real workers: everything arrives, changes, is refused, goes, and survives the server's death;
+//! in delta and in state of the world.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use meltemi_proxy::{
+    bootstrap::{self, Overrides},
+    worker::{self, Workers},
+    xds::{
+        plane::Plane,
+        view::{ConfigView, Kind, Readiness},
+    },
+};
+use meltemi_testkit::{client::Client, echo::Echo};
+use meltemi_xds::{
+    json,
+    pb::envoy::config::core::v3::Node,
+    pb::google::protobuf::Any,
+    server::{self, Ads, AggregatedDiscoveryServiceServer, Backend, Interest},
+    type_url::{self, CLUSTER, ENDPOINT, LISTENER, ROUTE},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+};
+use tokio_stream::wrappers::TcpListenerStream;
+
+type Resources = BTreeMap<(&'static str, String), server::Resource>;
+
+/// A control plane that serves a map and tells what becomes of it.
+struct Map {
+    resources: Arc<Mutex<Resources>>,
+    changes: watch::Sender<u64>,
+    events: mpsc::UnboundedSender<String>,
+}
+
+struct Of(Arc<Mutex<Resources>>, mpsc::UnboundedSender<String>);
+
+impl server::Client for Of {
+    fn resources(&mut self, type_url: &str, interest: &Interest) -> Vec<server::Resource> {
+        let resources = self.0.lock().unwrap();
+        let wanted = resources.iter().filter(|((url, name), _)| *url == type_url && interest.wants(name));
+        wanted.map(|(_, resource)| resource.clone()).collect()
+    }
+
+    fn event(&mut self, event: server::Event<'_>) {
+        let text = match event {
+            server::Event::Sent { .. } => return,
+            server::Event::Acknowledged { type_url, .. } => format!("ack {}", type_url::short(type_url)),
+            server::Event::Rejected { type_url, message, .. } => {
+                format!("nack {} {message}", type_url::short(type_url))
+            }
+        };
+        let _ = self.1.send(text);
+    }
+}
+
+impl Backend for Map {
+    type Client = Of;
+
+    fn connect(&self, node: &Node, _: bool) -> Result<Of, tonic::Status> {
+        let _ = self.events.send(format!("connect {}", node.id));
+        Ok(Of(self.resources.clone(), self.events.clone()))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// The server, and the proxy that follows it.
+struct Mesh {
+    map: Arc<Map>,
+    address: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+    events: mpsc::UnboundedReceiver<String>,
+    workers: Workers,
+    view: Arc<ConfigView>,
+    client: Client,
+    _plane: Plane,
+}
+
+/// On a runtime of its own, whose end ends its connections too.
+fn serve(map: Arc<Map>, listener: std::net::TcpListener) -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    runtime.spawn(async move {
+        let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+        let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+    });
+    runtime
+}
+
+impl Mesh {
+    async fn start(api_type: &str) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, events) = mpsc::unbounded_channel();
+        let map = Arc::new(Map { resources: Arc::default(), changes: watch::Sender::new(0), events: sender });
+        let runtime = serve(map.clone(), listener);
+        let bootstrap = format!(
+            r#"
+            node: {{id: proxy, cluster: tests}}
+            dynamic_resources:
+              lds_config: {{ads: {{}}}}
+              cds_config: {{ads: {{}}}}
+              ads_config: {{api_type: {api_type}, grpc_services: [{{google_grpc: {{target_uri: "{address}", stat_prefix: x}}}}]}}
+            "#
+        );
+        let mut bootstrap =
+            bootstrap::compile(json::from_text(&bootstrap).unwrap(), &Overrides::default()).unwrap();
+        let client = &mut bootstrap.discovery.as_mut().unwrap().client;
+        client.base_backoff = Duration::from_millis(5);
+        client.max_backoff = Duration::from_millis(20);
+        let workers =
+            Workers::start(&worker::Options { count: 2, drain_time: Duration::from_secs(5) }).unwrap();
+        let plane = Plane::new(&bootstrap, workers.clone());
+        plane.start(bootstrap).unwrap();
+        let (view, client) = (plane.view(), Client::default());
+        Self { map, address, runtime: Some(runtime), events, workers, view, client, _plane: plane }
+    }
+
+    fn put(&self, type_url: &'static str, name: &str, text: &str) {
+        let full_name = type_url.rsplit('/').next().unwrap();
+        let value = json::wire_from_text(full_name, text).unwrap();
+        let version =
+            format!("{:x}", text.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte)));
+        let body = Arc::new(Any { type_url: type_url.into(), value });
+        let resource = server::Resource { name: name.into(), version: version.into(), body };
+        self.map.resources.lock().unwrap().insert((type_url, name.to_owned()), resource);
+    }
+
+    fn remove(&self, type_url: &'static str, name: &str) {
+        self.map.resources.lock().unwrap().remove(&(type_url, name.to_owned()));
+    }
+
+    fn push(&self) {
+        self.map.changes.send_modify(|version| *version += 1);
+    }
+
+    async fn event(&mut self, wanted: &str) -> String {
+        let patience = Duration::from_secs(20);
+        let found = tokio::time::timeout(patience, async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if event.starts_with(wanted) {
+                    return event;
+                }
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no '{wanted}'"))
+    }
+
+    /// A cluster with its endpoints.
+    fn put_cluster(&self, name: &str, to: SocketAddr) {
+        let cluster =
+            format!("{{name: {name}, type: EDS, eds_cluster_config: {{eds_config: {{ads: {{}}}}}}}}");
+        self.put(CLUSTER, name, &cluster);
+        self.put_endpoint(name, to);
+    }
+
+    fn put_endpoint(&self, name: &str, to: SocketAddr) {
+        let (ip, port) = (to.ip(), to.port());
+        let address = format!("{{socket_address: {{address: {ip}, port_value: {port}}}}}");
+        let host = format!("{{endpoint: {{address: {address}}}}}");
+        let text = format!("{{cluster_name: {name}, endpoints: [{{lb_endpoints: [{host}]}}]}}");
+        self.put(ENDPOINT, name, &text);
+    }
+
+    fn put_listener(&self, name: &str, filters: &str) {
+        let manager = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+        let config = format!(
+            r#"{{"@type": type.googleapis.com/{manager}, stat_prefix: x,
+                rds: {{route_config_name: routes, config_source: {{ads: {{}}}}}}, http_filters: [{filters}]}}"#
+        );
+        let text = format!(
+            r#"{{name: {name}, address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}},
+                filter_chains: [{{filters: [{{name: hcm, typed_config: {config}}}]}}]}}"#
+        );
+        self.put(LISTENER, name, &text);
+    }
+
+    fn put_routes(&self, action: &str) {
+        let routes = format!("[{{match: {{prefix: /}}, {action}}}]");
+        let text =
+            format!("{{name: routes, virtual_hosts: [{{name: v, domains: ['*'], routes: {routes}}}]}}");
+        self.put(ROUTE, "routes", &text);
+    }
+
+    async fn live(&self) {
+        let mut readiness = self.view.watch_readiness();
+        let live = readiness.wait_for(|readiness| *readiness == Readiness::Live);
+        tokio::time::timeout(Duration::from_secs(20), live).await.unwrap().unwrap();
+    }
+
+    /// Status, and which upstream answered.
+    async fn get(&self) -> (u16, String) {
+        let address = self.workers.addresses("front")[0];
+        let answer = self.client.get(&format!("http://{address}/x"), &[]).await.unwrap();
+        let seen: Result<meltemi_testkit::echo::Seen, _> = serde_json::from_str(&answer.body);
+        (answer.status.as_u16(), seen.map_or(answer.body, |seen| seen.upstream))
+    }
+
+    fn kill(&mut self) {
+        let runtime = self.runtime.take().unwrap();
+        std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join().unwrap();
+    }
+
+    fn revive(&mut self) {
+        // std sets SO_REUSEADDR on Unix, which is all it takes.
+        let socket = std::net::TcpListener::bind(self.address).unwrap();
+        let map = Map {
+            resources: self.map.resources.clone(),
+            changes: watch::Sender::new(0),
+            events: self.map.events.clone(),
+        };
+        self.map = Arc::new(map);
+        self.runtime = Some(serve(self.map.clone(), socket));
+    }
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+const ROUTER: &str = "{name: envoy.filters.http.router, typed_config: \
+    {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}";
+const FAULT: &str = "{name: envoy.filters.http.fault, typed_config: \
+    {'@type': type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault}}";
+
+async fn everything(api_type: &str) {
+    let (one, two) = (Echo::start("one").await, Echo::start("two").await);
+    let mut mesh = Mesh::start(api_type).await;
+    mesh.put_cluster("a", one.address);
+    mesh.put_listener("front", ROUTER);
+    mesh.put_routes("route: {cluster: a}");
+    mesh.push();
+    mesh.live().await;
+    assert_eq!(mesh.get().await, (200, "one".into()));
+
+    // Endpoints move on their own.
+    mesh.put_endpoint("a", two.address);
+    mesh.push();
+    mesh.event("ack EDS").await;
+    // The first answer may be to the first set: wait until the dump shows the second.
+    while mesh.get().await.1 != "two" {
+        mesh.event("ack EDS").await;
+    }
+
+    // A route to a new cluster.
+    mesh.put_cluster("b", one.address);
+    mesh.put_routes("route: {cluster: b}");
+    mesh.push();
+    while mesh.get().await != (200, "one".into()) {
+        mesh.event("ack").await;
+    }
+
+    // One bad resource hurts only itself, and is named with its place.
+    mesh.put_listener("front", &format!("{FAULT}, {ROUTER}"));
+    mesh.put_routes("route: {cluster: a}");
+    mesh.push();
+    let nack = mesh.event("nack LDS").await;
+    for part in
+        ["front", "filter_chains[0].filters[0].typed_config.http_filters[0]", "'envoy.filters.http.fault'"]
+    {
+        assert!(nack.contains(part), "{nack}");
+    }
+    while mesh.get().await != (200, "two".into()) {
+        mesh.event("ack").await;
+    }
+    let listeners = mesh.view.resources(Kind::Listener);
+    assert!(listeners[0].1.active.is_some() && listeners[0].1.refused.is_some());
+    mesh.put_routes("route: {regex_rewrite: {pattern: {regex: '['}}, cluster: a}");
+    mesh.push();
+    let nack = mesh.event("nack RDS").await;
+    assert!(
+        nack.contains("virtual_hosts[0].routes[0].route.regex_rewrite.pattern.regex: invalid regex '['"),
+        "{nack}"
+    );
+    assert_eq!(mesh.get().await, (200, "two".into()));
+
+    // The server dies: traffic goes on. It comes back with news: they arrive.
+    mesh.kill();
+    assert_eq!(mesh.get().await, (200, "two".into()));
+    mesh.put_listener("front", &ROUTER.replace("envoy.filters.http.router,", "mended,"));
+    mesh.put_routes("route: {cluster: b}");
+    mesh.revive();
+    mesh.event("connect proxy").await;
+    while mesh.get().await != (200, "one".into()) {
+        mesh.event("ack").await;
+    }
+    while mesh.view.resources(Kind::Listener)[0].1.refused.is_some() {
+        mesh.event("ack").await;
+    }
+
+    // Removal: of a cluster that is routed to, then of the listener.
+    mesh.remove(CLUSTER, "b");
+    mesh.remove(ENDPOINT, "b");
+    mesh.push();
+    while mesh.get().await.0 != 503 {
+        mesh.event("ack").await;
+    }
+    mesh.remove(LISTENER, "front");
+    mesh.push();
+    while !mesh.workers.addresses("front").is_empty() {
+        mesh.event("ack").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delta() {
+    everything("DELTA_GRPC").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_of_the_world() {
+    everything("GRPC").await;
+}
+
+/// A listener waits for its routes, and an update that waits leaves the old one serving.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_warm() {
+    let one = Echo::start("one").await;
+    let mut mesh = Mesh::start("DELTA_GRPC").await;
+    mesh.put_cluster("a", one.address);
+    mesh.put_listener("front", ROUTER);
+    mesh.push();
+    mesh.event("ack LDS").await;
+    let front = &mesh.view.resources(Kind::Listener)[0].1;
+    assert!(front.active.is_none() && front.warming.is_some());
+    assert!(mesh.workers.addresses("front").is_empty());
+    assert_eq!(mesh.view.readiness(), Readiness::Initializing);
+
+    mesh.put_routes("route: {cluster: a}");
+    mesh.push();
+    mesh.live().await;
+    assert_eq!(mesh.get().await, (200, "one".into()));
+}
