@@ -13,7 +13,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    access_log,
+    access_log, admin,
     bootstrap::{self, Bootstrap, Overrides},
     lifecycle::Lifecycle,
     worker::{self, Workers},
@@ -82,8 +82,18 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let ended = runtime.block_on(async {
         let plane = Plane::new(&bootstrap, workers.clone());
+        let admin_listener = match bootstrap.admin {
+            Some(address) => Some(tokio::net::TcpListener::bind(address).await?),
+            None => None,
+        };
         plane.start(bootstrap).map_err(|rejection| resource(options, rejection.to_string()))?;
         let view = plane.view();
+        let admin = async {
+            match admin_listener {
+                Some(listener) => admin::serve(listener, lifecycle.clone()).await,
+                None => std::future::pending().await,
+            }
+        };
         let ready = async {
             report_ready(&view, &lifecycle).await;
             std::future::pending().await
@@ -91,6 +101,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         tokio::select! {
             ended = wait_for_end(&lifecycle) => ended,
             () = ready => Ok(()),
+            () = admin => Ok(()),
         }
     });
     access_log::flush();
