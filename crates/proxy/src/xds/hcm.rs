@@ -161,15 +161,14 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
     set.into_iter().try_for_each(|(set, field)| fields::unsupported(set, field))
 }
 
-/// Without TLS the client certificate settings all come to the same: sanitize.
+/// Without TLS the client certificate settings come to the same, sanitize, in Envoy too: all but one.
 fn note_ineffective(message: &Message, context: &mut Context) {
+    use meltemi_xds::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::ForwardClientCertDetails;
     if message.tracing.as_ref().is_some_and(|tracing| tracing.provider.is_some()) {
         context.note("tracing: no spans are reported");
     }
-    if message.forward_client_cert_details != 0 {
-        context.note(
-            "forward_client_cert_details: connections carry no client certificate, the header is removed",
-        );
+    if message.forward_client_cert_details() == ForwardClientCertDetails::AlwaysForwardOnly {
+        context.note("forward_client_cert_details: x-forwarded-client-cert is removed, not forwarded");
     }
     if message.request_id_extension.is_some() {
         context.note("request_id_extension: request ids are random UUIDs without a trace reason");
