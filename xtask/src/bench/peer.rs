@@ -99,8 +99,8 @@ pub(super) fn start(bench: &Bench, peer: Peer, shape: Shape) -> anyhow::Result<R
     let mut command = command(bench, peer, &file);
     let started = Instant::now();
     let mut guard = Guard::start(&mut command, Some(output))?;
-    let probe =
-        if matches!(peer, Peer::Meltemi | Peer::Envoy) { Probe::Admin(admin) } else { Probe::Connect(port) };
+    let admin_too = matches!(peer, Peer::Meltemi | Peer::Envoy);
+    let probe = if admin_too { Probe::Admin { admin, port } } else { Probe::Connect(port) };
     while !probe.ready() {
         guard.alive().with_context(|| said(peer, &said_file))?;
         if started.elapsed() > PATIENCE {
@@ -138,25 +138,31 @@ fn command(bench: &Bench, peer: Peer, file: &Path) -> Command {
 
 /// How to see that a proxy is ready.
 enum Probe {
-    /// Its admin answers 200 to /ready.
-    Admin(u16),
+    /// Its admin answers 200 to /ready; where nobody serves the admin's port, its listener accepts.
+    Admin { admin: u16, port: u16 },
     /// Its listener accepts.
     Connect(u16),
 }
 
 impl Probe {
     fn ready(&self) -> bool {
-        let (Self::Admin(port) | Self::Connect(port)) = *self;
-        let Ok(mut stream) = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) else {
-            return false;
-        };
-        let Self::Admin(_) = self else { return true };
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-        let mut head = [0; 12];
-        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").is_ok()
-            && stream.read_exact(&mut head).is_ok()
-            && &head == b"HTTP/1.1 200"
+        match *self {
+            Self::Admin { admin, port } => connect(admin).map_or_else(|| connect(port).is_some(), says_ready),
+            Self::Connect(port) => connect(port).is_some(),
+        }
     }
+}
+
+fn connect(port: u16) -> Option<TcpStream> {
+    TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok()
+}
+
+fn says_ready(mut stream: TcpStream) -> bool {
+    let mut head = [0; 12];
+    stream.set_read_timeout(Some(Duration::from_secs(1))).is_ok()
+        && stream.write_all(b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").is_ok()
+        && stream.read_exact(&mut head).is_ok()
+        && &head == b"HTTP/1.1 200"
 }
 
 /// The text of a proxy's configuration file.
