@@ -1,77 +1,214 @@
-//! Admin server under Envoy's paths: readiness and the ways to end. Started by [`crate::run`] on the admin address.
+//! Admin server under Envoy's paths.
 //!
-//! Invariant: it only asks the [`Lifecycle`]; nothing here is on the request path.
+//! [`crate::run`] starts it on the main runtime, so it answers while every worker is busy. Invariant: only a POST
+//! changes anything.
 
-use std::convert::Infallible;
+mod clusters;
+mod config_dump;
+mod listeners;
+mod server_info;
+mod stats;
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tracing::{debug, warn};
+use meltemi_xds::pb::envoy::config::core::v3::Node;
+use tokio::net::TcpListener;
+use tracing::{debug, info, warn};
 
-use crate::lifecycle::{Lifecycle, State};
+use crate::{lifecycle::Lifecycle, lifecycle::State, worker::Workers, xds::view::ConfigView};
 
-/// Serves until dropped.
-pub async fn serve(listener: TcpListener, lifecycle: Lifecycle) {
+/// What admin shows and acts on. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// State of the process, and how it is asked to drain or end.
+    pub lifecycle: Lifecycle,
+    /// Listeners in force.
+    pub workers: Workers,
+    /// Resources.
+    pub view: Arc<ConfigView>,
+    /// `node` of the bootstrap.
+    pub node: Node,
+}
+
+/// Binds `address` and serves it in the background; nothing when the bootstrap has no admin address.
+pub async fn start(address: Option<SocketAddr>, admin: Admin) -> std::io::Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let listener = TcpListener::bind(address).await?;
+    info!("admin address: {}", listener.local_addr()?);
+    tokio::spawn(serve(listener, admin));
+    Ok(())
+}
+
+/// Serves until aborted.
+pub async fn serve(listener: TcpListener, admin: Admin) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, lifecycle.clone()))),
+            Ok((stream, _)) => {
+                let admin = admin.clone();
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = admin.answer(request.method(), request.uri().path(), request.uri().query());
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                tokio::spawn(async move {
+                    let mut builder = http1::Builder::new();
+                    builder.timer(TokioTimer::new());
+                    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                        debug!(%error, "admin connection");
+                    }
+                });
+            }
             Err(error) => {
-                warn!(%error, "admin: accept");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                warn!(%error, "admin cannot accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, lifecycle: Lifecycle) {
-    let service = service_fn(move |request| {
-        let answer = answer(&request, &lifecycle);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    let served =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-    if let Err(error) = served {
-        debug!(%error, "admin");
+/// An answer of admin.
+pub type Answer = Response<Full<Bytes>>;
+
+/// Path, whether it changes something, and what `/help` says of it.
+const PATHS: [(&str, bool, &str); 21] = [
+    ("/", false, "Admin home page"),
+    ("/certs", false, "print certs on machine"),
+    ("/clusters", false, "upstream cluster status"),
+    ("/config_dump", false, "dump current configs (experimental)"),
+    ("/drain_listeners", true, "drain listeners"),
+    ("/healthcheck/fail", true, "cause the server to fail health checks"),
+    ("/healthcheck/ok", true, "cause the server to pass health checks"),
+    ("/help", false, "print out list of admin commands"),
+    ("/hot_restart_version", false, "print the hot restart compatibility version"),
+    ("/init_dump", false, "dump current init manager information (experimental)"),
+    ("/listeners", false, "print listener info"),
+    ("/logging", true, "query/change logging levels"),
+    ("/memory", false, "print current allocation/heap usage"),
+    ("/quitquitquit", true, "exit the server"),
+    ("/ready", false, "print server state, return 200 if LIVE, otherwise return 503"),
+    ("/reopen_logs", true, "reopen access logs"),
+    ("/reset_counters", true, "reset all counters to zero"),
+    ("/runtime", false, "print runtime values"),
+    ("/server_info", false, "print server version/status information"),
+    ("/stats", false, "print server stats"),
+    ("/stats/prometheus", false, "print server stats in prometheus format"),
+];
+
+impl Admin {
+    /// The answer to a request.
+    fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Answer {
+        let Some((_, mutates, _)) = PATHS.iter().find(|(known, ..)| *known == path) else {
+            return text(StatusCode::NOT_FOUND, format!("invalid path. {}", help()));
+        };
+        if *mutates && method != Method::POST {
+            let problem = format!("Method {method} not allowed, POST required.");
+            return text(StatusCode::METHOD_NOT_ALLOWED, problem);
+        }
+        let query = Query(query.unwrap_or(""));
+        if *mutates { self.change(path, &query) } else { self.show(path, &query) }
+    }
+
+    fn change(&self, path: &str, query: &Query<'_>) -> Answer {
+        match path {
+            "/drain_listeners" => {
+                self.lifecycle.drain_listeners(query.has("inboundonly"), query.has("graceful"));
+            }
+            "/quitquitquit" => self.lifecycle.quit(),
+            "/healthcheck/fail" => self.lifecycle.set_failing(true),
+            "/healthcheck/ok" => self.lifecycle.set_failing(false),
+            _ => {
+                let problem = format!("{path}: not supported\n");
+                return text(StatusCode::NOT_IMPLEMENTED, problem);
+            }
+        }
+        text(StatusCode::OK, "OK\n")
+    }
+
+    fn show(&self, path: &str, query: &Query<'_>) -> Answer {
+        match path {
+            "/ready" => {
+                let state = self.lifecycle.state();
+                let live = state == State::Live;
+                let status = if live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                text(status, format!("{}\n", state.name()))
+            }
+            "/server_info" => json(self.server_info()),
+            "/stats" => self.stats(query),
+            "/stats/prometheus" => self.prometheus(query),
+            "/clusters" => self.clusters(query),
+            "/listeners" => self.listeners(query),
+            "/config_dump" => self.config_dump(query),
+            "/certs" => json("{\n \"certificates\": []\n}\n".into()),
+            "/init_dump" => json("{}\n".into()),
+            "/memory" => json(memory()),
+            "/runtime" => json("{\n \"layers\": [],\n \"entries\": {}\n}\n".into()),
+            "/hot_restart_version" => text(StatusCode::OK, "disabled\n"),
+            _ => text(StatusCode::OK, help()),
+        }
     }
 }
 
-fn answer(request: &Request<Incoming>, lifecycle: &Lifecycle) -> Response<Full<Bytes>> {
-    let state = lifecycle.state();
-    let query = request.uri().query().unwrap_or_default();
-    let asked = |word: &str| query.split('&').any(|part| part == word);
-    match (request.method(), request.uri().path()) {
-        (&Method::GET, "/ready") => {
-            let status = if state == State::Live { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            text(status, format!("{}\n", state.name()))
-        }
-        (&Method::POST, "/drain_listeners") => {
-            lifecycle.drain_listeners(asked("inboundonly"), asked("graceful"));
-            text(StatusCode::OK, "OK\n".to_owned())
-        }
-        (&Method::POST, "/quitquitquit") => {
-            lifecycle.quit();
-            text(StatusCode::OK, "OK\n".to_owned())
-        }
-        (&Method::POST, path @ ("/healthcheck/fail" | "/healthcheck/ok")) => {
-            lifecycle.set_failing(path.ends_with("fail"));
-            text(StatusCode::OK, "OK\n".to_owned())
-        }
-        (_, "/drain_listeners" | "/quitquitquit" | "/healthcheck/fail" | "/healthcheck/ok") => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "this changes the process: use POST\n".to_owned())
-        }
-        _ => text(StatusCode::NOT_FOUND, "unknown path\n".to_owned()),
+/// A query string.
+struct Query<'a>(&'a str);
+
+impl Query<'_> {
+    fn get(&self, wanted: &str) -> Option<String> {
+        let mut pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.find(|(name, _)| *name == wanted)?;
+        Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        self.get(wanted).is_some()
+    }
+
+    fn wants_json(&self) -> bool {
+        self.get("format").as_deref() == Some("json")
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn help() -> String {
+    let mut help = String::from("admin commands are:\n");
+    for (path, mutates, what) in PATHS {
+        let post = if mutates { " (POST)" } else { "" };
+        help.push_str(&format!("  {path}{post}: {what}\n"));
+    }
+    help
+}
+
+/// What the system has given us, in bytes; the finer numbers of Envoy's allocator have no counterpart.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    let bytes = resident.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024;
+    let fields = ["allocated", "heap_size", "total_physical_bytes"];
+    let lines: Vec<_> = fields.iter().map(|field| format!(" \"{field}\": \"{bytes}\"")).collect();
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+fn pretty(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    answer(status, "text/plain; charset=UTF-8", body.into())
+}
+
+fn json(body: String) -> Answer {
+    answer(StatusCode::OK, "application/json", body.into())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=UTF-8"));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, max-age=0"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::SERVER, HeaderValue::from_static("envoy"));
     response
 }

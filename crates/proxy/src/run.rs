@@ -13,7 +13,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    access_log, admin,
+    access_log,
+    admin::{self, Admin},
     bootstrap::{self, Bootstrap, Overrides},
     lifecycle::Lifecycle,
     worker::{self, Workers},
@@ -82,18 +83,11 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let ended = runtime.block_on(async {
         let plane = Plane::new(&bootstrap, workers.clone());
-        let admin_listener = match bootstrap.admin {
-            Some(address) => Some(tokio::net::TcpListener::bind(address).await?),
-            None => None,
-        };
+        let (lifecycle, workers) = (lifecycle.clone(), workers.clone());
+        let (view, node) = (plane.view(), bootstrap.node.clone());
+        admin::start(bootstrap.admin, Admin { lifecycle: lifecycle.clone(), workers, view, node }).await?;
         plane.start(bootstrap).map_err(|rejection| resource(options, rejection.to_string()))?;
         let view = plane.view();
-        let admin = async {
-            match admin_listener {
-                Some(listener) => admin::serve(listener, lifecycle.clone()).await,
-                None => std::future::pending().await,
-            }
-        };
         let ready = async {
             report_ready(&view, &lifecycle).await;
             std::future::pending().await
@@ -101,7 +95,6 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         tokio::select! {
             ended = wait_for_end(&lifecycle) => ended,
             () = ready => Ok(()),
-            () = admin => Ok(()),
         }
     });
     access_log::flush();

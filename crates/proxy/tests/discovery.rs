@@ -118,8 +118,12 @@ impl Mesh {
         let client = &mut bootstrap.discovery.as_mut().unwrap().client;
         client.base_backoff = Duration::from_millis(5);
         client.max_backoff = Duration::from_millis(20);
-        let workers =
-            Workers::start(&worker::Options { count: 2, drain_time: Duration::from_secs(5) }).unwrap();
+        let workers = Workers::start(&worker::Options {
+            count: 2,
+            drain_time: Duration::from_secs(5),
+            ..worker::Options::default()
+        })
+        .unwrap();
         let plane = Plane::new(&bootstrap, workers.clone());
         plane.start(bootstrap).unwrap();
         let (view, client) = (plane.view(), Client::default());

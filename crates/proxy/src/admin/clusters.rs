@@ -1,0 +1,104 @@
+//! `/clusters`: every cluster in force with its endpoints, as text or in the shape of `envoy.admin.v3.Clusters`.
+//!
+//! Invariant: what is printed was read at one moment per cluster, without stopping a worker.
+
+use std::fmt::Write;
+
+use http::StatusCode;
+use meltemi_xds::json;
+use serde_json::{Value, json};
+
+use super::{Admin, Answer, Query};
+use crate::cluster::{Address, Cluster, Endpoint, Health};
+
+impl Admin {
+    pub(super) fn clusters(&self, query: &Query<'_>) -> Answer {
+        let clusters = self.view.clusters();
+        if query.wants_json() {
+            let statuses: Vec<_> = clusters.iter().map(|cluster| self.cluster_status(cluster)).collect();
+            return super::json(super::pretty(&json!({ "cluster_statuses": statuses })));
+        }
+        let mut text = String::new();
+        for cluster in clusters {
+            // Writing to a string cannot fail.
+            let _ = self.cluster_text(&mut text, &cluster);
+        }
+        super::text(StatusCode::OK, text)
+    }
+
+    fn cluster_text(&self, out: &mut String, cluster: &Cluster) -> std::fmt::Result {
+        let name = &cluster.name;
+        let limits = &cluster.settings.limits;
+        writeln!(out, "{name}::observability_name::{}", cluster.stat_name)?;
+        writeln!(out, "{name}::default_priority::max_connections::{}", limits.connections)?;
+        writeln!(out, "{name}::default_priority::max_pending_requests::{}", limits.pending_requests)?;
+        writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests)?;
+        writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries)?;
+        writeln!(out, "{name}::added_via_api::{}", self.view.added_via_api(name))?;
+        for endpoint in cluster.endpoints.load().iter() {
+            let at = &endpoint.label;
+            writeln!(out, "{name}::{at}::rq_active::{}", endpoint.active())?;
+            writeln!(out, "{name}::{at}::hostname::{}", endpoint.hostname.as_deref().unwrap_or(""))?;
+            writeln!(out, "{name}::{at}::health_flags::{}", health_flags(endpoint))?;
+            writeln!(out, "{name}::{at}::weight::{}", endpoint.weight())?;
+            if let Some(locality) = &endpoint.locality {
+                writeln!(out, "{name}::{at}::region::{}", locality.region)?;
+                writeln!(out, "{name}::{at}::zone::{}", locality.zone)?;
+                writeln!(out, "{name}::{at}::sub_zone::{}", locality.sub_zone)?;
+            }
+            writeln!(out, "{name}::{at}::priority::{}", endpoint.priority)?;
+        }
+        Ok(())
+    }
+
+    fn cluster_status(&self, cluster: &Cluster) -> Value {
+        let hosts: Vec<_> = cluster.endpoints.load().iter().map(|endpoint| host(endpoint)).collect();
+        let mut status = json!({
+            "name": &*cluster.name,
+            "observability_name": &*cluster.stat_name,
+            "host_statuses": hosts,
+        });
+        if self.view.added_via_api(&cluster.name) {
+            status["added_via_api"] = true.into();
+        }
+        status
+    }
+}
+
+/// Envoy's words for a host whose health the control plane told.
+fn health_flags(endpoint: &Endpoint) -> &'static str {
+    match endpoint.health() {
+        Health::Healthy => "healthy",
+        Health::Degraded => "/degraded_eds_health",
+        Health::Unhealthy => "/failed_eds_health",
+    }
+}
+
+fn host(endpoint: &Endpoint) -> Value {
+    let address = match &endpoint.address {
+        Address::Socket(address) => json::to_value(&super::listeners::address(*address)),
+        Address::Pipe(path) => json!({ "pipe": { "path": path.display().to_string() } }),
+    };
+    let health = match endpoint.health() {
+        Health::Healthy => "HEALTHY",
+        Health::Degraded => "DEGRADED",
+        Health::Unhealthy => "UNHEALTHY",
+    };
+    let mut host = json!({
+        "address": address,
+        "stats": [{ "name": "rq_active", "type": "GAUGE", "value": endpoint.active().to_string() }],
+        "health_status": { "eds_health_status": health },
+        "weight": endpoint.weight(),
+    });
+    if endpoint.priority != 0 {
+        host["priority"] = endpoint.priority.into();
+    }
+    if let Some(hostname) = &endpoint.hostname {
+        host["hostname"] = (**hostname).into();
+    }
+    if let Some(locality) = &endpoint.locality {
+        host["locality"] =
+            json!({ "region": &*locality.region, "zone": &*locality.zone, "sub_zone": &*locality.sub_zone });
+    }
+    host
+}
