@@ -9,6 +9,7 @@ mod codes;
 pub mod groups;
 mod histogram;
 mod registry;
+pub mod request;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,7 @@ use crate::{
     error::{Flags, StreamError},
     http::{Worker, clock},
     listener::{TcpProxy, connection::Connection},
+    stats::groups::TcpStats,
     stream::{Stream, UNSPECIFIED},
     upstream::cluster::ClusterState,
 };
@@ -65,12 +66,30 @@ impl Default for Outcome {
 /// Serves a connection until it ends.
 pub async fn serve(mut downstream: Stream, connection: Connection, proxy: Arc<TcpProxy>, worker: Rc<Worker>) {
     let started = clock::now();
+    let stats = worker.tcp_stats(&proxy.stat_prefix);
+    stats.downstream_cx_total.inc();
     let mut outcome = Outcome::default();
     if let Some(mut target) = target::connect(&proxy, &connection, &worker, &mut outcome).await {
         relay(&mut downstream, &mut target, &proxy, &worker, &mut outcome).await;
     }
+    count(&stats, &outcome);
     debug!(remote = %connection.remote, flags = %outcome.flags, bytes = ?outcome.bytes, "TCP connection ended");
     log(&proxy, &connection, &outcome, started, &worker);
+}
+
+fn count(stats: &TcpStats, outcome: &Outcome) {
+    stats.downstream_cx_rx_bytes_total.add(outcome.bytes.0);
+    stats.downstream_cx_tx_bytes_total.add(outcome.bytes.1);
+    if outcome.flags.has(Flags::NO_CLUSTER) {
+        stats.downstream_cx_no_route.inc();
+    }
+    if outcome.flags.has(Flags::STREAM_IDLE_TIMEOUT) {
+        stats.idle_timeout.inc();
+    }
+    if let Some(cluster) = &outcome.cluster {
+        cluster.stats.upstream_cx_tx_bytes_total.add(outcome.bytes.0);
+        cluster.stats.upstream_cx_rx_bytes_total.add(outcome.bytes.1);
+    }
 }
 
 fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: Instant, worker: &Worker) {

@@ -66,7 +66,7 @@ pub async fn handle<D: Downstream>(
     exchange: &mut Exchange,
     deadline: &Deadline,
 ) {
-    session.begin(exchange, downstream.protocol());
+    let _active = session.begin(exchange, downstream.protocol());
     let ended = match prepare(session, exchange) {
         Ok(client) => route(session, downstream, exchange, deadline, client).await,
         Err(reply) => Err(reply.into()),
@@ -94,7 +94,7 @@ pub async fn refuse<D: Downstream>(
 ) {
     // Nothing of a head that was refused is to be believed or logged.
     exchange.request.clear();
-    session.begin(exchange, downstream.protocol());
+    let _active = session.begin(exchange, downstream.protocol());
     answer(session, downstream, exchange, reply, None, deadline).await;
     session.finish(exchange, downstream);
 }

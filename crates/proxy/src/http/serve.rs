@@ -21,6 +21,7 @@ use crate::{
             transport::Transport,
         },
         h2,
+        message::Protocol,
     },
     listener::connection::Connection,
     stream::Stream,
@@ -92,6 +93,7 @@ fn poll_preface(
 }
 
 async fn serve_h2(stream: Stream, received: Bytes, session: Rc<Session>) {
+    session.counted.speaks(Protocol::Http2);
     let shared = session.clone();
     let handle = move |mut stream: h2::server::Stream, head| {
         let session = shared.clone();
@@ -108,6 +110,7 @@ async fn serve_h2(stream: Stream, received: Bytes, session: Rc<Session>) {
 }
 
 async fn serve_h1(server: &mut Server, session: &Session, deadline: &Deadline) {
+    session.counted.speaks(Protocol::Http11);
     let manager = &*session.manager;
     loop {
         deadline.set(manager.idle_timeout.map(|limit| clock::now() + limit));

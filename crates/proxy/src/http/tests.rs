@@ -7,4 +7,5 @@ mod harness;
 mod headers;
 mod retries;
 mod sizes;
+mod stats;
 mod tunnels;

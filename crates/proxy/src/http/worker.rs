@@ -16,7 +16,10 @@ use rustc_hash::FxHashMap;
 use crate::{
     cluster::ClusterSlot,
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
-    stats::{Registry, groups::HttpStats},
+    stats::{
+        Registry,
+        groups::{HttpStats, TcpStats},
+    },
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 
@@ -34,6 +37,8 @@ pub struct Worker {
     pub stats: Arc<Registry>,
     /// By `stat_prefix`: a connection finds its group without the registry's lock.
     http_stats: RefCell<FxHashMap<Arc<str>, Arc<HttpStats>>>,
+    /// Likewise of TCP proxies.
+    tcp_stats: RefCell<FxHashMap<Arc<str>, Arc<TcpStats>>>,
     /// Wall-clock time.
     pub clock: WallClock,
     /// Deadlines of connections and streams.
@@ -63,6 +68,7 @@ impl Worker {
             index,
             stats,
             http_stats: RefCell::default(),
+            tcp_stats: RefCell::default(),
             clock: WallClock::new(),
             deadlines: Rc::default(),
             buffers: Buffers::default(),
@@ -80,6 +86,13 @@ impl Worker {
     pub fn http_stats(&self, stat_prefix: &Arc<str>) -> Arc<HttpStats> {
         let mut known = self.http_stats.borrow_mut();
         let fresh = || self.stats.group(&format!("http.{stat_prefix}."), self.index);
+        known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// The statistics of TCP proxies with this prefix, on this worker.
+    pub fn tcp_stats(&self, stat_prefix: &Arc<str>) -> Arc<TcpStats> {
+        let mut known = self.tcp_stats.borrow_mut();
+        let fresh = || self.stats.group(&format!("tcp.{stat_prefix}."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
     }
 

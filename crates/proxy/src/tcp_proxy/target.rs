@@ -11,10 +11,7 @@ use crate::{
     http::Worker,
     listener::{TcpProxy, connection::Connection},
     stream::Stream,
-    upstream::{
-        connect,
-        limits::{Permit, Resource},
-    },
+    upstream::limits::{Permit, Resource},
 };
 
 /// A connection to an endpoint.
@@ -52,15 +49,17 @@ pub(super) async fn connect(
             return None;
         };
         let limit = state.cluster.settings.limits.connections;
-        let Some(permit) = Permit::take(&state.slot, Resource::Connections, limit) else {
+        let Some(mut permit) = Permit::take(&state.slot, Resource::Connections, limit) else {
+            state.stats.upstream_cx_overflow.inc();
             outcome.flags.set(Flags::UPSTREAM_OVERFLOW);
             return None;
         };
         outcome.attempts += 1;
         outcome.endpoint = Some(endpoint.clone());
-        match connect::connect(&endpoint.address, &state.cluster.settings).await {
+        match state.dial(&endpoint).await {
             Ok(stream) => {
                 endpoint.begin();
+                permit.connected(&state.stats);
                 outcome.flags = Flags::default();
                 outcome.upstream_local = stream.local_addr();
                 return Some(Target { stream, endpoint, _permit: permit });

@@ -168,6 +168,7 @@ impl ClusterState {
     ) -> Result<Acquired, ConnectError> {
         if !http2 {
             let (stream, permit) = self.open(endpoint).await?;
+            self.stats.upstream_cx_http1_total.inc();
             let client = Box::new(Client::new(stream, worker.clone()));
             return Ok((UpstreamStream::Http1(client), Some(permit)));
         }
@@ -175,6 +176,7 @@ impl ClusterState {
             Turn::Stream(stream) => *stream,
             Turn::Connect(attempt) => match self.open(endpoint).await {
                 Ok((stream, permit)) => {
+                    self.stats.upstream_cx_http2_total.inc();
                     let stream = attempt.connected(stream, permit, self.http2_settings(), worker);
                     let error = StreamError::new(Side::Upstream, ResetReason::ConnectionTermination);
                     stream.ok_or(ConnectError { error, transport: String::new() })?
@@ -188,14 +190,38 @@ impl ClusterState {
         Ok((UpstreamStream::Http2(Box::new(stream)), None))
     }
 
+    /// A new connection, counted.
     async fn open(&self, endpoint: &Endpoint) -> Result<(Stream, Permit), ConnectError> {
         let settings = &self.cluster.settings;
-        let Some(permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
+        let Some(mut permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
         else {
+            self.stats.upstream_cx_overflow.inc();
             let error = StreamError::new(Side::Local, ResetReason::Overflow);
             return Err(ConnectError { error, transport: String::new() });
         };
-        Ok((connect::connect(&endpoint.address, settings).await?, permit))
+        let stream = self.dial(endpoint).await?;
+        permit.connected(&self.stats);
+        Ok((stream, permit))
+    }
+
+    /// Connects to an endpoint, and counts how that went.
+    pub async fn dial(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+        let (stats, started) = (&self.stats, clock::now());
+        stats.upstream_cx_total.inc();
+        let connected = connect::connect(&endpoint.address, &self.cluster.settings).await;
+        match &connected {
+            Ok(_) => {
+                let took = clock::now().duration_since(started);
+                stats.upstream_cx_connect_ms.record(took.as_millis() as u64);
+            }
+            Err(failed) => {
+                stats.upstream_cx_connect_fail.inc();
+                if failed.error.reason == ResetReason::ConnectionTimeout {
+                    stats.upstream_cx_connect_timeout.inc();
+                }
+            }
+        }
+        connected
     }
 
     fn http2_settings(&self) -> h2::Settings {

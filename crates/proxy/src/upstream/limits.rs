@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use crate::cluster::ClusterSlot;
+use crate::{cluster::ClusterSlot, stats::groups::ClusterStats};
 
 /// What is in use of each limited resource.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ impl InUse {
 pub struct Permit {
     slot: Arc<ClusterSlot>,
     resource: Resource,
+    /// A connection that is established: counted as active until then.
+    connection: Option<Arc<ClusterStats>>,
 }
 
 impl Permit {
@@ -53,12 +55,22 @@ impl Permit {
             return None;
         }
         count.fetch_add(1, Ordering::Relaxed);
-        Some(Self { slot: slot.clone(), resource })
+        Some(Self { slot: slot.clone(), resource, connection: None })
+    }
+
+    /// Counts an established connection for as long as the permit is held.
+    pub fn connected(&mut self, stats: &Arc<ClusterStats>) {
+        stats.upstream_cx_active.inc();
+        self.connection = Some(stats.clone());
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(stats) = &self.connection {
+            stats.upstream_cx_active.dec();
+            stats.upstream_cx_destroy.inc();
+        }
         self.slot.in_use.counts[self.resource as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         message::Protocol,
     },
     listener::connection::Connection,
+    stats::request::{self, Held, HttpConnection},
 };
 
 /// A downstream connection with all that its requests need.
@@ -28,6 +29,8 @@ pub struct Session {
     pub worker: Rc<Worker>,
     /// True when downstream is TLS.
     pub tls: bool,
+    /// Its statistics.
+    pub counted: HttpConnection,
     remote_ip: Box<str>,
     requests: Cell<u32>,
     closes_at: Option<Instant>,
@@ -38,7 +41,17 @@ impl Session {
     pub fn new(connection: Connection, manager: Arc<HttpConnectionManager>, worker: Rc<Worker>) -> Self {
         let remote_ip = connection.remote.ip().to_string().into();
         let closes_at = manager.max_connection_duration.map(|limit| clock::now() + limit);
-        Self { connection, manager, worker, tls: false, remote_ip, requests: Cell::new(0), closes_at }
+        let counted = HttpConnection::new(worker.http_stats(&manager.stat_prefix));
+        Self {
+            connection,
+            manager,
+            worker,
+            counted,
+            tls: false,
+            remote_ip,
+            requests: Cell::new(0),
+            closes_at,
+        }
     }
 
     /// What forwarding headers say of the connection.
@@ -60,16 +73,18 @@ impl Session {
     }
 
     /// A request has begun.
-    pub(super) fn begin(&self, exchange: &mut Exchange, protocol: Protocol) {
+    pub(super) fn begin(&self, exchange: &mut Exchange, protocol: Protocol) -> Held<'_> {
         self.requests.set(self.requests.get().saturating_add(1));
         exchange.info.start = Some(clock::now());
         exchange.info.protocol = protocol;
         exchange.info.random = self.worker.random();
         exchange.info.client = self.connection.remote;
+        self.counted.begin(protocol)
     }
 
     /// A request is over.
     pub(super) fn finish<D: Downstream>(&self, exchange: &mut Exchange, downstream: &D) {
+        request::finished(self.counted.stats(), &exchange.info);
         if self.manager.access_log.is_empty() {
             return;
         }

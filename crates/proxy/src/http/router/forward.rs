@@ -116,18 +116,21 @@ fn target<'a>(
 
 /// Counts a request in and out of its endpoint.
 #[derive(Debug)]
-struct Active(Arc<Endpoint>);
+struct Active(Arc<Endpoint>, Rc<ClusterState>);
 
 impl Active {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
+    fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>) -> Self {
         endpoint.begin();
-        Self(endpoint)
+        state.stats.upstream_rq_total.inc();
+        state.stats.upstream_rq_active.inc();
+        Self(endpoint, state)
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
         self.0.end();
+        self.1.stats.upstream_rq_active.dec();
     }
 }
 
@@ -153,7 +156,7 @@ impl<D: Downstream> Forwarding<'_, D> {
     async fn run(&mut self) -> Result<(), Ended> {
         loop {
             let endpoint = self.pick()?;
-            let active = Active::new(endpoint.clone());
+            let active = Active::new(endpoint.clone(), self.state.clone());
             let pools = self.state.pools(&endpoint);
             match self.try_once(&endpoint, &pools).await {
                 Ok(acquired) if !self.retries_response() => {

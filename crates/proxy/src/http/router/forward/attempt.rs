@@ -23,6 +23,7 @@ use crate::{
             replay::RequestBody,
         },
     },
+    stats::request::Held,
     upstream::{
         UpstreamStream,
         cluster::{Acquired, Pools},
@@ -77,6 +78,8 @@ impl<D: Downstream> Forwarding<'_, D> {
             return Err(Failure::Upstream { error, started: false });
         };
         let state = self.state.clone();
+        state.stats.upstream_rq_pending_total.inc();
+        let _waiting = Held::new(&state.stats.upstream_rq_pending_active);
         let worker = self.session.worker.clone();
         let mut connecting = Box::pin(state.connect(endpoint, pools, http2, &worker));
         self.until.arm(self.deadline);

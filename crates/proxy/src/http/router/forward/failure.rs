@@ -75,6 +75,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         let (error, started, mut reply) = match failure {
             Failure::Ended(ended) => return Err(ended),
             Failure::Expired(Expired::PerTry) => {
+                self.state.stats.upstream_rq_per_try_timeout.inc();
                 let error = StreamError::new(Side::Local, ResetReason::LocalReset);
                 (error, true, LocalReply::per_try_timeout())
             }
@@ -121,6 +122,7 @@ impl<D: Downstream> Forwarding<'_, D> {
     pub(super) async fn back_off(&mut self) -> Result<(), Ended> {
         let limit = self.state.cluster.settings.limits.retries;
         let Some(_retry) = Permit::take(&self.state.slot, Resource::Retries, limit) else {
+            self.state.stats.upstream_rq_retry_overflow.inc();
             return Err(overflow().into());
         };
         let random = self.session.worker.random();

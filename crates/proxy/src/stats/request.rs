@@ -1,0 +1,176 @@
+//! What one request and one connection add to the groups.
+//!
+//! The connection manager and the router call these at a request's few turning points; everything that can be read
+//! from the finished exchange is counted there, in [`finished`].
+//! Invariant: what goes up comes down, because guards count, however a task ends.
+
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Gauge,
+    groups::{ClusterStats, HttpStats, ResponseStats},
+};
+use crate::{
+    error::Flags,
+    http::{clock, connection_manager::Info, message::Protocol},
+};
+
+/// Holds a gauge up by one.
+#[derive(Debug)]
+pub struct Held<'a>(&'a Gauge);
+
+impl<'a> Held<'a> {
+    /// Up, until it is dropped.
+    pub fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Counts a downstream HTTP connection for as long as it is held.
+#[derive(Debug)]
+pub struct HttpConnection {
+    stats: Arc<HttpStats>,
+    since: Instant,
+    protocol: Cell<Option<Protocol>>,
+}
+
+impl HttpConnection {
+    /// A connection was accepted.
+    pub fn new(stats: Arc<HttpStats>) -> Self {
+        stats.downstream_cx_total.inc();
+        stats.downstream_cx_active.inc();
+        Self { stats, since: clock::now(), protocol: Cell::new(None) }
+    }
+
+    /// Its group.
+    pub fn stats(&self) -> &HttpStats {
+        &self.stats
+    }
+
+    /// What it speaks has become known.
+    pub fn speaks(&self, protocol: Protocol) {
+        let stats = &self.stats;
+        let (total, active) = match protocol {
+            Protocol::Http2 => (&stats.downstream_cx_http2_total, &stats.downstream_cx_http2_active),
+            _ => (&stats.downstream_cx_http1_total, &stats.downstream_cx_http1_active),
+        };
+        total.inc();
+        active.inc();
+        self.protocol.set(Some(protocol));
+    }
+
+    /// A request has begun.
+    pub fn begin(&self, protocol: Protocol) -> Held<'_> {
+        let stats = &self.stats;
+        stats.downstream_rq_total.inc();
+        match protocol {
+            Protocol::Http2 => stats.downstream_rq_http2_total.inc(),
+            _ => stats.downstream_rq_http1_total.inc(),
+        }
+        Held::new(&stats.downstream_rq_active)
+    }
+}
+
+impl Drop for HttpConnection {
+    fn drop(&mut self) {
+        let stats = &self.stats;
+        stats.downstream_cx_destroy.inc();
+        stats.downstream_cx_active.dec();
+        match self.protocol.get() {
+            Some(Protocol::Http2) => stats.downstream_cx_http2_active.dec(),
+            Some(_) => stats.downstream_cx_http1_active.dec(),
+            None => {}
+        }
+        stats.downstream_cx_length_ms.record(millis(clock::now().duration_since(self.since)));
+    }
+}
+
+/// Counts a finished request, at its connection manager and at its cluster.
+pub fn finished(stats: &HttpStats, info: &Info) {
+    stats.downstream_rq.inc(info.status);
+    if let Some(start) = info.start {
+        stats.downstream_rq_time.record(millis(clock::now().duration_since(start)));
+    }
+    if info.cluster.is_some() {
+        stats.rq_total.inc();
+    }
+    if info.flags.0 != 0 || info.upstream_end.is_none() {
+        unusual(stats, info);
+    }
+    let Some(cluster) = &info.cluster else { return };
+    let responses: &ResponseStats = if info.internal { &cluster.internal } else { &cluster.external };
+    if info.status != 0 {
+        responses.upstream_rq.inc(info.status);
+    }
+    if let (Some(sent), Some(end)) = (info.upstream_start, info.upstream_end) {
+        responses.upstream_rq_time.record(millis(end.saturating_duration_since(sent)));
+    }
+    if info.flags.0 != 0 || info.attempts > 1 {
+        troubled(&cluster.stats, info);
+    }
+}
+
+/// Requests that did not simply go through.
+#[cold]
+fn unusual(stats: &HttpStats, info: &Info) {
+    let flags = info.flags;
+    for (flag, counter) in [
+        (Flags::NO_ROUTE, &stats.no_route),
+        (Flags::NO_CLUSTER, &stats.no_cluster),
+        (Flags::STREAM_IDLE_TIMEOUT, &stats.downstream_rq_idle_timeout),
+        (Flags::DURATION_TIMEOUT, &stats.downstream_rq_max_duration_reached),
+        (Flags::DOWNSTREAM_REMOTE_RESET, &stats.downstream_rq_rx_reset),
+        (Flags::DOWNSTREAM_PROTOCOL_ERROR, &stats.downstream_cx_protocol_error),
+    ] {
+        if flags.has(flag) {
+            counter.inc();
+        }
+    }
+    match &*info.details {
+        "direct_response" if (300..400).contains(&info.status) => stats.rq_redirect.inc(),
+        "direct_response" => stats.rq_direct_response.inc(),
+        "request_header_timeout" => stats.downstream_rq_header_timeout.inc(),
+        "request_overall_timeout" => stats.downstream_rq_timeout.inc(),
+        "path_normalization_failed" => stats.downstream_rq_failed_path_normalization.inc(),
+        _ => {}
+    }
+}
+
+/// Requests that their cluster could not serve at once.
+#[cold]
+fn troubled(stats: &ClusterStats, info: &Info) {
+    let flags = info.flags;
+    for (flag, counter) in [
+        (Flags::UPSTREAM_REQUEST_TIMEOUT, &stats.upstream_rq_timeout),
+        (Flags::UPSTREAM_OVERFLOW, &stats.upstream_rq_pending_overflow),
+        (Flags::RETRY_LIMIT_EXCEEDED, &stats.upstream_rq_retry_limit_exceeded),
+        (Flags::NO_HEALTHY_UPSTREAM, &stats.upstream_cx_none_healthy),
+        (Flags::UPSTREAM_REMOTE_RESET, &stats.upstream_rq_rx_reset),
+        (Flags::UPSTREAM_PROTOCOL_ERROR, &stats.upstream_cx_protocol_error),
+    ] {
+        if flags.has(flag) {
+            counter.inc();
+        }
+    }
+    let retries = u64::from(info.attempts.saturating_sub(1));
+    stats.upstream_rq_retry.add(retries);
+    stats.upstream_rq_retry_backoff_exponential.add(retries);
+    if retries != 0 && info.upstream_response.is_some() && !flags.has(Flags::RETRY_LIMIT_EXCEEDED) {
+        stats.upstream_rq_retry_success.inc();
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
