@@ -50,6 +50,12 @@ struct Call {
     envoy: Option<Expect>,
 }
 
+impl Call {
+    fn expectation(&self, proxy: Proxy) -> &Expect {
+        self.envoy.as_ref().filter(|_| proxy == Proxy::Envoy).unwrap_or(&self.expect)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
@@ -193,8 +199,10 @@ async fn run_file(
         let name = format!("{title}: {}", call.name);
         let (outcome, problems) = match perform(&world, call).await {
             Ok(outcome) => {
-                let problems =
-                    judge(&call.expect, &outcome).into_iter().map(|p| format!("{name}: {p}")).collect();
+                let problems = judge(call.expectation(proxy), &outcome)
+                    .into_iter()
+                    .map(|p| format!("{name}: {p}"))
+                    .collect();
                 (Some(outcome), problems)
             }
             Err(error) => (None, vec![format!("{name}: {error}")]),

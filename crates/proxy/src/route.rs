@@ -182,8 +182,13 @@ pub enum Target {
         /// The parts, in order.
         parts: Vec<WeightedCluster>,
     },
-    /// The name is taken from a request header.
-    Header(Arc<str>),
+    /// The name is taken from a request header and looked up among the published clusters.
+    Header {
+        /// Which header.
+        name: Arc<str>,
+        /// Where cluster names are known.
+        clusters: Arc<crate::cluster::store::ClusterStore>,
+    },
 }
 
 /// One of `weighted_clusters`.

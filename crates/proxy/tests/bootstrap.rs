@@ -1,5 +1,7 @@
 //! Bootstrap files as `meltemi proxy --mode validate` checks them.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{io::Write, time::Duration};
 
 use meltemi_proxy::{

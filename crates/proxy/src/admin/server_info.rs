@@ -29,7 +29,7 @@ impl Admin {
         let mut value = json::to_value(&ServerInfo {
             version: concat!("meltemi/", env!("CARGO_PKG_VERSION")).into(),
             state: i32::try_from(state.number()).unwrap_or(0),
-            uptime_current_epoch: Some(uptime.clone()),
+            uptime_current_epoch: Some(uptime),
             uptime_all_epochs: Some(uptime),
             hot_restart_version: "disabled".into(),
             command_line_options: Some(options),

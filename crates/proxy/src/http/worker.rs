@@ -159,11 +159,6 @@ impl Worker {
         Some(state)
     }
 
-    /// A cluster by name, for routes that take it from a header.
-    pub fn find_cluster(&self, _name: &str) -> Option<Arc<ClusterSlot>> {
-        None
-    }
-
     /// An empty write queue.
     pub(crate) fn take_output(&self) -> Vec<u8> {
         self.outputs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(4096))

@@ -97,8 +97,8 @@ pub enum Picked<'a> {
     Cluster(&'a Arc<ClusterSlot>),
     /// To this part of a weighted set.
     Weighted(&'a WeightedCluster),
-    /// To the cluster named by this request header; look it up with [`crate::cluster::store::ClusterStore::get`].
-    Header(&'a Arc<str>),
+    /// To the cluster named by this request header, as the store knows it.
+    Header(&'a Arc<str>, &'a Arc<crate::cluster::store::ClusterStore>),
 }
 
 impl Target {
@@ -107,7 +107,7 @@ impl Target {
     pub fn pick(&self, random: u64) -> Picked<'_> {
         match self {
             Self::Cluster(slot) => Picked::Cluster(slot),
-            Self::Header(name) => Picked::Header(name),
+            Self::Header { name, clusters } => Picked::Header(name, clusters),
             Self::Weighted { total, parts } => {
                 let mut left = random % u64::from((*total).max(1));
                 for part in parts {

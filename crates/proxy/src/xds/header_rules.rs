@@ -80,7 +80,8 @@ fn put(option: &HeaderValueOption, context: &mut Context) -> Result<HeaderOp, Re
     }
     let value = Format::compile(&header.value)
         .map_err(|error| Rejection::new(error.to_string()))
-        .at("header.value")?;
+        .at("header.value")?
+        .omit_empty();
     Ok(HeaderOp::Put {
         name: context.intern(&header.key.to_ascii_lowercase()),
         value,

@@ -58,7 +58,7 @@ pub async fn forward<D: Downstream>(
     deadline: &Deadline,
     matched: Matched<'_>,
 ) -> Result<(), Ended> {
-    let (slot, part) = target(session, exchange, matched.forward)?;
+    let (slot, part) = target(exchange, matched.forward)?;
     let Some(state) = session.worker.cluster(&slot) else {
         return Err(LocalReply::no_cluster(matched.forward.not_found_status).into());
     };
@@ -99,16 +99,15 @@ pub async fn forward<D: Downstream>(
 
 /// The cluster to send to, and the part of a weighted set that it came from.
 fn target<'a>(
-    session: &Session,
     exchange: &Exchange,
     forward: &'a Forward,
 ) -> Result<(Arc<ClusterSlot>, Option<&'a WeightedCluster>), LocalReply> {
     match forward.target.pick(exchange.info.random) {
         Picked::Cluster(slot) => Ok((slot.clone(), None)),
         Picked::Weighted(part) => Ok((part.cluster.clone(), Some(part))),
-        Picked::Header(name) => {
+        Picked::Header(name, clusters) => {
             let value = exchange.request.headers.joined(name);
-            let slot = value.and_then(|value| session.worker.find_cluster(&value));
+            let slot = value.and_then(|value| clusters.get(&value));
             slot.map(|slot| (slot, None)).ok_or_else(|| LocalReply::no_cluster(forward.not_found_status))
         }
     }

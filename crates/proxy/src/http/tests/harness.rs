@@ -11,7 +11,8 @@ use tokio::{
 
 use crate::{
     cluster::{
-        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits, UpstreamProtocol,
+        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits,
+        UpstreamProtocol, store::ClusterStore,
     },
     drain::Group,
     http::{
@@ -299,7 +300,7 @@ fn listener(chain: &Arc<FilterChain>) -> Listener {
 
 fn forward() -> Forward {
     Forward {
-        target: Target::Header("".into()),
+        target: Target::Header { name: "".into(), clusters: ClusterStore::new() },
         not_found_status: 503,
         timeout: Some(Duration::from_secs(15)),
         idle_timeout: None,
