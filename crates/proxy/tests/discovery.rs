@@ -1,6 +1,8 @@
 //! A discovery server feeds real workers: everything arrives, changes, is refused, goes, and survives the server's death;
 //! in delta and in state of the world.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
