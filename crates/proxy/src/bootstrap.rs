@@ -5,7 +5,7 @@
 
 #![expect(deprecated, reason = "files in use still have Envoy's deprecated fields")]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use meltemi_xds::{
@@ -23,11 +23,11 @@ use meltemi_xds::{
         endpoint::v3::lb_endpoint::HostIdentifier,
     },
 };
-use prost::Message as _;
+use prost::{Message as _, Name};
 
 use crate::{
     cluster::Address,
-    xds::{At, Rejection, fields, hcm, refuse},
+    xds::{At, Rejection, fields, hcm, refuse, wire},
 };
 
 /// A bootstrap that can be started from.
@@ -37,8 +37,12 @@ pub struct Bootstrap {
     pub node: Node,
     /// `admin.address`.
     pub admin: Option<SocketAddr>,
-    /// Listeners and clusters to start with.
-    pub resources: StaticResources,
+    /// Clusters to start with, encoded: slices of `encoded`.
+    pub clusters: Vec<Bytes>,
+    /// Their names.
+    pub cluster_names: Vec<Arc<str>>,
+    /// Listeners to start with, encoded.
+    pub listeners: Vec<Bytes>,
     /// The discovery server and what comes from it.
     pub discovery: Option<Discovery>,
     /// The file, encoded, for `/config_dump`.
@@ -67,11 +71,33 @@ pub struct Overrides {
     pub cluster: Option<String>,
 }
 
-/// Checks a bootstrap.
-pub fn compile(mut message: Message, overrides: &Overrides) -> Result<Bootstrap, Rejection> {
+/// Field numbers: `Bootstrap.static_resources`, `StaticResources.listeners` and `.clusters`.
+const STATIC_RESOURCES: u32 = 2;
+const LISTENERS: u32 = 1;
+const CLUSTERS: u32 = 2;
+
+/// Reads a bootstrap from YAML or JSON.
+pub fn from_text(text: &str, overrides: &Overrides) -> Result<Bootstrap, String> {
+    let encoded =
+        meltemi_xds::json::wire_from_text(&Message::full_name(), text).map_err(|error| error.to_string())?;
+    compile(encoded.into(), overrides).map_err(|rejection| rejection.to_string())
+}
+
+/// Checks an encoded bootstrap.
+pub fn compile(encoded: Bytes, overrides: &Overrides) -> Result<Bootstrap, Rejection> {
+    let decoding = |error: prost::DecodeError| Rejection::new(error.to_string());
+    let (parts, rest) = wire::split(&encoded, STATIC_RESOURCES)?;
+    let mut message = Message::decode(rest.as_slice()).map_err(decoding)?;
     refuse_unsupported(&message)?;
-    let notes = notes(&message);
-    let encoded = message.encode_to_vec().into();
+    let (mut clusters, mut listeners) = (Vec::new(), Vec::new());
+    for part in parts {
+        let (more, rest) = wire::split(&part, CLUSTERS)?;
+        clusters.extend(more);
+        let (more, rest) = wire::split(&rest.into(), LISTENERS)?;
+        listeners.extend(more);
+        let others = StaticResources::decode(rest.as_slice()).map_err(decoding)?;
+        fields::unsupported(!others.secrets.is_empty(), "static_resources.secrets")?;
+    }
     let mut node = message.node.take().unwrap_or_default();
     if let Some(id) = &overrides.node {
         node.id.clone_from(id);
@@ -80,20 +106,26 @@ pub fn compile(mut message: Message, overrides: &Overrides) -> Result<Bootstrap,
         node.cluster.clone_from(cluster);
     }
     let node = meltemi_xds::node::with_user_agent(node, "meltemi", env!("CARGO_PKG_VERSION"));
-    let resources = message.static_resources.take().unwrap_or_default();
-    if !resources.secrets.is_empty() {
-        return refuse("not supported yet").at("static_resources.secrets");
-    }
     let dynamic = message.dynamic_resources.take();
-    let discovery = dynamic.map(|dynamic| discovery(&dynamic, &resources.clusters, &node)).transpose();
+    let discovery = dynamic.map(|dynamic| discovery(&dynamic, &clusters, &node)).transpose();
     Ok(Bootstrap {
-        node: node.clone(),
         admin: admin(&message)?,
         discovery: discovery.at("dynamic_resources")?.flatten(),
-        resources,
+        cluster_names: clusters.iter().filter_map(name_of).collect(),
+        clusters,
+        listeners,
+        notes: notes(&message),
+        node,
         encoded,
-        notes,
     })
+}
+
+/// The name of an encoded cluster.
+fn name_of(cluster: &Bytes) -> Option<Arc<str>> {
+    /// Field number of `Cluster.name`.
+    const NAME: u32 = 1;
+    let (names, _) = wire::split(cluster, NAME).ok()?;
+    std::str::from_utf8(names.last()?).ok().map(Arc::from)
 }
 
 fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
@@ -148,7 +180,7 @@ fn admin(message: &Message) -> Result<Option<SocketAddr>, Rejection> {
 
 fn discovery(
     message: &DynamicResources,
-    clusters: &[Cluster],
+    clusters: &[Bytes],
     node: &Node,
 ) -> Result<Option<Discovery>, Rejection> {
     fields::unsupported(!message.lds_resources_locator.is_empty(), "lds_resources_locator")?;
@@ -173,7 +205,7 @@ fn discovery(
     Ok(Some(Discovery { client: config, clusters, listeners }))
 }
 
-fn servers(ads: &ApiConfigSource, clusters: &[Cluster]) -> Result<Vec<client::Address>, Rejection> {
+fn servers(ads: &ApiConfigSource, clusters: &[Bytes]) -> Result<Vec<client::Address>, Rejection> {
     let mut servers = Vec::new();
     for (at, service) in ads.grpc_services.iter().enumerate() {
         servers.extend(targets(service, clusters).at_index("grpc_services", at)?);
@@ -181,12 +213,14 @@ fn servers(ads: &ApiConfigSource, clusters: &[Cluster]) -> Result<Vec<client::Ad
     if servers.is_empty() { refuse("no server to ask").at("grpc_services") } else { Ok(servers) }
 }
 
-fn targets(service: &GrpcService, clusters: &[Cluster]) -> Result<Vec<client::Address>, Rejection> {
+fn targets(service: &GrpcService, clusters: &[Bytes]) -> Result<Vec<client::Address>, Rejection> {
     fields::unsupported(!service.initial_metadata.is_empty(), "initial_metadata")?;
     match &service.target_specifier {
         Some(TargetSpecifier::EnvoyGrpc(target)) => {
-            match clusters.iter().find(|cluster| cluster.name == target.cluster_name) {
-                Some(cluster) => addresses(cluster).at("envoy_grpc.cluster_name"),
+            let named = |cluster: &&Bytes| name_of(cluster).as_deref() == Some(target.cluster_name.as_str());
+            match clusters.iter().find(named).map(|cluster| Cluster::decode(cluster.clone())) {
+                Some(Ok(cluster)) => addresses(&cluster).at("envoy_grpc.cluster_name"),
+                Some(Err(error)) => refuse(error.to_string()).at("envoy_grpc.cluster_name"),
                 None => refuse(format!("unknown static cluster '{}'", target.cluster_name))
                     .at("envoy_grpc.cluster_name"),
             }

@@ -114,8 +114,11 @@ fn load(options: &Options) -> Result<Bootstrap, RunError> {
     let path = options.config.display().to_string();
     let text = std::fs::read_to_string(&options.config)
         .map_err(|source| RunError::Read { path: path.clone(), source })?;
-    let message = json::from_text(&text).map_err(|error| RunError::Bootstrap(error.in_file(&path)))?;
-    bootstrap::compile(message, &options.overrides)
+    let name = "envoy.config.bootstrap.v3.Bootstrap";
+    let encoded =
+        json::wire_from_text(name, &text).map_err(|error| RunError::Bootstrap(error.in_file(&path)))?;
+    drop(text);
+    bootstrap::compile(encoded.into(), &options.overrides)
         .map_err(|rejection| resource(options, rejection.to_string()))
 }
 

@@ -23,6 +23,7 @@ pub mod route;
 pub mod route_action;
 pub mod tcp_proxy;
 pub mod view;
+pub mod wire;
 
 pub use self::{
     context::Context,

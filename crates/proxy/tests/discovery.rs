@@ -115,8 +115,7 @@ impl Mesh {
               ads_config: {{api_type: {api_type}, grpc_services: [{{google_grpc: {{target_uri: "{address}", stat_prefix: x}}}}]}}
             "#
         );
-        let mut bootstrap =
-            bootstrap::compile(json::from_text(&bootstrap).unwrap(), &Overrides::default()).unwrap();
+        let mut bootstrap = bootstrap::from_text(&bootstrap, &Overrides::default()).unwrap();
         let client = &mut bootstrap.discovery.as_mut().unwrap().client;
         client.base_backoff = Duration::from_millis(5);
         client.max_backoff = Duration::from_millis(20);

@@ -1,7 +1,12 @@
 use super::*;
 
 fn read(text: &str) -> Result<Bootstrap, Rejection> {
-    compile(meltemi_xds::json::from_text(text).unwrap(), &Overrides::default())
+    read_with(text, &Overrides::default())
+}
+
+fn read_with(text: &str, overrides: &Overrides) -> Result<Bootstrap, Rejection> {
+    let encoded = meltemi_xds::json::wire_from_text("envoy.config.bootstrap.v3.Bootstrap", text).unwrap();
+    compile(encoded.into(), overrides)
 }
 
 const AGENTS: &str = r#"
@@ -42,7 +47,7 @@ fn an_agents_bootstrap() {
 #[test]
 fn the_command_line_wins() {
     let overrides = Overrides { node: Some("n".into()), cluster: Some("c".into()) };
-    let bootstrap = compile(meltemi_xds::json::from_text(AGENTS).unwrap(), &overrides).unwrap();
+    let bootstrap = read_with(AGENTS, &overrides).unwrap();
     assert_eq!((bootstrap.node.id.as_str(), bootstrap.node.cluster.as_str()), ("n", "c"));
 }
 
@@ -77,7 +82,7 @@ fn what_is_not_supported_is_named() {
         (
             "static_resources:",
             "static_resources:\n  secrets: [{name: x}]",
-            "static_resources.secrets: not supported yet",
+            "static_resources.secrets: not supported",
         ),
         (
             "layered_runtime: {layers: [{name: x, static_layer: {}}]}",

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use meltemi_xds::pb::envoy::{
     config::core::v3::{
         ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, config_source,
@@ -19,19 +20,24 @@ use meltemi_xds::pb::envoy::{
         },
     },
 };
-use prost::Name;
+use prost::{Message as _, Name};
 
-use super::{At, Context, Rejection, access_log, fields, refuse, route};
+use super::{At, Context, Rejection, access_log, fields, refuse, route, wire};
 use crate::http::config::{
     Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, RouterOptions,
     ServerHeader, StripHostPort,
 };
 
-/// Compiles a connection manager; consumes it, as the route configuration in it may be large.
-pub fn compile(mut message: Message, context: &mut Context) -> Result<HttpConnectionManager, Rejection> {
+/// Field number of `HttpConnectionManager.route_config`, which may be large.
+const ROUTE_CONFIG: u32 = 4;
+
+/// Compiles an encoded connection manager.
+pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionManager, Rejection> {
+    let (inline, rest) = wire::split(message, ROUTE_CONFIG)?;
+    let message = Message::decode(rest.as_slice()).map_err(|error| Rejection::new(error.to_string()))?;
     refuse_unsupported(&message)?;
     note_ineffective(&message, context);
-    let routes = routes(message.route_specifier.take(), context)?;
+    let routes = routes(message.route_specifier.as_ref(), inline.last(), context)?;
     let router = filters(&message.http_filters, context)?;
     let common = common(message.common_http_protocol_options.as_ref()).at("common_http_protocol_options")?;
     let millis = |message: Option<_>, field, default| fields::timeout(message, field, default);
@@ -188,7 +194,18 @@ fn codec(value: i32) -> Result<Codec, Rejection> {
     }
 }
 
-fn routes(specifier: Option<RouteSpecifier>, context: &mut Context) -> Result<Arc<RouteSlot>, Rejection> {
+fn routes(
+    specifier: Option<&RouteSpecifier>,
+    inline: Option<&Bytes>,
+    context: &mut Context,
+) -> Result<Arc<RouteSlot>, Rejection> {
+    if let Some(config) = inline {
+        let table = route::table(config, "", true, context).at("route_config")?;
+        return Ok(Arc::new(RouteSlot {
+            name: table.name.clone(),
+            table: ArcSwapOption::from_pointee(table),
+        }));
+    }
     match specifier {
         Some(RouteSpecifier::Rds(rds)) => {
             ads_only(rds.config_source.as_ref()).at("rds.config_source")?;
@@ -197,12 +214,8 @@ fn routes(specifier: Option<RouteSpecifier>, context: &mut Context) -> Result<Ar
                 name => Ok(context.route_slot(name)),
             }
         }
-        Some(RouteSpecifier::RouteConfig(config)) => {
-            let table = route::table(config, "", true, context).at("route_config")?;
-            Ok(Arc::new(RouteSlot { name: table.name.clone(), table: ArcSwapOption::from_pointee(table) }))
-        }
         Some(RouteSpecifier::ScopedRoutes(_)) => refuse("not supported").at("scoped_routes"),
-        None => refuse("one of rds and route_config is required"),
+        Some(RouteSpecifier::RouteConfig(_)) | None => refuse("one of rds and route_config is required"),
     }
 }
 

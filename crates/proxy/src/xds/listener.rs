@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use meltemi_xds::pb::envoy::{
     config::{
         core::v3::{CidrRange, TrafficDirection},
@@ -223,8 +224,8 @@ fn terminal(filter: &Filter, context: &mut Context) -> Result<Terminal, Rejectio
         None => return refuse(format!("filter '{}' needs a typed_config", filter.name)),
     };
     if config.type_url == HttpConnectionManager::type_url() {
-        let message = fields::unpack(config)?;
-        return Ok(Terminal::Http(Arc::new(hcm::compile(message, context).at("typed_config")?)));
+        let message = Bytes::copy_from_slice(&config.value);
+        return Ok(Terminal::Http(Arc::new(hcm::compile(&message, context).at("typed_config")?)));
     }
     if config.type_url == TcpProxy::type_url() {
         let message = fields::unpack(config)?;

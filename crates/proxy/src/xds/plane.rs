@@ -213,24 +213,13 @@ impl client::Handler for Feed {
 
 impl State {
     fn load(&mut self, bootstrap: Bootstrap) -> Result<(), Rejection> {
-        // Names first: listeners and routes may only mention what is declared.
-        let names = bootstrap.resources.clusters.iter().map(|cluster| Arc::from(cluster.name.as_str()));
-        self.context.declared.extend(names);
-        for (at, message) in bootstrap.resources.clusters.into_iter().enumerate() {
-            let name = message.name.clone();
-            let loaded = self.load_cluster(message).at_index("static_resources.clusters", at);
-            loaded.map_err(|error| Rejection {
-                reason: format!("{} (cluster '{name}')", error.reason),
-                ..error
-            })?;
+        // Names first: routes may only mention what is declared.
+        self.context.declared.extend(bootstrap.cluster_names);
+        for (at, message) in bootstrap.clusters.into_iter().enumerate() {
+            self.load_cluster(message).at_index("static_resources.clusters", at)?;
         }
-        for (at, message) in bootstrap.resources.listeners.into_iter().enumerate() {
-            let name = message.name.clone();
-            let loaded = self.load_listener(message).at_index("static_resources.listeners", at);
-            loaded.map_err(|error| Rejection {
-                reason: format!("{} (listener '{name}')", error.reason),
-                ..error
-            })?;
+        for (at, message) in bootstrap.listeners.into_iter().enumerate() {
+            self.load_listener(message).at_index("static_resources.listeners", at)?;
         }
         self.context.clusters.settle();
         Ok(())
@@ -357,8 +346,8 @@ fn decode<M: Message + Name + Default>(version: &Version) -> Result<M, Rejection
 }
 
 /// A static resource as a version of its own.
-fn static_version<M: Message>(message: &M) -> Version {
-    Version { version: Arc::default(), body: message.encode_to_vec().into(), updated: SystemTime::now() }
+fn static_version(body: Bytes) -> Version {
+    Version { version: Arc::default(), body, updated: SystemTime::now() }
 }
 
 /// For the `Any`s of config dumps.

@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use meltemi_xds::pb::envoy::config::route::v3::{
     Route as RouteMessage, RouteConfiguration, RouteMatch as MatchMessage, VirtualHost as HostMessage, route,
     route_match::PathSpecifier, virtual_host::TlsRequirementType,
 };
 
-use super::{At, Context, Rejection, fields, header_rules, matchers, refuse, retry, route_action};
+use prost::Message as _;
+
+use super::{At, Context, Rejection, fields, header_rules, matchers, refuse, retry, route_action, wire};
 use crate::{
     header_lists,
     route::{
@@ -19,22 +22,29 @@ use crate::{
     },
 };
 
-/// Compiles a route configuration; consumes it, so that a large one does not stay twice in memory. `validate` is
-/// `validate_clusters` where the message does not say: true for inline configurations, false for RDS.
+/// Field number of `RouteConfiguration.virtual_hosts`.
+const VIRTUAL_HOSTS: u32 = 2;
+
+/// Compiles an encoded route configuration. `validate` is `validate_clusters` where the message does not say: true for
+/// inline configurations, false for RDS.
 pub fn table(
-    message: RouteConfiguration,
+    message: &Bytes,
     version: &str,
     validate: bool,
     context: &mut Context,
 ) -> Result<RouteTable, Rejection> {
+    let (hosts, rest) = wire::split(message, VIRTUAL_HOSTS)?;
+    let message =
+        RouteConfiguration::decode(rest.as_slice()).map_err(|error| Rejection::new(error.to_string()))?;
     context.validating = fields::flag(message.validate_clusters.as_ref(), validate);
-    let table = compile(message, version, context);
+    let table = compile(&message, hosts, version, context);
     context.validating = false;
     table
 }
 
 fn compile(
-    message: RouteConfiguration,
+    message: &RouteConfiguration,
+    encoded: Vec<Bytes>,
     version: &str,
     context: &mut Context,
 ) -> Result<RouteTable, Rejection> {
@@ -51,10 +61,12 @@ fn compile(
     route_action::filter_configs(&message.typed_per_filter_config, context)?;
 
     let mut hosts = HostIndex::default();
-    let mut virtual_hosts = Vec::with_capacity(message.virtual_hosts.len());
+    let mut virtual_hosts = Vec::with_capacity(encoded.len());
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let limit = fields::number(message.max_direct_response_body_size_bytes.as_ref(), 4096) as usize;
-    for (at, host) in message.virtual_hosts.into_iter().enumerate() {
+    for (at, host) in encoded.into_iter().enumerate() {
+        let host = HostMessage::decode(host).map_err(|error| Rejection::new(error.to_string()));
+        let host = host.at_index("virtual_hosts", at)?;
         for (n, domain) in host.domains.iter().enumerate() {
             let added = hosts.add(domain, at as u32).map_err(|error| Rejection::new(error.to_string()));
             added.at_index("domains", n).at_index("virtual_hosts", at)?;

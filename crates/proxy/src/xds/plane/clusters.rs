@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use meltemi_xds::pb::envoy::config::cluster::v3::Cluster as Message;
 use tokio::task::AbortHandle;
 
@@ -73,19 +74,22 @@ impl ClusterState {
 }
 
 impl State {
-    pub(super) fn load_cluster(&mut self, message: Message) -> Result<(), Rejection> {
+    pub(super) fn load_cluster(&mut self, body: Bytes) -> Result<(), Rejection> {
+        let version = static_version(body);
+        let message: Message = decode(&version)?;
         let name = self.context.intern(&message.name);
         if self.clusters.contains_key(&name) {
             return Err(Rejection::new(format!("duplicate cluster '{name}'")));
         }
-        let compiled = cluster::compile(&message, &mut self.context)?;
+        let compiled = cluster::compile(&message, &mut self.context)
+            .map_err(|error| Rejection { reason: format!("{} (cluster '{name}')", error.reason), ..error })?;
         let notes = self.take_notes(Kind::Cluster, &name);
         self.view.update(Kind::Cluster, &name, |known| {
             known.is_static = true;
             known.notes = notes;
         });
         self.clusters.insert(name.clone(), ClusterState { is_static: true, ..ClusterState::default() });
-        self.accept_cluster(&name, compiled, static_version(&message));
+        self.accept_cluster(&name, compiled, version);
         Ok(())
     }
 

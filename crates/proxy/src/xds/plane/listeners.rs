@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use meltemi_xds::pb::envoy::config::listener::v3::Listener as Message;
 use tokio::task::AbortHandle;
 
@@ -59,7 +60,9 @@ impl ListenerState {
 }
 
 impl State {
-    pub(super) fn load_listener(&mut self, mut message: Message) -> Result<(), Rejection> {
+    pub(super) fn load_listener(&mut self, body: Bytes) -> Result<(), Rejection> {
+        let version = static_version(body);
+        let mut message: Message = decode(&version)?;
         if message.name.is_empty() {
             // Envoy makes up a UUID; a number is as unique and easier to read.
             message.name = format!("static-{}", self.listeners.len());
@@ -68,7 +71,10 @@ impl State {
         if self.listeners.contains_key(&name) {
             return Err(Rejection::new(format!("duplicate listener '{name}'")));
         }
-        let placed = self.compile_listener(&name, &message, static_version(&message))?;
+        let placed = self.compile_listener(&name, &message, version).map_err(|error| Rejection {
+            reason: format!("{} (listener '{name}')", error.reason),
+            ..error
+        })?;
         let notes = self.take_notes(Kind::Listener, &name);
         self.view.update(Kind::Listener, &name, |known| {
             known.is_static = true;

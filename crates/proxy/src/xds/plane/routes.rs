@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use meltemi_xds::{pb::envoy::config::route::v3::RouteConfiguration, type_url};
+use meltemi_xds::type_url;
 
-use super::{State, decode};
+use super::State;
 use crate::xds::{
     Rejection, route,
     view::{Kind, Version},
@@ -24,8 +24,7 @@ impl State {
         if same && slot.table.load().is_some() {
             return Ok(());
         }
-        let message: RouteConfiguration = decode(&version)?;
-        let table = route::table(message, &version.version, false, &mut self.context)?;
+        let table = route::table(&version.body, &version.version, false, &mut self.context)?;
         slot.table.store(Some(Arc::new(table)));
         state.accepted = Some(version.clone());
         self.view.update(Kind::Route, name, |known| known.active = Some(version));
