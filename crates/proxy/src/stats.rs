@@ -10,6 +10,7 @@ pub mod groups;
 mod histogram;
 mod registry;
 pub mod request;
+mod responses;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use self::{
     codes::{Classes, Codes},
     histogram::{BUCKETS, Histogram, HistogramSnapshot},
     registry::{Registry, sum},
+    responses::{ResponseStats, Responses},
 };
 
 /// Grows only. One writer thread.

@@ -3,14 +3,13 @@
 //! Names: <https://www.envoyproxy.io/docs/envoy/latest/configuration/upstream/cluster_manager/cluster_stats> and its
 //! neighbours. Invariant: a field's name is the statistic's name after the group's prefix.
 
-use super::{Classes, Codes, Counter, Gauge, Group, Histogram, Stat, Visitor};
+use super::{Classes, Counter, Gauge, Group, Histogram, Stat, Visitor};
 
-/// Defines groups; kinds are `counter`, `gauge`, `histogram`, `codes` and `classes`.
+/// Defines groups; kinds are `counter`, `gauge`, `histogram` and `classes`.
 macro_rules! group {
     (@type counter) => { Counter };
     (@type gauge) => { Gauge };
     (@type histogram) => { Histogram };
-    (@type codes) => { Codes };
     (@type classes) => { Classes };
     ($($(#[$doc:meta])* $group:ident { $($kind:ident { $($name:ident),* $(,)? })* })*) => { $(
         $(#[$doc])*
@@ -93,13 +92,6 @@ group! {
             lb_zone_routing_cross_zone, lb_zone_routing_sampled,
         }
         histogram { upstream_cx_connect_ms, upstream_cx_length_ms }
-    }
-
-    /// `cluster.<stat_name>.internal.` and `.external.`: responses by where the request came from; their sum is the
-    /// cluster's.
-    ResponseStats {
-        codes { upstream_rq }
-        histogram { upstream_rq_time }
     }
 
     /// `cluster.<stat_name>.`: what is known of a cluster on the main thread; made when it is read.

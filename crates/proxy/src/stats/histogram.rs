@@ -57,6 +57,11 @@ impl Histogram {
         self.sum.add(value);
     }
 
+    /// True when nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.decades.iter().all(|decade| decade.get().is_none())
+    }
+
     /// A copy of the counts.
     pub fn snapshot(&self) -> HistogramSnapshot {
         let mut bins = Vec::new();

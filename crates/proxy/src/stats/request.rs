@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Gauge,
-    groups::{ClusterStats, HttpStats, ResponseStats},
+    groups::{ClusterStats, HttpStats},
 };
 use crate::{
     error::Flags,
@@ -109,7 +109,8 @@ pub fn finished(stats: &HttpStats, info: &Info) {
         unusual(stats, info);
     }
     let Some(cluster) = &info.cluster else { return };
-    let responses: &ResponseStats = if info.internal { &cluster.internal } else { &cluster.external };
+    let responses = &cluster.responses;
+    let responses = if info.internal { &responses.internal } else { &responses.external };
     if info.status != 0 {
         responses.upstream_rq.inc(info.status);
     }

@@ -18,10 +18,7 @@ use crate::{
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
     error::{ResetReason, Side, StreamError},
     http::{Worker, clock},
-    stats::{
-        Registry,
-        groups::{ClusterStats, ResponseStats},
-    },
+    stats::{Registry, ResponseStats, groups::ClusterStats},
     stream::Stream,
     upstream::{
         UpstreamStream,
@@ -57,10 +54,8 @@ pub struct ClusterState {
     pub cluster: Arc<Cluster>,
     /// What this worker does to it.
     pub stats: Arc<ClusterStats>,
-    /// Responses to requests from outside the mesh.
-    pub external: Arc<ResponseStats>,
-    /// Responses to requests of our own network (`x-envoy-internal`).
-    pub internal: Arc<ResponseStats>,
+    /// What it answered on this worker.
+    pub responses: Arc<ResponseStats>,
     /// By address of the endpoint's `Arc`, which lives as long as the entry.
     pools: RefCell<FxHashMap<usize, Kept>>,
     /// Endpoints of an ORIGINAL_DST cluster.
@@ -76,8 +71,7 @@ impl ClusterState {
         let prefix = format!("cluster.{}.", cluster.stat_name);
         Self {
             stats: stats.group(&prefix, shard),
-            external: stats.group(&format!("{prefix}external."), shard),
-            internal: stats.group(&format!("{prefix}internal."), shard),
+            responses: stats.group(&prefix, shard),
             slot,
             cluster,
             pools: RefCell::default(),
