@@ -1,3 +1,5 @@
+//! Bootstraps: what is read, what is noted, what is refused.
+
 use super::*;
 
 fn read(text: &str) -> Result<Bootstrap, Rejection> {

@@ -1,1 +1,1 @@
-
+//! Resources through the configuration plane: warming, removal, what is refused.
