@@ -88,7 +88,7 @@ group! {
             original_dst_host_invalid, bind_errors, assignment_stale, assignment_timeout_received,
             lb_healthy_panic, lb_local_cluster_not_ok, lb_recalculate_zone_structures, lb_subsets_created,
             lb_subsets_fallback, lb_subsets_fallback_panic, lb_subsets_removed, lb_subsets_selected,
-            lb_zone_cluster_too_small, lb_zone_no_capacity_left, lb_zone_number_differs, lb_zone_routing_all_directly,
+            lb_zone_cluster_too_small, lb_zone_no_capacity_left, lb_zone_routing_all_directly,
             lb_zone_routing_cross_zone, lb_zone_routing_sampled,
         }
         histogram { upstream_cx_connect_ms, upstream_cx_length_ms }
@@ -114,7 +114,7 @@ group! {
             downstream_cx_total, downstream_cx_destroy, downstream_cx_overflow, downstream_cx_overload_reject,
             downstream_cx_transport_socket_connect_timeout, downstream_global_cx_overflow,
             downstream_listener_filter_error, downstream_listener_filter_remote_close,
-            downstream_pre_cx_timeout, no_filter_chain_match, connections_accepted_per_socket_event,
+            downstream_pre_cx_timeout, no_filter_chain_match,
         }
         gauge { downstream_cx_active, downstream_pre_cx_active }
         histogram { downstream_cx_length_ms }

@@ -120,7 +120,6 @@ struct Active(Arc<Endpoint>, Rc<ClusterState>);
 impl Active {
     fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>) -> Self {
         endpoint.begin();
-        state.stats.upstream_rq_total.inc();
         state.stats.upstream_rq_active.inc();
         Self(endpoint, state)
     }

@@ -51,6 +51,8 @@ impl<D: Downstream> Forwarding<'_, D> {
             Some(acquired) => acquired,
             None => Box::pin(self.connect(endpoint, pools, http2)).await?,
         };
+        // As in Envoy, tries that found no connection are none.
+        self.state.stats.upstream_rq_total.inc();
         let upstream = &mut acquired.0;
         let now = clock::now();
         self.exchange.info.upstream_start = Some(now);
