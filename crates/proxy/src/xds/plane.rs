@@ -355,5 +355,3 @@ pub fn to_any(kind: Kind, version: &Version) -> Any {
     Any { type_url: kind.type_url().to_owned(), value: version.body.to_vec() }
 }
 
-#[cfg(test)]
-mod tests;

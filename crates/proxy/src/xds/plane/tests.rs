@@ -1,1 +1,0 @@
-//! Resources through the configuration plane: warming, removal, what is refused.
