@@ -120,6 +120,7 @@ impl Admin {
             "/quitquitquit" => self.lifecycle.quit(),
             "/healthcheck/fail" => self.lifecycle.set_failing(true),
             "/healthcheck/ok" => self.lifecycle.set_failing(false),
+            "/reset_counters" => self.workers.stats().reset_counters(),
             _ => {
                 let problem = format!("{path}: not supported\n");
                 return text(StatusCode::NOT_IMPLEMENTED, problem);
