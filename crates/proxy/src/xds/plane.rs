@@ -354,4 +354,3 @@ fn static_version(body: Bytes) -> Version {
 pub fn to_any(kind: Kind, version: &Version) -> Any {
     Any { type_url: kind.type_url().to_owned(), value: version.body.to_vec() }
 }
-
