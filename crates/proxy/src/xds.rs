@@ -29,3 +29,6 @@ pub use self::{
     context::Context,
     rejection::{At, Rejection, refuse},
 };
+
+#[cfg(test)]
+mod tests;
