@@ -106,6 +106,7 @@ pub fn compile(encoded: Bytes, overrides: &Overrides) -> Result<Bootstrap, Rejec
         node.cluster.clone_from(cluster);
     }
     let node = meltemi_xds::node::with_user_agent(node, "meltemi", env!("CARGO_PKG_VERSION"));
+    let node = meltemi_xds::extension::announce(node);
     let dynamic = message.dynamic_resources.take();
     let discovery = dynamic.map(|dynamic| discovery(&dynamic, &clusters, &node)).transpose();
     Ok(Bootstrap {

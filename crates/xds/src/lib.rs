@@ -4,6 +4,7 @@ pub use envoy_types::pb;
 
 mod any;
 pub mod client;
+pub mod extension;
 pub mod json;
 pub mod node;
 pub mod server;
