@@ -1,7 +1,7 @@
 //! Messages of the xDS and UDPA packages that `envoy-types` lacks, written by hand.
 //!
-//! Whoever meets a filter configured by a `TypedStruct` uses them. Their rows in the JSON tables are added by
-//! `build.rs`, so they read and print as every other message.
+//! Whoever meets a filter configured by a `TypedStruct` uses them. Their lines in `json/companion.txt` make them read
+//! and print as every other message.
 
 use crate::pb::google::protobuf::Struct;
 

@@ -1,413 +1,349 @@
-//! JSON values to wire bytes.
+//! JSON or YAML to wire bytes, in one pass: the schema drives serde's parser, and no tree of values is built.
 //!
-//! Invariant: every key of every object is either written or named in an error.
+//! Called by `json`. Invariant: every key of every object is either written or named in an error.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
-use serde_json::{Map, Value};
+mod any;
+mod scalar;
 
+use std::{borrow::Cow, cell::RefCell, fmt};
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use self::scalar::{Scalar, block, expected, nearest};
 use super::{
-    Error,
+    locate::Step,
     schema::{self, Field, Kind, Shape},
 };
 
-/// A fault and, innermost first, the way to it.
-#[derive(Debug)]
+/// What is wrong and the way to it. serde's errors are the parser's own and carry neither, so it waits here while they
+/// travel up.
+#[derive(Debug, Default)]
 pub(super) struct Fault {
-    problem: String,
-    path: Vec<String>,
+    problem: RefCell<Option<String>>,
+    /// Innermost first.
+    steps: RefCell<Vec<Step>>,
 }
 
 impl Fault {
-    fn new(problem: impl Into<String>) -> Self {
-        Self { problem: problem.into(), path: Vec::new() }
+    /// Notes what is wrong; the error to return.
+    fn raise<E: serde::de::Error>(&self, problem: impl Into<String>) -> E {
+        *self.problem.borrow_mut() = Some(problem.into());
+        E::custom("not the message that it should be")
     }
 
-    fn within(mut self, step: impl Into<String>) -> Self {
-        self.path.push(step.into());
-        self
-    }
-
-    /// As the caller of this crate sees it.
-    pub(super) fn into_error(self) -> Error {
-        let mut path = String::new();
-        for step in self.path.iter().rev() {
-            if !path.is_empty() && !step.starts_with('[') {
-                path.push('.');
-            }
-            path.push_str(step);
+    /// Notes where an error has come from.
+    fn within<T, E>(&self, step: impl FnOnce() -> Step, result: Result<T, E>) -> Result<T, E> {
+        if result.is_err() {
+            self.steps.borrow_mut().push(step());
         }
-        Error { path, message: self.problem, position: None }
+        result
+    }
+
+    /// The problem and the way to it, outermost first; `None` when the text itself could not be parsed.
+    pub(super) fn into_parts(self) -> Option<(String, Vec<Step>)> {
+        let mut steps = self.steps.into_inner();
+        steps.reverse();
+        Some((self.problem.into_inner()?, steps))
     }
 }
 
-type Done = Result<(), Fault>;
+/// Reads a message of a known type and appends its wire form.
+pub(super) fn message<'de, D: Deserializer<'de>>(
+    name: &'static str,
+    deserializer: D,
+    out: &mut Vec<u8>,
+    fault: &Fault,
+) -> Result<(), D::Error> {
+    One { number: None, kind: Kind::Message(name), out, fault }.deserialize(deserializer)
+}
 
-/// Writes a message of type `name`.
-pub(super) fn message(name: &str, value: &Value, out: &mut Vec<u8>) -> Done {
-    if let Some(done) = well_known(name, value, out) {
-        return done;
+/// One value of a field; without a number, the body alone of a message.
+struct One<'o> {
+    number: Option<u32>,
+    kind: Kind,
+    out: &'o mut Vec<u8>,
+    fault: &'o Fault,
+}
+
+impl One<'_> {
+    /// Writes the body of a message with `write`, as a field if this is one.
+    fn body<T>(self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), T>) -> Result<(), T> {
+        let Some(number) = self.number else { return write(self.out) };
+        let mut body = Vec::new();
+        write(&mut body)?;
+        block(number, &body, self.out);
+        Ok(())
     }
-    let Value::Object(map) = value else { return Err(expected("an object", value)) };
-    let fields = schema::fields(name).ok_or_else(|| Fault::new(format!("unknown type {name}")))?;
-    for (key, value) in map {
-        let field = find(fields, key).ok_or_else(|| {
-            let near = nearest(key, fields.iter().map(|field| field.name));
-            Fault::new(format!("no such field in {name}{near}")).within(key.clone())
-        })?;
-        if !value.is_null() || matches!(field.kind, Kind::Message("google.protobuf.Value")) {
-            write_field(field, value, out).map_err(|fault| fault.within(field.name))?;
-        }
-    }
-    Ok(())
-}
 
-/// By its name, or by the camel-case form of it.
-fn find(fields: &'static [Field], key: &str) -> Option<&'static Field> {
-    let same = |field: &&Field| {
-        field.name == key || {
-            let mut camel = key.bytes();
-            let mut upper = false;
-            let equal = field.name.bytes().all(|byte| {
-                if byte == b'_' {
-                    upper = true;
-                    return true;
-                }
-                let wanted = if std::mem::take(&mut upper) { byte.to_ascii_uppercase() } else { byte };
-                camel.next() == Some(wanted)
-            });
-            equal && camel.next().is_none()
-        }
-    };
-    fields.iter().find(same)
-}
-
-fn write_field(field: &Field, value: &Value, out: &mut Vec<u8>) -> Done {
-    match (field.shape, value) {
-        (Shape::One, value) => one(field.number, field.kind, value, out),
-        (Shape::Repeated, Value::Array(items)) => {
-            for (at, item) in items.iter().enumerate() {
-                one(field.number, field.kind, item, out).map_err(|fault| fault.within(format!("[{at}]")))?;
-            }
-            Ok(())
-        }
-        (Shape::Repeated, value) => Err(expected("a list", value)),
-        (Shape::Map(key_kind), Value::Object(entries)) => {
-            for (key, value) in entries {
-                let mut entry = Vec::new();
-                let named = |fault: Fault| fault.within(format!("[{key:?}]"));
-                one(1, key_kind, &map_key(key_kind, key), &mut entry).map_err(named)?;
-                one(2, field.kind, value, &mut entry).map_err(named)?;
-                block(field.number, &entry, out);
-            }
-            Ok(())
-        }
-        (Shape::Map(_), value) => Err(expected("an object", value)),
-    }
-}
-
-fn map_key(kind: Kind, key: &str) -> Value {
-    match kind {
-        Kind::Bool => Value::Bool(key == "true"),
-        _ => Value::String(key.to_owned()),
-    }
-}
-
-fn one(number: u32, kind: Kind, value: &Value, out: &mut Vec<u8>) -> Done {
-    let varint = |n: u64, out: &mut Vec<u8>| {
-        encode_key(number, WireType::Varint, out);
-        encode_varint(n, out);
-    };
-    match kind {
-        Kind::Message(name) => {
-            let mut body = Vec::new();
-            message(name, value, &mut body)?;
-            block(number, &body, out);
-        }
-        Kind::Enum(name) => varint(i64::from(enum_value(name, value)?) as u64, out),
-        Kind::Bool => varint(u64::from(boolean(value)?), out),
-        Kind::String => block(number, string(value)?.as_bytes(), out),
-        Kind::Bytes => block(number, &base64(string(value)?)?, out),
-        Kind::Int32 => varint(i64::from(integer::<i32>(value)?) as u64, out),
-        Kind::Int64 => varint(integer::<i64>(value)? as u64, out),
-        Kind::Uint32 => varint(u64::from(integer::<u32>(value)?), out),
-        Kind::Uint64 => varint(integer::<u64>(value)?, out),
-        Kind::Sint32 | Kind::Sint64 => {
-            let n = integer::<i64>(value)?;
-            varint(((n << 1) ^ (n >> 63)) as u64, out);
-        }
-        Kind::Fixed32 => fixed(number, &integer::<u32>(value)?.to_le_bytes(), out),
-        Kind::Sfixed32 => fixed(number, &integer::<i32>(value)?.to_le_bytes(), out),
-        Kind::Fixed64 => fixed(number, &integer::<u64>(value)?.to_le_bytes(), out),
-        Kind::Sfixed64 => fixed(number, &integer::<i64>(value)?.to_le_bytes(), out),
-        Kind::Float => fixed(number, &(float(value)? as f32).to_le_bytes(), out),
-        Kind::Double => fixed(number, &float(value)?.to_le_bytes(), out),
-    }
-    Ok(())
-}
-
-fn fixed(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    let wire = if bytes.len() == 4 { WireType::ThirtyTwoBit } else { WireType::SixtyFourBit };
-    encode_key(number, wire, out);
-    out.extend_from_slice(bytes);
-}
-
-fn block(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
-    encode_key(number, WireType::LengthDelimited, out);
-    encode_varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-/// Types whose JSON is not an object of their fields.
-fn well_known(name: &str, value: &Value, out: &mut Vec<u8>) -> Option<Done> {
-    let wrapped = match name.strip_prefix("google.protobuf.")? {
-        "Any" => return Some(any(value, out)),
-        "Duration" => return Some(string(value).and_then(|text| duration(text, out))),
-        "Timestamp" => return Some(string(value).and_then(|text| timestamp(text, out))),
-        "FieldMask" => {
-            return Some(string(value).map(|text| {
-                text.split(',')
-                    .filter(|path| !path.is_empty())
-                    .for_each(|path| block(1, path.as_bytes(), out));
-            }));
-        }
-        "Struct" => return Some(structure(value, out)),
-        "Value" => return Some(any_value(value, out)),
-        "ListValue" => return Some(list(value, out)),
-        "BoolValue" => Kind::Bool,
-        "StringValue" => Kind::String,
-        "BytesValue" => Kind::Bytes,
-        "Int32Value" => Kind::Int32,
-        "Int64Value" => Kind::Int64,
-        "UInt32Value" => Kind::Uint32,
-        "UInt64Value" => Kind::Uint64,
-        "FloatValue" => Kind::Float,
-        "DoubleValue" => Kind::Double,
-        _ => return None,
-    };
-    Some(one(1, wrapped, value, out))
-}
-
-fn any(value: &Value, out: &mut Vec<u8>) -> Done {
-    let Value::Object(map) = value else { return Err(expected("an object with \"@type\"", value)) };
-    if map.is_empty() {
-        return Ok(());
-    }
-    let url = map.get("@type").and_then(Value::as_str).ok_or_else(|| Fault::new("\"@type\" is missing"))?;
-    let name = url.rsplit('/').next().unwrap_or(url);
-    let mut body = Vec::new();
-    let rest: Map<String, Value> =
-        map.iter().filter(|(key, _)| *key != "@type").map(|(k, v)| (k.clone(), v.clone())).collect();
-    let special = name.starts_with("google.protobuf.") && name != "google.protobuf.Empty";
-    match rest.get("value") {
-        Some(value) if special || !schema::is_known(name) => match schema::is_known(name) {
-            true => message(name, value, &mut body)?,
-            false => body = base64(string(value)?)?,
-        },
-        _ if !schema::is_known(name) => {
-            return Err(Fault::new(format!("unknown type {name:?}")).within("@type"));
-        }
-        _ => message(name, &Value::Object(rest), &mut body)?,
-    }
-    block(1, url.as_bytes(), out);
-    block(2, &body, out);
-    Ok(())
-}
-
-fn structure(value: &Value, out: &mut Vec<u8>) -> Done {
-    let Value::Object(map) = value else { return Err(expected("an object", value)) };
-    for (key, value) in map {
-        let (mut entry, mut inner) = (Vec::new(), Vec::new());
-        any_value(value, &mut inner)?;
-        block(1, key.as_bytes(), &mut entry);
-        block(2, &inner, &mut entry);
-        block(1, &entry, out);
-    }
-    Ok(())
-}
-
-fn any_value(value: &Value, out: &mut Vec<u8>) -> Done {
-    let mut inner = Vec::new();
-    match value {
-        Value::Null => {
-            encode_key(1, WireType::Varint, out);
-            encode_varint(0, out);
-        }
-        Value::Number(_) => one(2, Kind::Double, value, out)?,
-        Value::String(_) => one(3, Kind::String, value, out)?,
-        Value::Bool(_) => one(4, Kind::Bool, value, out)?,
-        Value::Object(_) => {
-            structure(value, &mut inner)?;
-            block(5, &inner, out);
-        }
-        Value::Array(_) => {
-            list(value, &mut inner)?;
-            block(6, &inner, out);
-        }
-    }
-    Ok(())
-}
-
-fn list(value: &Value, out: &mut Vec<u8>) -> Done {
-    let Value::Array(items) = value else { return Err(expected("a list", value)) };
-    for item in items {
-        let mut inner = Vec::new();
-        any_value(item, &mut inner)?;
-        block(1, &inner, out);
-    }
-    Ok(())
-}
-
-/// `1.5s`.
-fn duration(text: &str, out: &mut Vec<u8>) -> Done {
-    let bad = || Fault::new(format!("{text:?} is not a duration; write seconds, as \"1.5s\""));
-    let number = text.strip_suffix('s').ok_or_else(bad)?;
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let negative = whole.starts_with('-');
-    let seconds: i64 = whole.parse().map_err(|_| bad())?;
-    let nanos = nanos(fraction).ok_or_else(bad)?;
-    seconds_and_nanos(seconds, if negative { -nanos } else { nanos }, out);
-    Ok(())
-}
-
-/// RFC 3339, in UTC.
-fn timestamp(text: &str, out: &mut Vec<u8>) -> Done {
-    let parsed = (|| {
-        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-        let mut date = date.split('-').map(|part| part.parse::<i64>().ok());
-        let (year, month, day) = (date.next()??, date.next()??, date.next()??);
-        let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
-        let mut time = time.split(':').map(|part| part.parse::<i64>().ok());
-        let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-        // Days from the civil date (Howard Hinnant's algorithm).
-        let y = if month <= 2 { year - 1 } else { year };
-        let era = y.div_euclid(400);
-        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-        let year_of_era = y.rem_euclid(400);
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        let days = era * 146_097 + day_of_era - 719_468;
-        Some((days * 86_400 + hour * 3600 + minute * 60 + second, nanos(fraction)?))
-    })();
-    let (seconds, nanos) = parsed.ok_or_else(|| Fault::new(format!("{text:?} is not a time in UTC")))?;
-    seconds_and_nanos(seconds, nanos, out);
-    Ok(())
-}
-
-fn nanos(fraction: &str) -> Option<i64> {
-    if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    format!("{fraction:0<9}").parse().ok()
-}
-
-fn seconds_and_nanos(seconds: i64, nanos: i64, out: &mut Vec<u8>) {
-    for (number, n) in [(1, seconds), (2, nanos)] {
-        if n != 0 {
-            encode_key(number, WireType::Varint, out);
-            encode_varint(n as u64, out);
-        }
-    }
-}
-
-fn enum_value(name: &str, value: &Value) -> Result<i32, Fault> {
-    match value {
-        Value::String(text) => schema::enum_number(name, text).ok_or_else(|| {
-            let values = schema::enum_values(name);
-            let near = nearest(text, values.iter().copied());
-            Fault::new(format!("{text:?} is not one of {}{near}", values.join(", ")))
-        }),
-        _ => integer::<i32>(value),
-    }
-}
-
-fn boolean(value: &Value) -> Result<bool, Fault> {
-    match value {
-        Value::Bool(value) => Ok(*value),
-        Value::String(text) if text == "true" => Ok(true),
-        Value::String(text) if text == "false" => Ok(false),
-        _ => Err(expected("true or false", value)),
-    }
-}
-
-fn string(value: &Value) -> Result<&str, Fault> {
-    value.as_str().ok_or_else(|| expected("a string", value))
-}
-
-fn integer<N: TryFrom<i128>>(value: &Value) -> Result<N, Fault> {
-    let number = match value {
-        Value::Number(n) => {
-            n.as_i128().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0).map(|f| f as i128))
-        }
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    };
-    number.and_then(|n| N::try_from(n).ok()).ok_or_else(|| expected("a whole number in range", value))
-}
-
-fn float(value: &Value) -> Result<f64, Fault> {
-    match value {
-        Value::Number(n) => n.as_f64(),
-        Value::String(text) => match text.as_str() {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            text => text.parse().ok(),
-        },
-        _ => None,
-    }
-    .ok_or_else(|| expected("a number", value))
-}
-
-/// Standard or URL alphabet, padded or not.
-fn base64(text: &str) -> Result<Vec<u8>, Fault> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return Err(Fault::new("not base64")),
+    fn scalar<E: serde::de::Error>(self, value: Scalar<'_>) -> Result<(), E> {
+        let fault = self.fault;
+        let done = match self.kind {
+            Kind::Message(name) => self.body(|out| {
+                let done = scalar::well_known(name, value, out);
+                done.unwrap_or_else(|| Err(expected(object_form(name), value)))
+            }),
+            kind => scalar::write(self.number.unwrap_or(1), kind, value, self.out),
         };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
+        done.map_err(|problem| fault.raise(problem))
+    }
+}
+
+fn object_form(name: &str) -> &'static str {
+    match name {
+        "google.protobuf.Any" => "an object with \"@type\"",
+        "google.protobuf.ListValue" => "a list",
+        _ => "an object",
+    }
+}
+
+fn scalar_form(kind: Kind) -> Cow<'static, str> {
+    match kind {
+        Kind::Message(name) => scalar::well_known_form(name).unwrap_or(object_form(name)).into(),
+        Kind::Enum(name) => format!("one of {}", schema::enum_values(name).join(", ")).into(),
+        Kind::Bool => "true or false".into(),
+        Kind::String | Kind::Bytes => "a string".into(),
+        _ => "a number".into(),
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for One<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+/// The visits that every value may be, handed on as a [`Scalar`].
+macro_rules! scalar_visits {
+    ($out:ty) => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a value")
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<$out, E> {
+            self.scalar(Scalar::Null)
+        }
+
+        fn visit_none<E: serde::de::Error>(self) -> Result<$out, E> {
+            self.scalar(Scalar::Null)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<$out, D::Error> {
+            deserializer.deserialize_any(self)
+        }
+
+        fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<$out, E> {
+            self.scalar(Scalar::Bool(value))
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<$out, E> {
+            self.scalar(Scalar::Int(value.into()))
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<$out, E> {
+            self.scalar(Scalar::Int(value.into()))
+        }
+
+        fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<$out, E> {
+            self.scalar(Scalar::Int(value))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<$out, E> {
+            self.scalar(Scalar::Float(value))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$out, E> {
+            self.scalar(Scalar::Text(text))
+        }
+    };
+}
+
+impl<'de> Visitor<'de> for One<'_> {
+    type Value = ();
+
+    scalar_visits!(());
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
+        let fault = self.fault;
+        match self.kind {
+            Kind::Message("google.protobuf.Any") => self.body(|out| any::any(map, out, fault)),
+            Kind::Message("google.protobuf.Struct") => self.body(|out| any::structure(map, out, fault)),
+            Kind::Message("google.protobuf.Value") => self.body(|out| {
+                let mut body = Vec::new();
+                any::structure(map, &mut body, fault)?;
+                block(5, &body, out);
+                Ok(())
+            }),
+            Kind::Message(name)
+                if scalar::well_known_form(name).is_none() && name != "google.protobuf.ListValue" =>
+            {
+                self.body(|out| fields(name, map, out, fault))
+            }
+            kind => Err(fault.raise(expected(&scalar_form(kind), "an object"))),
         }
     }
-    Ok(out)
-}
 
-fn expected(what: &str, found: &Value) -> Fault {
-    let mut text = found.to_string();
-    if text.len() > 40 {
-        text = text.chars().take(40).collect::<String>() + "…";
-    }
-    Fault::new(format!("expected {what}, found {text}"))
-}
-
-/// `, did you mean "x"?` when a name is close.
-fn nearest<'a>(to: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let best = names.map(|name| (distance(to, name), name)).min();
-    match best {
-        Some((distance, name)) if distance <= 1 + to.len() / 4 => format!(", did you mean {name:?}?"),
-        _ => String::new(),
-    }
-}
-
-/// Levenshtein's.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let cost = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = cost.min(corner + 1).min(row[j] + 1);
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<(), A::Error> {
+        let fault = self.fault;
+        match self.kind {
+            Kind::Message("google.protobuf.ListValue") => self.body(|out| any::list(items, out, fault)),
+            Kind::Message("google.protobuf.Value") => self.body(|out| {
+                let mut body = Vec::new();
+                any::list(items, &mut body, fault)?;
+                block(6, &body, out);
+                Ok(())
+            }),
+            kind => Err(fault.raise(expected(&scalar_form(kind), "a list"))),
         }
     }
-    row[b.len()]
+}
+
+/// The fields of an object as those of message `name`.
+fn fields<'de, A: MapAccess<'de>>(
+    name: &str,
+    mut map: A,
+    out: &mut Vec<u8>,
+    fault: &Fault,
+) -> Result<(), A::Error> {
+    let fields = schema::fields(name).ok_or_else(|| fault.raise(format!("unknown type {name}")))?;
+    let mut seen: Vec<&Field> = Vec::new();
+    while let Some(key) = map.next_key_seed(Key { fields })? {
+        let field = key.map_err(|key| unknown(name, fields, key, fault))?;
+        let read = map.next_value_seed(Values { field, out, fault });
+        if fault.within(|| Step::Key(field.name.into()), read)? {
+            if let Some(problem) = conflict(&seen, field) {
+                return fault.within(|| Step::Name(field.name.into()), Err(fault.raise(problem)));
+            }
+            seen.push(field);
+        }
+    }
+    Ok(())
+}
+
+fn unknown<E: serde::de::Error>(name: &str, fields: &[Field], key: String, fault: &Fault) -> E {
+    let near = nearest(&key, fields.iter().map(|field| field.name));
+    let error = fault.raise(format!("no such field in {name}{near}"));
+    fault.steps.borrow_mut().push(Step::Name(key));
+    error
+}
+
+/// Why a field cannot be set beside those before it.
+fn conflict(seen: &[&Field], field: &Field) -> Option<String> {
+    let other = seen.iter().find(|other| {
+        other.number == field.number || (other.oneof.is_some() && other.oneof == field.oneof)
+    })?;
+    Some(match other.number == field.number {
+        true => "given twice".to_owned(),
+        false => format!("only one of {:?} and {:?} can be set", other.name, field.name),
+    })
+}
+
+/// A key: the field of that name, in snake or camel case, or else the key itself.
+struct Key {
+    fields: &'static [Field],
+}
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Result<&'static Field, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Result<&'static Field, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field's name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.fields.iter().find(|field| super::same_name(field.name, key)).ok_or_else(|| key.to_owned()))
+    }
+}
+
+/// What stands for a field: one value, a list or a map. Says whether the field is set; `null` is "absent".
+struct Values<'o> {
+    field: &'static Field,
+    out: &'o mut Vec<u8>,
+    fault: &'o Fault,
+}
+
+impl<'o> Values<'o> {
+    fn one(self) -> One<'o> {
+        One { number: Some(self.field.number), kind: self.field.kind, out: self.out, fault: self.fault }
+    }
+
+    fn scalar<E: serde::de::Error>(self, value: Scalar<'_>) -> Result<bool, E> {
+        let is_value = matches!(self.field.kind, Kind::Message("google.protobuf.Value"));
+        match (self.field.shape, value) {
+            (Shape::One, Scalar::Null) if !is_value => Ok(false),
+            (Shape::One, value) => self.one().scalar(value).map(|()| true),
+            (_, Scalar::Null) => Ok(false),
+            (Shape::Repeated, value) => Err(self.fault.raise(expected("a list", value))),
+            (Shape::Map(_), value) => Err(self.fault.raise(expected("an object", value))),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = bool;
+
+    scalar_visits!(bool);
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let Self { field, out, fault } = self;
+        match field.shape {
+            Shape::One => Values { field, out, fault }.one().visit_map(map)?,
+            Shape::Repeated => return Err(fault.raise(expected("a list", "an object"))),
+            Shape::Map(key_kind) => {
+                while let Some(key) = map.next_key::<String>()? {
+                    let mut entry = Vec::new();
+                    let key_value = match key_kind {
+                        Kind::Bool => Scalar::Bool(key == "true"),
+                        _ => Scalar::Text(&key),
+                    };
+                    let written = scalar::write(1, key_kind, key_value, &mut entry)
+                        .map_err(|problem| fault.raise(problem))
+                        .and_then(|()| {
+                            let (number, kind) = (Some(2), field.kind);
+                            map.next_value_seed(One { number, kind, out: &mut entry, fault })
+                        });
+                    fault.within(|| Step::Entry(key), written)?;
+                    block(field.number, &entry, out);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<bool, A::Error> {
+        let Self { field, out, fault } = self;
+        match field.shape {
+            Shape::One => Values { field, out, fault }.one().visit_seq(items)?,
+            Shape::Map(_) => return Err(fault.raise(expected("an object", "a list"))),
+            Shape::Repeated => {
+                let mut at = 0;
+                loop {
+                    let one = One { number: Some(field.number), kind: field.kind, out: &mut *out, fault };
+                    let read = items.next_element_seed(one);
+                    if fault.within(|| Step::Item(at), read)?.is_none() {
+                        break;
+                    }
+                    at += 1;
+                }
+            }
+        }
+        Ok(true)
+    }
 }

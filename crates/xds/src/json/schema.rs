@@ -1,7 +1,8 @@
 //! The schema of all messages and enums of the `envoy-types` crate, as text lines, found by name on demand.
 //!
-//! `schema.txt` is made from the descriptor set that the crate carries: `M name` and its fields
-//! (`number name [rep ]kind[ type]`, `number name map key-kind value-kind[ type]`), `E name` and its values.
+//! `schema.txt` is made from the descriptor set that the crate carries (`tests/schema.rs` compares and rewrites it):
+//! `M name` and its fields (`number name [rep ]kind[ type][ of oneof]`, `number name map key-kind value-kind[ type]`),
+//! `E name` and its values. `companion.txt` has, in the same form and by hand, the messages that the crate lacks.
 //! Invariant: a type that was looked up stays in memory; nothing else does but the index of names.
 
 use std::{
@@ -9,16 +10,18 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-static TEXT: &str = include_str!("schema.txt");
+static TEXTS: [&str; 2] = [include_str!("schema.txt"), include_str!("companion.txt")];
 
-/// Name of a type to where its lines begin.
-static INDEX: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+/// Name of a type to the text that begins with its lines.
+static INDEX: LazyLock<HashMap<&'static str, &'static str>> = LazyLock::new(|| {
     let mut index = HashMap::with_capacity(2048);
-    let mut at = 0;
-    for line in TEXT.split_inclusive('\n') {
-        at += line.len();
-        if !line.starts_with(' ') {
-            index.insert(line[2..].trim_end(), at);
+    for text in TEXTS {
+        let mut at = 0;
+        for line in text.split_inclusive('\n') {
+            at += line.len();
+            if !line.starts_with(' ') {
+                index.insert(line[2..].trim_end(), &text[at..]);
+            }
         }
     }
     index
@@ -37,6 +40,8 @@ pub(super) struct Field {
     pub(super) shape: Shape,
     /// Type of the (element's, map value's) value.
     pub(super) kind: Kind,
+    /// The oneof that it belongs to.
+    pub(super) oneof: Option<&'static str>,
 }
 
 /// How often a field occurs.
@@ -74,6 +79,11 @@ pub fn is_known(name: &str) -> bool {
     INDEX.contains_key(name)
 }
 
+/// The same name, as long-lived as the schema; `None` for an unknown type.
+pub(super) fn known(name: &str) -> Option<&'static str> {
+    INDEX.get_key_value(name).map(|(name, _)| *name)
+}
+
 /// The fields of a message, in the order of its definition.
 pub(super) fn fields(name: &str) -> Option<&'static [Field]> {
     let mut messages = MESSAGES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,8 +115,7 @@ pub(super) fn enum_values(name: &str) -> Vec<&'static str> {
 }
 
 fn lines(name: &str) -> Option<impl Iterator<Item = &'static str>> {
-    let at = *INDEX.get(name)?;
-    Some(TEXT[at..].lines().map_while(|line| line.strip_prefix(' ')))
+    Some(INDEX.get(name)?.lines().map_while(|line| line.strip_prefix(' ')))
 }
 
 fn field(line: &'static str) -> Option<Field> {
@@ -122,7 +131,9 @@ fn field(line: &'static str) -> Option<Field> {
         shape = Shape::Map(kind(words.next()?, None)?);
         word = words.next()?;
     }
-    Some(Field { number, name, shape, kind: kind(word, words.next())? })
+    let type_name = if matches!(word, "message" | "enum") { words.next() } else { None };
+    let oneof = words.next().filter(|word| *word == "of").and_then(|_| words.next());
+    Some(Field { number, name, shape, kind: kind(word, type_name)?, oneof })
 }
 
 fn kind(word: &str, type_name: Option<&'static str>) -> Option<Kind> {
