@@ -1,6 +1,20 @@
 //! One proxy's view of a snapshot, as the plain model. Called by `discovery` and by offline translation.
 //!
 //! Invariant: a view only reads; the same snapshot and node give the same model.
+//!
+//! The discovery server asks for a view in pieces, each made again only when something changed that was looked at on its way
+//! (`reads`), and each the same for all proxies of one group, but for what is the workload's own:
+//!
+//! | piece | made by | may depend on |
+//! |---|---|---|
+//! | clusters of a service | [`View::clusters_of`] | the service, its rules, what else it asks `self` for |
+//! | endpoints of a cluster | [`View::assignment`] | the service, its rules, its endpoints |
+//! | a virtual host | [`View::virtual_host`] of a [`route::Seat`] and a host | service, rules and VirtualServices of the host, what else it asks `self` for |
+//! | outbound listeners and seats of tables | [`View::common_listeners`], [`View::seats`] | the ports of all services in scope; TCP rules |
+//! | inbound listeners and clusters | [`View::own_listeners`], [`View::own_clusters`] | everything, the node's addresses included |
+//!
+//! So nothing but the own pieces may look at the node's id, name or addresses, and other services, rules and VirtualServices
+//! are reached through the functions of [`reads`] only.
 
 use std::sync::Arc;
 
@@ -21,8 +35,9 @@ mod http_route;
 mod inbound;
 mod outbound;
 mod policy;
+pub mod reads;
 mod retry;
-mod route;
+pub mod route;
 pub mod scope;
 mod tcp;
 
@@ -41,6 +56,8 @@ pub struct View<'a> {
     pub labels: Labels,
     /// Ports of services that have an endpoint at one of its addresses, by its own port.
     pub own_ports: Vec<OwnPort>,
+    /// What was looked at on the way.
+    pub reads: reads::Reads,
 }
 
 /// A port that the proxy's workload serves.
@@ -67,7 +84,14 @@ impl<'a> View<'a> {
         let key = (node.namespace.clone(), sidecar.as_ref().map(|(name, _)| name.clone()));
         let make = || Scope::new(snapshot, &node.namespace, sidecar.as_ref().map(|(_, spec)| spec));
         let scope = snapshot.scope(key, make);
-        View { own_ports: own_ports(snapshot, node), snapshot, node, scope, labels }
+        View {
+            own_ports: own_ports(snapshot, node),
+            snapshot,
+            node,
+            scope,
+            labels,
+            reads: reads::Reads::default(),
+        }
     }
 
     /// The proxy as a client, for looking up rules.
@@ -153,14 +177,22 @@ fn own_ports(snapshot: &Snapshot, node: &Node) -> Vec<OwnPort> {
 impl View<'_> {
     /// All listeners.
     pub fn listeners(&self) -> Vec<crate::model::listener::Listener> {
+        let mut listeners = self.common_listeners();
+        listeners.extend(self.own_listeners());
+        listeners
+    }
+
+    /// The listeners that are the same for all proxies of a kind.
+    pub fn common_listeners(&self) -> Vec<crate::model::listener::Listener> {
         match self.node.role {
             Role::Router => self.gateway_listeners(),
-            Role::Sidecar => {
-                let mut listeners = self.outbound_listeners();
-                listeners.extend(self.inbound_listeners());
-                listeners
-            }
+            Role::Sidecar => self.outbound_listeners(),
         }
+    }
+
+    /// The listeners of this one proxy: towards its workload.
+    pub fn own_listeners(&self) -> Vec<crate::model::listener::Listener> {
+        if self.node.role == Role::Sidecar { self.inbound_listeners() } else { Vec::new() }
     }
 
     /// Names of all route tables that its listeners use, sorted.

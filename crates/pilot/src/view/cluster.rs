@@ -21,20 +21,38 @@ impl View<'_> {
     pub fn clusters(&self) -> Vec<Cluster> {
         let mut clusters = Vec::new();
         for service in self.scope.services.values() {
-            for port in &service.ports {
-                self.service_clusters(service, port, &mut clusters);
-            }
+            clusters.extend(self.clusters_of(service));
         }
-        clusters.push(self.fixed(BLACK_HOLE_CLUSTER, Discovery::Static(Vec::new())));
+        clusters.extend(self.common_clusters());
+        clusters.extend(self.own_clusters());
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        clusters.dedup_by(|a, b| a.name == b.name);
+        clusters
+    }
+
+    /// The clusters of one service.
+    pub fn clusters_of(&self, service: &Service) -> Vec<Cluster> {
+        let mut clusters = Vec::new();
+        for port in &service.ports {
+            self.service_clusters(service, port, &mut clusters);
+        }
+        clusters
+    }
+
+    /// The clusters that follow from no resource and are the same for all proxies of a kind.
+    pub fn common_clusters(&self) -> Vec<Cluster> {
+        let mut clusters = vec![self.fixed(BLACK_HOLE_CLUSTER, Discovery::Static(Vec::new()))];
         if self.node.role == Role::Sidecar {
             let mut passthrough = self.fixed(PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
             passthrough.protocol = Protocol::Downstream;
             clusters.push(passthrough);
-            clusters.extend(self.inbound_clusters());
         }
-        clusters.sort_by(|a, b| a.name.cmp(&b.name));
-        clusters.dedup_by(|a, b| a.name == b.name);
         clusters
+    }
+
+    /// The clusters of this one proxy: towards its workload.
+    pub fn own_clusters(&self) -> Vec<Cluster> {
+        if self.node.role == Role::Sidecar { self.inbound_clusters() } else { Vec::new() }
     }
 
     /// The outbound cluster of that name, if its service, port and subset are there.
@@ -117,7 +135,7 @@ impl View<'_> {
         let refresh = self.snapshot.mesh.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
         let none = Labels::new();
         let listed = || {
-            let instances = self.snapshot.registry.instances_of(service);
+            let instances = self.instances(service);
             localities(instances, port.number, labels.unwrap_or(&none))
         };
         match service.resolution {

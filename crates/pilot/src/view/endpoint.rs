@@ -23,19 +23,13 @@ impl View<'_> {
         Assignment { cluster: cluster.to_owned(), localities: found.unwrap_or_default() }
     }
 
-    /// The service of that host, as this proxy sees it.
-    pub(crate) fn service(&self, host: &Host) -> Option<&std::sync::Arc<Service>> {
-        let scoped = self.scope.services.get(host);
-        scoped.or_else(|| self.snapshot.visible_service(host, &self.node.namespace))
-    }
-
     fn localities_of(&self, service: &Service, port: u32, subset: &str) -> Vec<Locality> {
         let labels = match subset {
             "" => Some(Labels::new()),
             name => self.subset_labels(service, name),
         };
         let Some(labels) = labels else { return Vec::new() };
-        let mut localities = localities(self.snapshot.registry.instances_of(service), port, &labels);
+        let mut localities = localities(self.instances(service), port, &labels);
         if self.panics(service, port, subset) {
             for locality in &mut localities {
                 locality.endpoints.retain(|endpoint| endpoint.healthy);

@@ -188,7 +188,7 @@ impl View<'_> {
             return named.number;
         }
         let host = resolved.destination_host(to);
-        let service = self.snapshot.visible_service(&host, &self.node.namespace);
+        let service = self.visible_service(&host);
         match service.map(|service| &service.ports[..]) {
             Some([only]) => only.number,
             _ => port,

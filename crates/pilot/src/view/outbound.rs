@@ -21,9 +21,9 @@ const LOCALHOST: &str = "127.0.0.1";
 
 /// An HTTP listener and the table it uses.
 #[derive(Debug)]
-pub(super) struct HttpListener<'a> {
-    /// What it sees.
-    pub(super) egress: &'a Egress,
+pub(super) struct HttpListener {
+    /// Which egress listener of the scope it belongs to.
+    pub(super) egress: usize,
     /// Address.
     pub(super) address: Str,
     /// Port.
@@ -57,9 +57,9 @@ impl View<'_> {
     }
 
     /// All HTTP listeners of the sidecar; of those that would share an address the first is it.
-    pub(super) fn http_listeners(&self) -> Vec<HttpListener<'_>> {
-        let mut listeners: BTreeMap<(u32, Str), HttpListener<'_>> = BTreeMap::new();
-        for egress in &self.scope.egress {
+    pub(super) fn http_listeners(&self) -> Vec<HttpListener> {
+        let mut listeners: BTreeMap<(u32, Str), HttpListener> = BTreeMap::new();
+        for egress in 0..self.scope.egress.len() {
             for listener in self.http_of(egress) {
                 listeners.entry((listener.port, listener.address.clone())).or_insert(listener);
             }
@@ -69,7 +69,8 @@ impl View<'_> {
         listeners
     }
 
-    fn http_of<'e>(&self, egress: &'e Egress) -> Vec<HttpListener<'e>> {
+    fn http_of(&self, at: usize) -> Vec<HttpListener> {
+        let egress = &self.scope.egress[at];
         let explicit = self.is_explicit(egress);
         let bind = egress
             .listener
@@ -79,7 +80,7 @@ impl View<'_> {
         let default = if explicit { LOCALHOST } else { WILDCARD_ADDRESS };
         let address = bind.unwrap_or_else(|| default.into());
         let make = |port: u32, address: Str, route: String, service| HttpListener {
-            egress,
+            egress: at,
             address,
             port,
             route,
@@ -133,7 +134,7 @@ impl View<'_> {
         listeners
     }
 
-    fn http_listener(&self, http: &HttpListener<'_>) -> Listener {
+    fn http_listener(&self, http: &HttpListener) -> Listener {
         let name = names::listener(&http.address, http.port);
         let terminal = Terminal::Http(Box::new(
             self.outbound_http(format!("outbound_{name}"), Routes::Rds(http.route.clone())),
@@ -157,7 +158,7 @@ impl View<'_> {
     }
 
     /// What is not HTTP on an HTTP listener: to the service itself if it is the only one, else to where it was meant to go.
-    fn fall_through(&self, http: &HttpListener<'_>) -> FilterChain {
+    fn fall_through(&self, http: &HttpListener) -> FilterChain {
         let tcp = match &http.service {
             Some(service) => self.tcp_to(&names::outbound_cluster(http.port, "", &service.host)),
             None => self.tcp_to(self.unknown_cluster()),
@@ -214,7 +215,7 @@ impl View<'_> {
             return own;
         }
         if service.headless && service.resolution == Resolution::Static && !explicit {
-            let instances = self.snapshot.registry.instances_of(service).iter();
+            let instances = self.instances(service).iter();
             let of_port = instances.filter(|instance| instance.service_port == port.number);
             let others = of_port.filter(|instance| !self.node.addresses.contains(&instance.address));
             return others.map(|instance| instance.address.clone()).collect();
@@ -284,7 +285,7 @@ fn listener_port(egress: &Egress) -> Option<Port> {
 }
 
 /// A table is named after its port; of several listeners with one port only the first can have that name.
-fn name_tables(listeners: &mut [HttpListener<'_>]) {
+fn name_tables(listeners: &mut [HttpListener]) {
     let mut taken: Vec<String> = Vec::new();
     // The shared listener on all addresses comes first whatever the others are called.
     listeners.sort_by_key(|listener| {

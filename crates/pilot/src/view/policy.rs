@@ -23,6 +23,7 @@ const MAGLEV_SIZE: u64 = 65_537;
 impl View<'_> {
     /// The rule that holds for a service.
     pub(crate) fn rule(&self, service: &Service) -> Option<&Arc<Rule>> {
+        self.looked_at(&service.host);
         self.snapshot.destination_rules.find(&self.client(), &service.host, &service.namespace)
     }
 

@@ -1,7 +1,6 @@
 //! Route tables of sidecars: one for each port of HTTP listeners, with a virtual host for each service on it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use meltemi_config::{Host, Str};
 
@@ -18,6 +17,21 @@ use crate::shared::Shared;
 /// The port on which a VirtualService for an unknown host has an effect (SEM-028).
 const UNKNOWN_HOST_PORT: u32 = 80;
 
+/// A route table of a sidecar, and what decides which hosts are in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Seat {
+    /// Its name.
+    pub name: String,
+    /// Which egress listener of the scope it belongs to.
+    pub egress: usize,
+    /// Port of the listener.
+    pub port: u32,
+    /// Whether the listener opens its port, so that its own address is the destination.
+    pub explicit: bool,
+    /// The one service it is for, if it is not shared.
+    pub service: Option<Host>,
+}
+
 impl View<'_> {
     /// The route table of that name, if a listener of this proxy uses it.
     pub fn route_table(&self, name: &str) -> Option<RouteConfiguration> {
@@ -28,80 +42,92 @@ impl View<'_> {
     }
 
     fn sidecar_route(&self, name: &str) -> Option<RouteConfiguration> {
-        let used = self.http_listeners().into_iter().find(|listener| listener.route == name)?;
-        Some(match &used.service {
-            Some(service) => self.sniffed_route(name, used.egress, service, used.port),
-            None => self.port_route(name, used.egress, used.port, used.explicit),
+        let seat = self.seats().into_iter().find(|seat| seat.name == name)?;
+        let mut taken = Domains::default();
+        let mut hosts = Vec::new();
+        for host in self.hosts_of(&seat) {
+            hosts.extend(self.virtual_host(&seat, host).and_then(|host| taken.settle(host)));
+        }
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        hosts.extend(self.catch_all(&seat).and_then(|host| taken.settle(host)));
+        let virtual_hosts = hosts.into_iter().map(Shared::new).collect();
+        Some(RouteConfiguration { name: seat.name, virtual_hosts, ignore_port: true })
+    }
+
+    /// The tables of a sidecar, in the order of its listeners.
+    pub fn seats(&self) -> Vec<Seat> {
+        if self.node.role == Role::Router {
+            return Vec::new();
+        }
+        let seat = |listener: super::outbound::HttpListener| Seat {
+            name: listener.route,
+            egress: listener.egress,
+            port: listener.port,
+            explicit: listener.explicit,
+            service: listener.service.map(|service| service.host.clone()),
+        };
+        self.http_listeners().into_iter().map(seat).collect()
+    }
+
+    /// Hosts that may have a virtual host in a table, in the order in which they get domains that several want: services,
+    /// then hosts that only VirtualServices know.
+    pub fn hosts_of<'v>(&'v self, seat: &'v Seat) -> Box<dyn Iterator<Item = &'v Host> + 'v> {
+        let egress = &self.scope.egress[seat.egress];
+        match &seat.service {
+            Some(host) => Box::new(std::iter::once(host)),
+            None => {
+                let unknown = egress.virtual_services.hosts();
+                let unknown = unknown.filter(|host| !egress.services.contains_key(*host));
+                Box::new(egress.services.keys().chain(unknown))
+            }
+        }
+    }
+
+    /// The virtual host of a host in a table, with all domains that it would like; `None` if it has none there.
+    pub fn virtual_host(&self, seat: &Seat, host: &Host) -> Option<VirtualHost> {
+        let egress = &self.scope.egress[seat.egress];
+        let Some(service) = egress.services.get(host) else { return self.unknown_host(seat, egress, host) };
+        let port = service.port(seat.port)?;
+        let domains = match seat.service {
+            // Its listener has its address, so every host is it (SEM-141).
+            Some(_) => vec!["*".to_owned()],
+            None if super::outbound::shares_port(service, port) => {
+                domains(service, &self.node.namespace, &self.node.domain)
+            }
+            None => return None,
+        };
+        Some(VirtualHost {
+            name: names::virtual_host(&service.host, seat.port),
+            domains,
+            routes: self.service_routes(egress, service, seat.port),
+            require_tls: false,
+            attempt_count: true,
         })
     }
 
-    /// The table of a port. `explicit`: the listener's own address is the destination, so nothing can be let through.
-    fn port_route(&self, name: &str, egress: &Egress, port: u32, explicit: bool) -> RouteConfiguration {
-        let mut taken = Domains::default();
-        let mut hosts = Vec::new();
-        for service in egress.services.values() {
-            if service.port(port).is_some_and(|port| super::outbound::shares_port(service, port)) {
-                hosts.extend(self.service_host(egress, service, port, &mut taken));
-            }
-        }
-        if port == UNKNOWN_HOST_PORT {
-            self.unknown_hosts(egress, port, &mut taken, &mut hosts);
-        }
-        hosts.sort_by(|a, b| a.name.cmp(&b.name));
-        if taken.claim(vec!["*".to_owned()]).len() == 1 {
-            hosts.push(Shared::new(self.unknown_host(explicit)));
-        }
-        RouteConfiguration { name: name.to_owned(), virtual_hosts: hosts, ignore_port: true }
-    }
-
-    /// The table of one sniffed service: its listener has its address, so every host is it (SEM-141).
-    fn sniffed_route(
-        &self,
-        name: &str,
-        egress: &Egress,
-        service: &Arc<Service>,
-        port: u32,
-    ) -> RouteConfiguration {
-        let routes = self.service_routes(egress, service, port);
-        let host = VirtualHost {
-            name: names::virtual_host(&service.host, port),
-            domains: vec!["*".to_owned()],
-            routes,
-            require_tls: false,
-            attempt_count: true,
-        };
-        RouteConfiguration {
-            name: name.to_owned(),
-            virtual_hosts: vec![Shared::new(host)],
-            ignore_port: true,
-        }
-    }
-
-    fn service_host(
-        &self,
-        egress: &Egress,
-        service: &Arc<Service>,
-        port: u32,
-        taken: &mut Domains,
-    ) -> Option<Shared<VirtualHost>> {
-        let domains = taken.claim(domains(service, &self.node.namespace, &self.node.domain));
-        if domains.is_empty() {
+    /// The virtual host of a host that no service has: that of the first VirtualService with routes for it.
+    fn unknown_host(&self, seat: &Seat, egress: &Egress, host: &Host) -> Option<VirtualHost> {
+        if seat.port != UNKNOWN_HOST_PORT || seat.service.is_some() {
             return None;
         }
-        Some(Shared::new(VirtualHost {
-            name: names::virtual_host(&service.host, port),
-            domains,
-            routes: self.service_routes(egress, service, port),
+        let mesh = [Str::from(MESH_GATEWAY)];
+        let place = Place { gateways: &mesh, port: seat.port };
+        let mut all = egress.virtual_services.exactly(host).map(|resolved| self.http_routes(resolved, place));
+        Some(VirtualHost {
+            name: names::virtual_host(host, seat.port),
+            domains: vec![host.to_string()],
+            routes: all.find(|routes| !routes.is_empty())?,
             require_tls: false,
             attempt_count: true,
-        }))
+        })
     }
 
     /// The routes of the first VirtualService that has any for this port, else the default (SEM-022).
     pub(crate) fn service_routes(&self, egress: &Egress, service: &Service, port: u32) -> Vec<Route> {
         let mesh = [Str::from(MESH_GATEWAY)];
         let place = Place { gateways: &mesh, port };
-        let first = egress.virtual_services.of(&service.host).find(|resolved| !resolved.spec.http.is_empty());
+        let first =
+            self.virtual_services(egress, &service.host).find(|resolved| !resolved.spec.http.is_empty());
         let routes = first.map(|resolved| self.http_routes(resolved, place)).unwrap_or_default();
         if routes.is_empty() { vec![self.default_route(service, port)] } else { routes }
     }
@@ -114,36 +140,14 @@ impl View<'_> {
         default_route(cluster, operation, retry::retry(None, mesh_retry, !hash.is_empty()), hash)
     }
 
-    /// Virtual hosts of VirtualServices for hosts that no service has.
-    fn unknown_hosts(
-        &self,
-        egress: &Egress,
-        port: u32,
-        taken: &mut Domains,
-        into: &mut Vec<Shared<VirtualHost>>,
-    ) {
-        let mesh = [Str::from(MESH_GATEWAY)];
-        for resolved in egress.virtual_services.all() {
-            for host in resolved.hosts.iter().filter(|host| !egress.services.contains_key(*host)) {
-                let routes = self.http_routes(resolved, Place { gateways: &mesh, port });
-                let domains =
-                    if routes.is_empty() { Vec::new() } else { taken.claim(vec![host.to_string()]) };
-                if !domains.is_empty() {
-                    into.push(Shared::new(VirtualHost {
-                        name: names::virtual_host(host, port),
-                        domains,
-                        routes,
-                        require_tls: false,
-                        attempt_count: true,
-                    }));
-                }
-            }
-        }
-    }
-
     /// What happens to hosts that nobody knows (SEM-136).
-    fn unknown_host(&self, explicit: bool) -> VirtualHost {
-        let any = self.scope.allow_any && !explicit;
+    /// `explicit`: the listener's own address is the destination, so nothing can be let through. `None`: the table of one
+    /// service, which takes all.
+    pub fn catch_all(&self, seat: &Seat) -> Option<VirtualHost> {
+        if seat.service.is_some() {
+            return None;
+        }
+        let any = self.scope.allow_any && !seat.explicit;
         let action = match any {
             true => Action::Forward(Box::new(Forward {
                 clusters: vec![WeightedCluster {
@@ -162,7 +166,7 @@ impl View<'_> {
             false => Action::Respond { status: 502, body: Vec::new() },
         };
         let name = if any { ALLOW_ANY } else { BLOCK_ALL };
-        VirtualHost {
+        Some(VirtualHost {
             name: name.to_owned(),
             domains: vec!["*".to_owned()],
             routes: vec![Route {
@@ -176,7 +180,7 @@ impl View<'_> {
             }],
             require_tls: false,
             attempt_count: true,
-        }
+        })
     }
 }
 
@@ -185,8 +189,14 @@ impl View<'_> {
 pub(super) struct Domains(BTreeSet<String>);
 
 impl Domains {
+    /// The virtual host with those of its domains that nobody has yet; `None` if none is left.
+    fn settle(&mut self, mut host: VirtualHost) -> Option<VirtualHost> {
+        host.domains = self.claim(host.domains);
+        (!host.domains.is_empty()).then_some(host)
+    }
+
     /// Those of the domains that nobody has yet.
-    pub(super) fn claim(&mut self, domains: Vec<String>) -> Vec<String> {
+    fn claim(&mut self, domains: Vec<String>) -> Vec<String> {
         domains.into_iter().filter(|domain| self.0.insert(domain.to_ascii_lowercase())).collect()
     }
 }

@@ -202,6 +202,22 @@ impl Index {
         self.ordered.iter()
     }
 
+    /// Hosts that any of them names, sorted.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        let mut hosts: Vec<&Host> =
+            self.exact.keys().chain(self.wildcards.iter().map(|(host, _)| host)).collect();
+        hosts.sort();
+        hosts.dedup();
+        hosts.into_iter()
+    }
+
+    /// Those that name just this host, in the order in which they win.
+    pub fn exactly<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
+        let exact = self.exact.get(host).into_iter().flatten().copied();
+        let wild = self.wildcards.iter().filter(move |(pattern, _)| pattern == host);
+        exact.chain(wild.map(|(_, position)| *position)).map(|position| &self.ordered[position])
+    }
+
     /// Those that are for a host, in the order in which they win: by name first, then the longest wildcard (SEM-027).
     pub fn of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
         let exact = self.exact.get(host).into_iter().flatten().copied();

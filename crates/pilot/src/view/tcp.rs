@@ -13,7 +13,7 @@ impl View<'_> {
     /// Where connections to a service's port go: by the first TCP rule that holds, else to the service.
     pub(super) fn tcp_route(&self, egress: &Egress, service: &Service, port: u32) -> Tcp {
         let resolved =
-            egress.virtual_services.of(&service.host).find(|resolved| !resolved.spec.tcp.is_empty());
+            self.virtual_services(egress, &service.host).find(|resolved| !resolved.spec.tcp.is_empty());
         let rule = resolved.and_then(|resolved| {
             let rule = resolved
                 .spec
