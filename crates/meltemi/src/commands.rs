@@ -7,7 +7,7 @@ mod bookinfo;
 mod control_plane;
 mod dashboard;
 mod demo;
-mod proxy;
+pub(crate) mod proxy;
 mod proxy_status;
 mod translate;
 mod up;
@@ -81,12 +81,12 @@ pub(crate) enum Command {
 }
 
 /// Runs one command to its end.
-pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Up(args) => up::run(args),
         Command::ControlPlane(args) => control_plane::run(args),
-        Command::Proxy(args) => proxy::run(args),
+        Command::Proxy(args) => proxy::run(args, &cli.log),
         Command::Agent(args) => agent::run(args),
         Command::Validate(args) => validate::run(args),
         Command::Translate(args) => translate::run(args),

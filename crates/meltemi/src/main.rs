@@ -11,17 +11,29 @@ mod mesh;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use commands::proxy::prepared::{self, Prepared};
 
 /// Freed memory goes back sooner, and small allocations are cheaper, than with the C library's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = commands::Cli::parse();
-    console::start_log(&cli.log);
-    match commands::run(cli.command) {
-        Ok(status) => status,
-        Err(error) => failure::report(&error),
-    }
+    let done = match prepared::take() {
+        Some(prepared) => serve(prepared),
+        None => {
+            let cli = commands::Cli::parse();
+            console::start_log(&cli.log);
+            commands::run(cli)
+        }
+    };
+    done.unwrap_or_else(|error| failure::report(&error))
+}
+
+/// The second life of `meltemi proxy`: no command line, no text to read.
+fn serve(prepared: std::io::Result<Prepared>) -> anyhow::Result<ExitCode> {
+    let prepared = prepared.context("cannot read what was prepared")?;
+    console::start_log(&prepared.log);
+    commands::proxy::serve(&prepared)
 }

@@ -5,6 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use meltemi_xds::json;
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -66,12 +67,24 @@ pub enum RunError {
 
 /// Reads and checks the bootstrap without starting anything: `--mode validate`. Gives back what is not in effect.
 pub fn validate(options: &Options) -> Result<Vec<String>, RunError> {
-    plane::validate(load(options)?).map_err(|rejection| resource(options, rejection.to_string()))
+    plane::validate(compile(options, read(options)?)?)
+        .map_err(|rejection| resource(options, rejection.to_string()))
 }
 
-/// Runs until a signal or admin ends the process.
-pub fn run(options: &Options) -> Result<(), RunError> {
-    let bootstrap = load(options)?;
+/// Reads the bootstrap's text and encodes it. Much memory and much of the program is touched for it that serving never
+/// needs again, so `meltemi proxy` does it in a life of its own.
+pub fn read(options: &Options) -> Result<Bytes, RunError> {
+    let path = options.config.display().to_string();
+    let text = std::fs::read_to_string(&options.config)
+        .map_err(|source| RunError::Read { path: path.clone(), source })?;
+    let name = "envoy.config.bootstrap.v3.Bootstrap";
+    let encoded = json::wire_from_text(name, &text);
+    encoded.map(Bytes::from).map_err(|error| RunError::Bootstrap(error.in_file(&path)))
+}
+
+/// Runs until a signal or admin ends the process. `encoded` is what [`read`] gave.
+pub fn run(options: &Options, encoded: Bytes) -> Result<(), RunError> {
+    let bootstrap = compile(options, encoded)?;
     for note in &bootstrap.notes {
         warn!("bootstrap: {note}");
     }
@@ -110,15 +123,8 @@ async fn report_ready(view: &ConfigView, lifecycle: &Lifecycle) {
     info!(clusters = view.clusters().len(), "the first configuration is in force");
 }
 
-fn load(options: &Options) -> Result<Bootstrap, RunError> {
-    let path = options.config.display().to_string();
-    let text = std::fs::read_to_string(&options.config)
-        .map_err(|source| RunError::Read { path: path.clone(), source })?;
-    let name = "envoy.config.bootstrap.v3.Bootstrap";
-    let encoded =
-        json::wire_from_text(name, &text).map_err(|error| RunError::Bootstrap(error.in_file(&path)))?;
-    drop(text);
-    bootstrap::compile(encoded.into(), &options.overrides)
+fn compile(options: &Options, encoded: Bytes) -> Result<Bootstrap, RunError> {
+    bootstrap::compile(encoded, &options.overrides)
         .map_err(|rejection| resource(options, rejection.to_string()))
 }
 

@@ -1,4 +1,8 @@
 //! `meltemi proxy`: the data plane from an Envoy v3 bootstrap.
+//!
+//! Serving begins with an exec of the same program, see [`prepared`].
+
+pub(crate) mod prepared;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -8,6 +12,7 @@ use meltemi_proxy::{
     run::{self, Options},
 };
 
+use self::prepared::Prepared;
 use crate::failure::Failure;
 
 /// The bootstrap and what may be set beside it.
@@ -48,25 +53,35 @@ enum Mode {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: Args) -> Result<ExitCode> {
+pub(crate) fn run(args: Args, log: &str) -> Result<ExitCode> {
     let options = Options {
         config: args.config,
         workers: args.workers,
         drain_time: Duration::from_secs(args.drain_time_s),
         overrides: Overrides { node: args.service_node, cluster: args.service_cluster },
     };
-    let done = match args.mode {
-        Mode::Serve => run::run(&options),
-        Mode::Validate => run::validate(&options).map(|notes| {
+    match args.mode {
+        Mode::Serve => {
+            let bootstrap = run::read(&options).map_err(failure)?;
+            serve(&prepared::hand_over(Prepared { log: log.to_owned(), options, bootstrap }))
+        }
+        Mode::Validate => {
+            let notes = run::validate(&options).map_err(failure)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             eprintln!("{}: OK", options.config.display());
-        }),
-    };
-    match done {
-        Ok(()) => {}
-        Err(error) => return Err(Failure::new(error.to_string(), hint(&error)).into()),
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// Serves until asked to end.
+pub(crate) fn serve(prepared: &Prepared) -> Result<ExitCode> {
+    run::run(&prepared.options, prepared.bootstrap.clone()).map_err(failure)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn failure(error: run::RunError) -> Failure {
+    Failure::new(error.to_string(), hint(&error))
 }
 
 fn hint(error: &run::RunError) -> &'static str {
