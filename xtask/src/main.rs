@@ -4,6 +4,7 @@
 
 mod bench;
 mod bless;
+mod fuzz;
 mod peers;
 mod run;
 mod test;
@@ -26,6 +27,8 @@ enum Verb {
     Peers(peers::Args),
     /// Compare the proxy with Envoy, nginx and HAProxy: CPU, latency, memory, start; see bench/README.md.
     Bench(bench::Args),
+    /// Feed every parser with made-up input for a while.
+    Fuzz(fuzz::Args),
     /// Rewrite golden files from what the code prints now; read the diff before you commit it.
     Bless,
 }
@@ -35,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Test(args) => test::run(&args),
         Verb::Peers(args) => peers::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bless => bless::run(),
     }
 }

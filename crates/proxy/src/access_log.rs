@@ -6,7 +6,7 @@
 
 mod compile;
 mod filter;
-mod format;
+pub mod format;
 mod json;
 mod operator;
 mod record;
