@@ -4,12 +4,14 @@
 //! Invariant: pure apart from its own state and the random numbers it is given; no lock, no allocation while picking
 //! (but once after the endpoints changed).
 
+pub mod consistent;
 mod edf;
+pub mod hash;
 
 use std::sync::Arc;
 
 use self::edf::Edf;
-use crate::cluster::{BalancerPolicy, Endpoint, EndpointSet, Group};
+use crate::cluster::{BalancerPolicy, Endpoint, EndpointSet, Group, Priority, SlowStart};
 
 /// A worker's picking state for one cluster.
 #[derive(Debug, Default)]
@@ -18,6 +20,27 @@ pub struct Balancer {
     version: Option<u64>,
     /// State per group: (priority, degraded, group).
     groups: Vec<((u32, bool, u32), State)>,
+}
+
+/// What one try asks of the balancer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    /// The request's hash, for balancers that hash; without one they draw at random.
+    pub hash: Option<u64>,
+    /// Hosts of earlier tries, to be avoided.
+    pub avoid: &'a [Arc<Endpoint>],
+    /// How often another host is drawn in their place (`host_selection_retry_max_attempts`).
+    pub attempts: u32,
+    /// Priorities of earlier tries that get no traffic now (`previous_priorities`).
+    pub exclude: &'a [u32],
+    /// `slow_start_config` of the cluster.
+    pub slow_start: Option<SlowStart>,
+}
+
+impl Selection<'_> {
+    fn avoids(&self, host: &Arc<Endpoint>) -> bool {
+        self.avoid.iter().any(|other| Arc::ptr_eq(other, host))
+    }
 }
 
 /// State of one group of hosts.
@@ -35,17 +58,52 @@ impl Balancer {
         Self::default()
     }
 
-    /// An endpoint for the next attempt; `None` when no host is usable (503, UH).
+    /// An endpoint for the next attempt; `None` when no host is usable (503, UH). One that is to be avoided is picked
+    /// only after as many draws as allowed.
     #[inline]
     pub fn pick<'a>(
         &mut self,
         policy: &BalancerPolicy,
         set: &'a EndpointSet,
+        wanted: &Selection<'_>,
         random: &mut fastrand::Rng,
     ) -> Option<&'a Arc<Endpoint>> {
-        let (at, group) = choose_group(set, random)?;
+        if matches!(policy, BalancerPolicy::Consistent(_)) {
+            return by_hash(set, wanted, random);
+        }
+        let mut picked = self.draw(policy, set, wanted, random)?;
+        if !wanted.avoid.is_empty() {
+            for _ in 0..wanted.attempts {
+                if !wanted.avoids(picked) {
+                    break;
+                }
+                picked = self.draw(policy, set, wanted, random)?;
+            }
+        }
+        Some(picked)
+    }
+
+    #[inline]
+    fn draw<'a>(
+        &mut self,
+        policy: &BalancerPolicy,
+        set: &'a EndpointSet,
+        wanted: &Selection<'_>,
+        random: &mut fastrand::Rng,
+    ) -> Option<&'a Arc<Endpoint>> {
+        let (at, group) = choose_group(set, wanted.exclude, random)?;
         if let [only] = group.hosts.as_slice() {
             return Some(only);
+        }
+        if let Some(slow) = wanted.slow_start
+            && !matches!(policy, BalancerPolicy::Random)
+            && is_young(group, slow)
+        {
+            let least = matches!(policy, BalancerPolicy::LeastRequest { .. });
+            return self.scheduled(set, at, group, true, random, |host| {
+                let load = if least { f64::from(host.active()) + 1.0 } else { 1.0 };
+                f64::from(host.weight()) * slow.factor(host.since.elapsed()) / load
+            });
         }
         match policy {
             BalancerPolicy::Random if group.equal_weights => {
@@ -55,33 +113,13 @@ impl Balancer {
                 Some(least_loaded(group, *choices, random))
             }
             BalancerPolicy::Random => Some(weighted_draw(group, random)),
-            BalancerPolicy::LeastRequest { .. } => self.scheduled(set, at, group, random, |host| {
+            BalancerPolicy::LeastRequest { .. } => self.scheduled(set, at, group, false, random, |host| {
                 f64::from(host.weight()) / (f64::from(host.active()) + 1.0)
             }),
-            BalancerPolicy::RoundRobin | BalancerPolicy::ClusterProvided => {
-                self.scheduled(set, at, group, random, |host| f64::from(host.weight()))
+            BalancerPolicy::RoundRobin | BalancerPolicy::ClusterProvided | BalancerPolicy::Consistent(_) => {
+                self.scheduled(set, at, group, false, random, |host| f64::from(host.weight()))
             }
         }
-    }
-
-    /// As [`Self::pick`], but tries up to `tries` more times for a host that `avoid` does not name
-    /// (`host_selection_retry_max_attempts`); gives back the last one if all were named.
-    pub fn pick_avoiding<'a>(
-        &mut self,
-        policy: &BalancerPolicy,
-        set: &'a EndpointSet,
-        random: &mut fastrand::Rng,
-        tries: u32,
-        avoid: impl Fn(&Arc<Endpoint>) -> bool,
-    ) -> Option<&'a Arc<Endpoint>> {
-        let mut picked = self.pick(policy, set, random)?;
-        for _ in 0..tries {
-            if !avoid(picked) {
-                break;
-            }
-            picked = self.pick(policy, set, random)?;
-        }
-        Some(picked)
     }
 
     fn scheduled<'a>(
@@ -89,6 +127,7 @@ impl Balancer {
         set: &EndpointSet,
         at: (u32, bool, u32),
         group: &'a Group,
+        uneven: bool,
         random: &mut fastrand::Rng,
         weight: impl Fn(&Endpoint) -> f64,
     ) -> Option<&'a Arc<Endpoint>> {
@@ -97,10 +136,15 @@ impl Balancer {
             self.version = Some(set.version);
         }
         let place = match self.groups.iter().position(|(key, _)| *key == at) {
-            Some(place) => place,
-            None => {
-                self.groups.push((at, State::new(group, random, &weight)));
-                self.groups.len() - 1
+            // When slow start is over, equal hosts are in turn again, and the other way round.
+            Some(place) if self.groups[place].1.is_scheduled() == (uneven || !group.equal_weights) => place,
+            found => {
+                let state = State::new(group, uneven, random, &weight);
+                match found {
+                    Some(place) => self.groups[place].1 = state,
+                    None => self.groups.push((at, state)),
+                }
+                found.unwrap_or(self.groups.len() - 1)
             }
         };
         let host = match &mut self.groups[place].1 {
@@ -117,8 +161,13 @@ impl Balancer {
 
 impl State {
     /// Starts at a random host, so that workers (and proxies that start together) do not all begin with the first.
-    fn new(group: &Group, random: &mut fastrand::Rng, weight: impl Fn(&Endpoint) -> f64) -> Self {
-        if group.equal_weights {
+    fn new(
+        group: &Group,
+        uneven: bool,
+        random: &mut fastrand::Rng,
+        weight: impl Fn(&Endpoint) -> f64,
+    ) -> Self {
+        if group.equal_weights && !uneven {
             return Self::Rotation(random.usize(..group.hosts.len()));
         }
         let mut edf = Edf::new(group.hosts.iter().map(|host| weight(host)));
@@ -127,17 +176,48 @@ impl State {
         }
         Self::Scheduled(edf)
     }
+
+    fn is_scheduled(&self) -> bool {
+        matches!(self, Self::Scheduled(_))
+    }
+}
+
+/// Some host is within its slow start, while others may not be.
+fn is_young(group: &Group, slow: SlowStart) -> bool {
+    group.hosts.iter().any(|host| host.since.elapsed() < slow.window)
+}
+
+/// The host that the hash leads to, or the next ones while those of earlier tries come.
+fn by_hash<'a>(
+    set: &'a EndpointSet,
+    wanted: &Selection<'_>,
+    random: &mut fastrand::Rng,
+) -> Option<&'a Arc<Endpoint>> {
+    let hash = wanted.hash.unwrap_or_else(|| random.u64(..));
+    let (level, _) = choose_level(&set.priorities, wanted.exclude, (hash % 100) as u32)?;
+    let level = &set.priorities[level];
+    let table = level.table.as_ref()?;
+    let draws = if wanted.avoid.is_empty() { 0 } else { wanted.attempts };
+    let mut picked = None;
+    for attempt in 0..=draws {
+        picked = level.hosts.get(table.get(hash, attempt)? as usize);
+        if picked.is_none_or(|host| !wanted.avoids(host)) {
+            break;
+        }
+    }
+    picked
 }
 
 /// The priority, then the locality, by their shares.
 #[inline]
 fn choose_group<'a>(
     set: &'a EndpointSet,
+    exclude: &[u32],
     random: &mut fastrand::Rng,
 ) -> Option<((u32, bool, u32), &'a Group)> {
     let (level, degraded) = match set.priorities.as_slice() {
         [only] if only.healthy_load == 100 => (0, false),
-        levels => choose_level(levels, random)?,
+        levels => choose_level(levels, exclude, random.u32(..100))?,
     };
     let priority = &set.priorities[level];
     let groups = if degraded { &priority.degraded } else { &priority.healthy };
@@ -149,17 +229,41 @@ fn choose_group<'a>(
     Some(((level as u32, degraded, group as u32), &groups[group]))
 }
 
-fn choose_level(levels: &[crate::cluster::Priority], random: &mut fastrand::Rng) -> Option<(usize, bool)> {
-    let mut left = random.u32(..100);
-    let loads = levels.iter().enumerate().map(|(at, level)| (at, false, level.healthy_load));
-    let degraded = levels.iter().enumerate().map(|(at, level)| (at, true, level.degraded_load));
-    for (at, degraded, load) in loads.chain(degraded) {
-        if left < load {
-            return Some((at, degraded));
+/// The level and kind of hosts for a number below 100.
+fn choose_level(levels: &[Priority], exclude: &[u32], at: u32) -> Option<(usize, bool)> {
+    let by_load = |loads: &mut dyn Iterator<Item = (usize, bool, u32)>| {
+        let mut left = at;
+        for (level, degraded, load) in loads {
+            if left < load {
+                return Some((level, degraded));
+            }
+            left -= load;
         }
-        left -= load;
+        None
+    };
+    let degraded = levels.iter().enumerate().map(|(at, level)| (at, true, level.degraded_load));
+    let healthy = levels.iter().enumerate().map(|(at, level)| (at, false, level.healthy_load));
+    if exclude.is_empty() {
+        return by_load(&mut healthy.chain(degraded));
     }
-    None
+    // What is left when some levels are out, as Envoy's `previous_priorities` shares it.
+    let open = |at: usize| !exclude.contains(&(at as u32));
+    let available = |at: usize, level: &Priority, degraded: bool| match (open(at), degraded) {
+        (false, _) => 0,
+        (true, false) => level.available.0,
+        (true, true) => level.available.1,
+    };
+    let shares = |degraded| {
+        levels.iter().enumerate().map(move |(at, level)| (at, degraded, available(at, level, degraded)))
+    };
+    let total: u32 = shares(false).chain(shares(true)).map(|(_, _, share)| share).sum();
+    if total == 0 {
+        return by_load(&mut healthy.chain(degraded));
+    }
+    let total = total.min(100);
+    let scaled = shares(false).chain(shares(true)).map(|(at, kind, share)| (at, kind, share * 100 / total));
+    let last = shares(false).chain(shares(true)).rfind(|(_, _, share)| *share > 0);
+    by_load(&mut { scaled }).or(last.map(|(at, kind, _)| (at, kind)))
 }
 
 /// An index by weight.

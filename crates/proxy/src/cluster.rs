@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use self::endpoints::{EndpointSet, Group, Priority};
@@ -95,6 +95,8 @@ pub struct ClusterSettings {
     pub panic_threshold: u32,
     /// `common_lb_config.locality_weighted_lb_config`: localities get traffic by their weight.
     pub locality_weighted: bool,
+    /// `slow_start_config` of ROUND_ROBIN and LEAST_REQUEST.
+    pub slow_start: Option<SlowStart>,
 }
 
 impl Default for ClusterSettings {
@@ -115,6 +117,7 @@ impl Default for ClusterSettings {
             source_address: None,
             panic_threshold: 50,
             locality_weighted: false,
+            slow_start: None,
         }
     }
 }
@@ -174,6 +177,54 @@ pub enum BalancerPolicy {
     },
     /// CLUSTER_PROVIDED (ORIGINAL_DST).
     ClusterProvided,
+    /// RING_HASH and MAGLEV: by the request's hash.
+    Consistent(Consistent),
+}
+
+/// Tables of consistent hashing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Consistent {
+    /// RING_HASH.
+    Ring {
+        /// `minimum_ring_size`, default 1024.
+        min: u32,
+        /// `maximum_ring_size`, default 8 Mi.
+        max: u32,
+        /// MURMUR_HASH_2 in place of XX_HASH.
+        murmur: bool,
+        /// `use_hostname_for_hashing`.
+        hostname: bool,
+    },
+    /// MAGLEV.
+    Maglev {
+        /// `table_size`, a prime, default 65537.
+        size: u32,
+        /// `use_hostname_for_hashing`.
+        hostname: bool,
+    },
+}
+
+/// `SlowStartConfig`: a new host's weight grows with time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlowStart {
+    /// `slow_start_window`.
+    pub window: Duration,
+    /// `aggression` in thousandths, default 1000.
+    pub aggression: u32,
+    /// `min_weight_percent` in hundredths of a percent, default 1000.
+    pub least: u32,
+}
+
+impl SlowStart {
+    /// The share of its weight that a host of this age has; 1 beyond the window.
+    pub fn factor(&self, age: Duration) -> f64 {
+        if age >= self.window {
+            return 1.0;
+        }
+        let part = age.max(Duration::from_millis(1)).as_secs_f64() / self.window.as_secs_f64();
+        let grown = part.powf(1000.0 / f64::from(self.aggression.max(1)));
+        grown.max(f64::from(self.least) / 10_000.0)
+    }
 }
 
 /// Where an endpoint listens.
@@ -222,6 +273,10 @@ pub struct Endpoint {
     pub priority: u32,
     /// Address as text, for logs and statistics; made once.
     pub label: Arc<str>,
+    /// `hash_key` of its `envoy.lb` metadata.
+    pub hash_key: Option<Arc<str>>,
+    /// When it became known: slow start counts from here.
+    pub since: Instant,
     weight: AtomicU32,
     health: AtomicU8,
     /// Requests in flight from all workers: what LEAST_REQUEST compares.
@@ -248,7 +303,9 @@ impl Endpoint {
             Address::Pipe(path) => path.display().to_string().into(),
         };
         let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
-        Self { address, hostname, locality, priority, label, weight, health, active: AtomicU32::new(0) }
+        let (since, active) = (Instant::now(), AtomicU32::new(0));
+        let hash_key = None;
+        Self { address, hostname, locality, priority, label, hash_key, since, weight, health, active }
     }
 
     /// Relative weight, at least 1.

@@ -3,6 +3,7 @@
 //! The data path and every tool that explains a decision use this one matcher.
 //! Invariant: first match wins in a virtual host; hosts go exact, longest suffix, longest prefix, `*`.
 
+pub mod hash;
 pub mod hosts;
 pub mod matcher;
 pub mod rewrite;
@@ -168,6 +169,8 @@ pub struct Forward {
     pub high_priority: bool,
     /// How often and when a failed attempt is repeated.
     pub retry: Option<RetryPolicy>,
+    /// `hash_policy`, for clusters that balance by hash.
+    pub hash: Vec<hash::HashPolicy>,
 }
 
 /// `cluster_specifier`.
@@ -288,6 +291,8 @@ pub struct RetryPolicy {
     pub backoff: (Duration, Duration),
     /// `envoy.retry_host_predicates.previous_hosts` with `host_selection_retry_max_attempts`.
     pub avoid_previous_hosts: Option<u32>,
+    /// `envoy.retry_priorities.previous_priorities`: after each so many tries, their priorities are avoided.
+    pub avoid_previous_priorities: Option<u32>,
 }
 
 /// `retry_on` as flags.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cluster::{
-    Address, Health,
+    Address, Consistent, Health,
     endpoints::{HostSpec, Layout, LocalityEndpoints},
 };
 
@@ -23,7 +23,7 @@ fn counts(policy: &BalancerPolicy, set: &EndpointSet, picks: usize) -> HashMap<S
     let mut balancer = Balancer::new();
     let mut counts = HashMap::new();
     for _ in 0..picks {
-        let picked = balancer.pick(policy, set, &mut random).unwrap();
+        let picked = balancer.pick(policy, set, &Selection::default(), &mut random).unwrap();
         *counts.entry(picked.label.to_string()).or_default() += 1;
     }
     counts
@@ -32,7 +32,11 @@ fn counts(policy: &BalancerPolicy, set: &EndpointSet, picks: usize) -> HashMap<S
 #[test]
 fn nobody_to_pick() {
     for set in [set(&[]), EndpointSet::default()] {
-        assert!(Balancer::new().pick(&BalancerPolicy::RoundRobin, &set, &mut fastrand::Rng::new()).is_none());
+        assert!(
+            Balancer::new()
+                .pick(&BalancerPolicy::RoundRobin, &set, &Selection::default(), &mut fastrand::Rng::new())
+                .is_none()
+        );
     }
 }
 
@@ -60,7 +64,8 @@ fn weighted_round_robin_is_smooth() {
     let (mut balancer, mut random) = (Balancer::new(), fastrand::Rng::with_seed(1));
     let mut since = 0;
     for _ in 0..600 {
-        let picked = balancer.pick(&BalancerPolicy::RoundRobin, &set, &mut random).unwrap();
+        let picked =
+            balancer.pick(&BalancerPolicy::RoundRobin, &set, &Selection::default(), &mut random).unwrap();
         since = if picked.weight() == 1 { 0 } else { since + 1 };
         // One more than the ratio: deadlines are floats.
         assert!(since <= 6);
@@ -72,18 +77,30 @@ fn a_new_set_is_taken_up() {
     let (mut balancer, mut random) = (Balancer::new(), fastrand::Rng::new());
     let old = set(&[1, 2, 3]);
     for _ in 0..10 {
-        balancer.pick(&BalancerPolicy::RoundRobin, &old, &mut random);
+        balancer.pick(&BalancerPolicy::RoundRobin, &old, &Selection::default(), &mut random);
     }
     let one = LocalityEndpoints {
         weight: 1,
         hosts: (0..2)
-            .map(|n| HostSpec { address: address(n), hostname: None, weight: 1, health: Health::Healthy })
+            .map(|n| HostSpec {
+                address: address(n),
+                hostname: None,
+                weight: 1,
+                health: Health::Healthy,
+                hash_key: None,
+            })
             .collect(),
         ..LocalityEndpoints::default()
     };
     let new = EndpointSet::build(&[one], Layout::default(), &old);
     let picked: Vec<_> = (0..4)
-        .map(|_| balancer.pick(&BalancerPolicy::RoundRobin, &new, &mut random).unwrap().label.clone())
+        .map(|_| {
+            balancer
+                .pick(&BalancerPolicy::RoundRobin, &new, &Selection::default(), &mut random)
+                .unwrap()
+                .label
+                .clone()
+        })
         .collect();
     assert_eq!(picked[0], picked[2]);
     assert_ne!(picked[0], picked[1]);
@@ -93,7 +110,13 @@ fn a_new_set_is_taken_up() {
 fn weighted_localities() {
     let locality = |n, weight| LocalityEndpoints {
         weight,
-        hosts: vec![HostSpec { address: address(n), hostname: None, weight: 1, health: Health::Healthy }],
+        hosts: vec![HostSpec {
+            address: address(n),
+            hostname: None,
+            weight: 1,
+            health: Health::Healthy,
+            hash_key: None,
+        }],
         ..LocalityEndpoints::default()
     };
     let layout = Layout { locality_weighted: true, ..Layout::default() };
@@ -107,17 +130,122 @@ fn weighted_localities() {
     assert_eq!(counts.len(), 2);
 }
 
+fn avoiding(avoid: &[Arc<Endpoint>]) -> Selection<'_> {
+    Selection { avoid, attempts: 3, ..Selection::default() }
+}
+
+fn hashed(kind: Consistent, weights: &[u32]) -> EndpointSet {
+    let hosts = weights.iter().enumerate().map(|(n, weight)| HostSpec {
+        address: address(n),
+        hostname: None,
+        weight: *weight,
+        health: Health::Healthy,
+        hash_key: None,
+    });
+    let locality = LocalityEndpoints { weight: 1, hosts: hosts.collect(), ..LocalityEndpoints::default() };
+    let layout = Layout { consistent: Some(kind), ..Layout::default() };
+    EndpointSet::build(&[locality], layout, &EndpointSet::default())
+}
+
+const RING: Consistent = Consistent::Ring { min: 1024, max: 8 << 20, murmur: false, hostname: false };
+const MAGLEV: Consistent = Consistent::Maglev { size: 65_537, hostname: false };
+
+#[test]
+fn a_hash_leads_to_one_host_and_weights_are_kept() {
+    for kind in [RING, MAGLEV] {
+        let (policy, set) = (BalancerPolicy::Consistent(kind), hashed(kind, &[1, 3]));
+        let (mut balancer, mut random) = (Balancer::new(), fastrand::Rng::with_seed(3));
+        let mut first = 0;
+        for n in 0..4000u64 {
+            let hash = Some(hash::xxh64(&n.to_le_bytes(), 0));
+            let wanted = Selection { hash, ..Selection::default() };
+            let picked = balancer.pick(&policy, &set, &wanted, &mut random).unwrap().clone();
+            let again = balancer.pick(&policy, &set, &wanted, &mut random).unwrap();
+            assert!(Arc::ptr_eq(&picked, again));
+            first += usize::from(&*picked.label == "10.0.0.0:80");
+            let avoid = [picked.clone()];
+            let other = Selection { hash, avoid: &avoid, attempts: 40, ..Selection::default() };
+            assert!(!Arc::ptr_eq(balancer.pick(&policy, &set, &other, &mut random).unwrap(), &picked));
+        }
+        assert!((850..1150).contains(&first), "{kind:?}: {first}");
+    }
+}
+
+#[test]
+fn few_hashes_move_when_a_host_goes() {
+    for kind in [RING, MAGLEV] {
+        let policy = BalancerPolicy::Consistent(kind);
+        let (five, four) = (hashed(kind, &[1; 5]), hashed(kind, &[1; 4]));
+        let mut moved = 0;
+        for n in 0..2000u64 {
+            let wanted = Selection { hash: Some(hash::xxh64(&n.to_le_bytes(), 0)), ..Selection::default() };
+            let pick = |set| {
+                let mut random = fastrand::Rng::with_seed(1);
+                Balancer::new()
+                    .pick(&policy, set, &wanted, &mut random)
+                    .map(|host| host.label.clone())
+                    .unwrap()
+            };
+            let before = pick(&five);
+            moved += usize::from(&*before != "10.0.0.4:80" && before != pick(&four));
+        }
+        // Those of the host that went must move; hardly any other.
+        assert!(moved < 400, "{kind:?}: {moved}");
+    }
+}
+
+#[test]
+fn tried_priorities_are_left_out() {
+    let level = |n: usize| LocalityEndpoints {
+        priority: n as u32,
+        weight: 1,
+        hosts: vec![HostSpec {
+            address: address(n),
+            hostname: None,
+            weight: 1,
+            health: Health::Healthy,
+            hash_key: None,
+        }],
+        locality: None,
+    };
+    let set = EndpointSet::build(&[level(0), level(1)], Layout::default(), &EndpointSet::default());
+    let mut random = fastrand::Rng::with_seed(1);
+    for (exclude, wanted) in [(&[][..], 0), (&[0], 1), (&[1], 0), (&[0, 1], 0)] {
+        let wish = Selection { exclude, ..Selection::default() };
+        let picked = Balancer::new().pick(&BalancerPolicy::RoundRobin, &set, &wish, &mut random).unwrap();
+        assert_eq!(picked.priority, wanted, "{exclude:?}");
+    }
+}
+
+#[test]
+fn slow_start_grows() {
+    let slow = SlowStart { window: std::time::Duration::from_secs(100), aggression: 1000, least: 1000 };
+    let at = |seconds| slow.factor(std::time::Duration::from_secs(seconds));
+    assert!((at(0) - 0.1).abs() < 1e-9 && (at(50) - 0.5).abs() < 1e-9 && (at(100) - 1.0).abs() < 1e-9);
+    let set = set(&[1, 1]);
+    let wish = Selection { slow_start: Some(slow), ..Selection::default() };
+    let (mut balancer, mut random) = (Balancer::new(), fastrand::Rng::with_seed(1));
+    let mut labels = HashMap::<_, usize>::new();
+    for _ in 0..100 {
+        let host = balancer.pick(&BalancerPolicy::RoundRobin, &set, &wish, &mut random).unwrap();
+        *labels.entry(host.label.clone()).or_default() += 1;
+    }
+    // Both are as young.
+    assert_eq!(labels.into_values().collect::<Vec<_>>(), [50, 50]);
+}
+
 #[test]
 fn avoiding_gives_up_in_the_end() {
     let set = set(&[1, 1]);
     let (mut balancer, mut random) = (Balancer::new(), fastrand::Rng::new());
-    let first = set.priorities[0].hosts[0].clone();
+    let all = set.priorities[0].hosts.clone();
+    let first = all[0].clone();
     let policy = BalancerPolicy::RoundRobin;
     for _ in 0..10 {
         let picked =
-            balancer.pick_avoiding(&policy, &set, &mut random, 3, |host| Arc::ptr_eq(host, &first)).unwrap();
+            balancer.pick(&policy, &set, &avoiding(std::slice::from_ref(&first)), &mut random).unwrap();
         assert!(!Arc::ptr_eq(picked, &first));
-        assert!(balancer.pick_avoiding(&policy, &set, &mut random, 3, |_| true).is_some());
+        assert!(balancer.pick(&policy, &set, &avoiding(&all), &mut random).is_some());
     }
 }
 
@@ -131,7 +259,7 @@ proptest! {
         let cycles = 50;
         let mut counts: HashMap<_, u32> = HashMap::new();
         for _ in 0..total * cycles {
-            let host = balancer.pick(&BalancerPolicy::RoundRobin, &set, &mut random).unwrap();
+            let host = balancer.pick(&BalancerPolicy::RoundRobin, &set, &Selection::default(), &mut random).unwrap();
             *counts.entry(host.label.clone()).or_default() += 1;
         }
         for host in set.iter() {
@@ -141,7 +269,7 @@ proptest! {
         let picks = 20_000;
         let mut counts: HashMap<_, u32> = HashMap::new();
         for _ in 0..picks {
-            let host = balancer.pick(&BalancerPolicy::Random, &set, &mut random).unwrap();
+            let host = balancer.pick(&BalancerPolicy::Random, &set, &Selection::default(), &mut random).unwrap();
             *counts.entry(host.label.clone()).or_default() += 1;
         }
         for host in set.iter() {

@@ -150,7 +150,13 @@ mod tests {
 
     fn dns(name: &str, family: Family) -> Arc<Dns> {
         let target = HostTarget::Name(name.into(), 80);
-        let host = Host { target, hostname: Some(name.into()), weight: 1, health: Default::default() };
+        let host = Host {
+            target,
+            hostname: Some(name.into()),
+            weight: 1,
+            health: Default::default(),
+            hash_key: None,
+        };
         let locality = LocalityHosts { priority: 0, locality: None, weight: 0, hosts: vec![host] };
         Arc::new(Dns {
             assignment: Assignment { localities: vec![locality], overprovisioning: 140 },

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Address, Endpoint, Health, Locality};
+use super::{Address, Consistent, Endpoint, Health, Locality};
+use crate::balancer::consistent::Table;
 
 /// All endpoints with their shares.
 #[derive(Debug, Default)]
@@ -24,8 +25,12 @@ pub struct EndpointSet {
 /// One priority level.
 #[derive(Debug, Default)]
 pub struct Priority {
-    /// Every host, usable or not.
+    /// Every host, usable or not, locality by locality.
     pub hosts: Vec<Arc<Endpoint>>,
+    /// How `hosts` divide into localities: weight and number of hosts of each.
+    localities: Vec<(u32, usize)>,
+    /// How much of the traffic its healthy and its degraded hosts could carry, in percent, at most 100.
+    pub available: (u32, u32),
     /// Percent of the traffic that healthy hosts of this level get.
     pub healthy_load: u32,
     /// Percent of the traffic that degraded hosts of this level get.
@@ -36,6 +41,8 @@ pub struct Priority {
     pub healthy: Vec<Group>,
     /// Degraded hosts, grouped alike.
     pub degraded: Vec<Group>,
+    /// Where hashes lead, for clusters that balance by them: indices into `hosts`.
+    pub table: Option<Table>,
 }
 
 /// Hosts among which a balancer picks.
@@ -73,6 +80,8 @@ pub struct HostSpec {
     pub weight: u32,
     /// `health_status`.
     pub health: Health,
+    /// `hash_key` of its `envoy.lb` metadata.
+    pub hash_key: Option<Arc<str>>,
 }
 
 /// How a set is laid out; from the cluster's settings and the assignment's policy.
@@ -84,11 +93,13 @@ pub struct Layout {
     pub panic_threshold: u32,
     /// `locality_weighted_lb_config` is set.
     pub locality_weighted: bool,
+    /// The table that the balancer needs.
+    pub consistent: Option<Consistent>,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { overprovisioning: 140, panic_threshold: 50, locality_weighted: false }
+        Self { overprovisioning: 140, panic_threshold: 50, locality_weighted: false, consistent: None }
     }
 }
 
@@ -97,27 +108,52 @@ impl EndpointSet {
     pub fn build(localities: &[LocalityEndpoints], layout: Layout, old: &EndpointSet) -> Self {
         let known = Known::of(old);
         let levels = localities.iter().map(|l| l.priority as usize + 1).max().unwrap_or(0);
-        let mut priorities: Vec<Priority> = (0..levels)
-            .map(|level| {
-                let here = localities.iter().filter(|l| l.priority as usize == level);
-                Priority::build(here, layout, &known)
-            })
-            .collect();
-        share_load(&mut priorities, layout);
-        for priority in &mut priorities {
-            if priority.panic {
-                let all = |_: &Endpoint| true;
-                priority.healthy = regroup(&priority.hosts, localities, layout, all);
-            }
+        let level = |level| {
+            let here = localities.iter().filter(|l| l.priority as usize == level);
+            Priority::new(here.map(|l| {
+                let hosts = l.hosts.iter().map(|host| known.endpoint(host, l)).collect::<Vec<_>>();
+                (l.weight, hosts)
+            }))
+        };
+        Self::lay_out((0..levels).map(level).collect(), layout, old.version + 1)
+    }
+
+    /// The same hosts after the health of some has changed.
+    pub fn refreshed(&self, layout: Layout) -> Self {
+        let levels = self.priorities.iter().map(|level| Priority {
+            hosts: level.hosts.clone(),
+            localities: level.localities.clone(),
+            ..Priority::default()
+        });
+        Self::lay_out(levels.collect(), layout, self.version + 1)
+    }
+
+    fn lay_out(mut priorities: Vec<Priority>, layout: Layout, version: u64) -> Self {
+        for level in &mut priorities {
+            level.healthy = level.groups(layout, |host| host.health() == Health::Healthy);
+            level.degraded = level.groups(layout, |host| host.health() == Health::Degraded);
         }
-        Self { version: old.version + 1, priorities }
+        share_load(&mut priorities, layout);
+        for level in &mut priorities {
+            if level.panic {
+                level.healthy = level.everyone(layout);
+            }
+            level.table = layout.consistent.map(|kind| level.table(kind, layout));
+        }
+        Self { version, priorities }
     }
 
     /// One level with one group of equal hosts: what tests and single-address clusters need.
     pub fn of(hosts: impl IntoIterator<Item = (Address, u32)>) -> Self {
         let hosts = hosts
             .into_iter()
-            .map(|(address, weight)| HostSpec { address, hostname: None, weight, health: Health::Healthy })
+            .map(|(address, weight)| HostSpec {
+                address,
+                hostname: None,
+                weight,
+                health: Health::Healthy,
+                hash_key: None,
+            })
             .collect();
         let locality = LocalityEndpoints { weight: 1, hosts, ..LocalityEndpoints::default() };
         Self::build(&[locality], Layout::default(), &Self::default())
@@ -148,35 +184,74 @@ impl<'a> Known<'a> {
         if let Some(known) = known
             && known.hostname == host.hostname
             && known.locality == at.locality
+            && known.hash_key == host.hash_key
         {
             known.update(host.weight, host.health);
             return Arc::clone(known);
         }
         let (hostname, locality) = (host.hostname.clone(), at.locality.clone());
         let address = host.address.clone();
-        Arc::new(Endpoint::placed(address, hostname, locality, at.priority, host.weight, host.health))
+        let mut new = Endpoint::placed(address, hostname, locality, at.priority, host.weight, host.health);
+        new.hash_key.clone_from(&host.hash_key);
+        Arc::new(new)
     }
 }
 
 impl Priority {
-    fn build<'a>(
-        localities: impl Iterator<Item = &'a LocalityEndpoints>,
-        layout: Layout,
-        known: &Known<'_>,
-    ) -> Self {
+    fn new(localities: impl Iterator<Item = (u32, Vec<Arc<Endpoint>>)>) -> Self {
         let mut level = Self::default();
-        let (mut healthy, mut degraded) = (Vec::new(), Vec::new());
-        for locality in localities {
-            let hosts: Vec<_> = locality.hosts.iter().map(|host| known.endpoint(host, locality)).collect();
-            let having = |health| hosts.iter().filter(move |h| h.health() == health).cloned().collect();
-            // A locality that is not fully available gets less, but overprovisioning forgives some.
-            push_group(&mut healthy, having(Health::Healthy), hosts.len(), locality.weight, layout);
-            push_group(&mut degraded, having(Health::Degraded), hosts.len(), locality.weight, layout);
+        for (weight, hosts) in localities {
+            level.localities.push((weight, hosts.len()));
             level.hosts.extend(hosts);
         }
-        level.healthy = healthy;
-        level.degraded = degraded;
         level
+    }
+
+    /// The hosts of each locality, with its weight and where they begin.
+    fn localities(&self) -> impl Iterator<Item = (u32, usize, &[Arc<Endpoint>])> {
+        let mut start = 0;
+        self.localities.iter().map(move |(weight, len)| {
+            let from = start;
+            start += len;
+            (*weight, from, &self.hosts[from..start])
+        })
+    }
+
+    /// Usable hosts, grouped. A locality that is not fully available gets less, but overprovisioning forgives some.
+    fn groups(&self, layout: Layout, usable: impl Fn(&Endpoint) -> bool) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for (weight, _, all) in self.localities() {
+            let hosts = all.iter().filter(|host| usable(host)).cloned().collect();
+            push_group(&mut groups, hosts, all.len(), weight, layout);
+        }
+        groups
+    }
+
+    fn everyone(&self, layout: Layout) -> Vec<Group> {
+        self.groups(layout, |_| true)
+    }
+
+    /// Healthy (in panic: all) hosts with their shares, as Envoy normalises weights for hashing.
+    fn table(&self, kind: Consistent, layout: Layout) -> Table {
+        let usable = |host: &Endpoint| self.panic || host.health() == Health::Healthy;
+        let weighted = layout.locality_weighted;
+        let total: f64 = self.localities().map(|(weight, _, _)| f64::from(weight)).sum();
+        let (mut shares, mut indices) = (Vec::new(), Vec::new());
+        let sum_of = |hosts: &[Arc<Endpoint>]| -> f64 {
+            hosts.iter().filter(|host| usable(host)).map(|host| f64::from(host.weight())).sum()
+        };
+        let all = sum_of(&self.hosts);
+        for (weight, from, hosts) in self.localities() {
+            if weighted && (weight == 0 || total == 0.0) {
+                continue;
+            }
+            let (part, sum) = if weighted { (f64::from(weight) / total, sum_of(hosts)) } else { (1.0, all) };
+            for (at, host) in hosts.iter().enumerate().filter(|(_, host)| usable(host)) {
+                shares.push((&**host, f64::from(host.weight()) * part / sum));
+                indices.push((from + at) as u32);
+            }
+        }
+        Table::build(kind, &shares, &indices)
     }
 
     /// Healthy share after overprovisioning, in percent, at most 100.
@@ -211,25 +286,6 @@ fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, we
     }
 }
 
-fn regroup(
-    hosts: &[Arc<Endpoint>],
-    localities: &[LocalityEndpoints],
-    layout: Layout,
-    usable: impl Fn(&Endpoint) -> bool,
-) -> Vec<Group> {
-    let mut groups = Vec::new();
-    let Some(level) = hosts.first().map(|host| host.priority) else { return groups };
-    let mut rest = hosts;
-    for locality in localities.iter().filter(|locality| locality.priority == level) {
-        let (here, others) = rest.split_at(locality.hosts.len().min(rest.len()));
-        rest = others;
-        let hosts: Vec<_> = here.iter().filter(|host| usable(host)).cloned().collect();
-        let all = hosts.len();
-        push_group(&mut groups, hosts, all, locality.weight, layout);
-    }
-    groups
-}
-
 impl Group {
     fn new(hosts: Vec<Arc<Endpoint>>, weight: u32) -> Self {
         let first = hosts.first().map(|host| host.weight());
@@ -248,6 +304,9 @@ fn share_load(priorities: &mut [Priority], layout: Layout) {
         })
         .collect();
     let total = available.iter().map(|(healthy, degraded)| healthy + degraded).sum::<u32>().min(100);
+    for (level, available) in priorities.iter_mut().zip(&available) {
+        level.available = *available;
+    }
     for (level, (healthy, _)) in priorities.iter_mut().zip(&available) {
         // Panic only counts where the levels together cannot carry everything, as in Envoy.
         let below = !level.hosts.is_empty() && healthy_percent(level) < layout.panic_threshold;

@@ -6,6 +6,7 @@ use std::{rc::Rc, sync::Arc};
 
 use super::Outcome;
 use crate::{
+    balancer::Selection,
     cluster::{ClusterSlot, Endpoint},
     error::Flags,
     http::Worker,
@@ -44,7 +45,7 @@ pub(super) async fn connect(
     outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
         let destination = connection.local_restored.then_some(connection.local);
-        let Some(endpoint) = state.pick(worker, destination, &[], 0) else {
+        let Some(endpoint) = state.pick(worker, destination, Selection::default()) else {
             outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
             return None;
         };

@@ -14,7 +14,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    balancer::Balancer,
+    balancer::{Balancer, Selection},
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
     error::{ResetReason, Side, StreamError},
     http::{Worker, clock},
@@ -102,14 +102,12 @@ impl ClusterState {
         self.pools.borrow_mut().retain(|key, _| alive.contains(key));
     }
 
-    /// An endpoint for the next try; `avoid` are those of earlier tries, and `tries` how often another one is drawn in
-    /// their place. `destination` is where the client wanted to go, for ORIGINAL_DST clusters.
+    /// An endpoint for the next try. `destination` is where the client wanted to go, for ORIGINAL_DST clusters.
     pub fn pick(
         &self,
         worker: &Worker,
         destination: Option<SocketAddr>,
-        avoid: &[Arc<Endpoint>],
-        tries: u32,
+        wanted: Selection<'_>,
     ) -> Option<Arc<Endpoint>> {
         let settings = &self.cluster.settings;
         if settings.original_dst {
@@ -117,16 +115,9 @@ impl ClusterState {
         }
         let set = self.cluster.endpoints.load();
         self.follow(&set);
+        let wanted = Selection { slow_start: settings.slow_start, ..wanted };
         let mut balancer = self.balancer.borrow_mut();
-        worker.with_random(|random| {
-            let picked = match avoid {
-                [] => balancer.pick(&settings.balancer, &set, random),
-                _ => balancer.pick_avoiding(&settings.balancer, &set, random, tries, |endpoint| {
-                    avoid.iter().any(|other| Arc::ptr_eq(other, endpoint))
-                }),
-            };
-            picked.cloned()
-        })
+        worker.with_random(|random| balancer.pick(&settings.balancer, &set, &wanted, random).cloned())
     }
 
     /// The endpoint that stands for an original destination.

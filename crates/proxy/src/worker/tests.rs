@@ -59,6 +59,7 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
         source_address: None,
         panic_threshold: 50,
         locality_weighted: false,
+        slow_start: None,
     };
     let endpoints = EndpointSet::of([(Address::Socket(endpoint), 1)]);
     let settings = Arc::new(settings);

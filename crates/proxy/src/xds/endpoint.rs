@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use meltemi_xds::pb::envoy::config::{
-    core::v3::{HealthStatus, Locality as LocalityMessage},
-    endpoint::v3::{
-        ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
-        locality_lb_endpoints,
+use meltemi_xds::pb::{
+    envoy::config::{
+        core::v3::{HealthStatus, Locality as LocalityMessage},
+        endpoint::v3::{
+            ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
+            locality_lb_endpoints,
+        },
     },
+    google::protobuf::value::Kind,
 };
 
 use super::{At, Context, Rejection, fields, refuse};
@@ -49,6 +52,8 @@ pub struct Host {
     pub weight: u32,
     /// As configured.
     pub health: Health,
+    /// `hash_key` of its `envoy.lb` metadata.
+    pub hash_key: Option<Arc<str>>,
 }
 
 /// Where a host is.
@@ -79,7 +84,8 @@ impl Assignment {
     pub fn resolve_with(&self, addresses: impl Fn(&Arc<str>, u16) -> Vec<Address>) -> Vec<LocalityEndpoints> {
         let spec = |host: &Host, address| {
             let hostname = host.hostname.clone();
-            HostSpec { address, hostname, weight: host.weight, health: host.health }
+            let hash_key = host.hash_key.clone();
+            HostSpec { address, hostname, weight: host.weight, health: host.health, hash_key }
         };
         let hosts = |hosts: &[Host]| -> Vec<HostSpec> {
             let found = hosts.iter().flat_map(|host| {
@@ -201,5 +207,15 @@ fn host(message: &LbEndpoint, hosts: Hosts, context: &mut Context) -> Result<Hos
         ("", _) => None,
         (hostname, _) => Some(context.intern(hostname)),
     };
-    Ok(Host { target, hostname, weight, health })
+    let hash_key = hash_key(message).map(|key| context.intern(key));
+    Ok(Host { target, hostname, weight, health, hash_key })
+}
+
+/// What stands for the host in consistent hashing, where it says so itself.
+fn hash_key(message: &LbEndpoint) -> Option<&str> {
+    let fields = message.metadata.as_ref()?.filter_metadata.get("envoy.lb")?;
+    match &fields.fields.get("hash_key")?.kind {
+        Some(Kind::StringValue(key)) if !key.is_empty() => Some(key),
+        _ => None,
+    }
 }

@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use meltemi_xds::pb::envoy::config::route::v3::RetryPolicy as Message;
+use meltemi_xds::pb::envoy::{
+    config::route::v3::{
+        RetryPolicy as Message,
+        retry_policy::{RetryPriority, retry_priority},
+    },
+    extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig,
+};
 
 use super::{At, Context, Rejection, fields, refuse};
 use crate::route::{RetryOn, RetryPolicy};
 
 /// Hosts already tried are avoided.
 const PREVIOUS_HOSTS: &str = "envoy.retry_host_predicates.previous_hosts";
+/// Priorities already tried are avoided.
+const PREVIOUS_PRIORITIES: &str = "envoy.retry_priorities.previous_priorities";
 /// Hosts with some metadata are avoided; without subsets there is nothing that it could mean here.
 const OMIT_CANARY: &str = "envoy.retry_host_predicates.omit_canary_hosts";
 
@@ -31,7 +39,6 @@ const CONDITIONS: &[(&str, u32)] = &[
 
 /// Compiles a policy; words that this version does not act on are noted, as Envoy skips words it does not know.
 pub fn compile(message: &Message, context: &mut Context) -> Result<RetryPolicy, Rejection> {
-    fields::unsupported(message.retry_priority.is_some(), "retry_priority")?;
     fields::unsupported(!message.retry_options_predicates.is_empty(), "retry_options_predicates")?;
     fields::unsupported(message.rate_limited_retry_back_off.is_some(), "rate_limited_retry_back_off")?;
     fields::unsupported(!message.retriable_headers.is_empty(), "retriable_headers")?;
@@ -59,6 +66,12 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<RetryPolicy, 
         statuses: statuses(&message.retriable_status_codes)?,
         backoff: backoff(message)?,
         avoid_previous_hosts,
+        avoid_previous_priorities: message
+            .retry_priority
+            .as_ref()
+            .map(priority)
+            .transpose()
+            .at("retry_priority")?,
     })
 }
 
@@ -71,6 +84,21 @@ fn conditions(words: &str, context: &mut Context) -> RetryOn {
         }
     }
     on
+}
+
+/// After how many tries their priorities are avoided.
+fn priority(message: &RetryPriority) -> Result<u32, Rejection> {
+    if message.name != PREVIOUS_PRIORITIES {
+        return refuse(format!("unknown retry priority '{}'", message.name));
+    }
+    let Some(retry_priority::ConfigType::TypedConfig(config)) = &message.config_type else {
+        return refuse("value is required").at("typed_config");
+    };
+    let config: PreviousPrioritiesConfig = fields::unpack(config)?;
+    match u32::try_from(config.update_frequency) {
+        Ok(tries) if tries > 0 => Ok(tries),
+        _ => refuse("value must be greater than 0").at("typed_config.update_frequency"),
+    }
 }
 
 fn statuses(codes: &[u32]) -> Result<Vec<u16>, Rejection> {

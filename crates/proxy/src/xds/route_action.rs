@@ -7,7 +7,10 @@ use meltemi_xds::pb::{
         config::route::v3::{
             DirectResponseAction, FilterConfig, RedirectAction, RouteAction, WeightedCluster as Weights,
             redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
-            route_action::{ClusterNotFoundResponseCode, ClusterSpecifier, HostRewriteSpecifier},
+            route_action::{
+                ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy as HashMessage,
+                HostRewriteSpecifier, hash_policy::PolicySpecifier,
+            },
             weighted_cluster::{ClusterWeight, cluster_weight},
         },
         r#type::matcher::v3::RegexMatchAndSubstitute,
@@ -22,6 +25,7 @@ use crate::{
     header_lists,
     route::{
         DirectResponse, Forward, HostRewrite, Redirect, RetryPolicy, Rewrite, Target, WeightedCluster,
+        hash::{Cookie, HashPolicy, HashSource},
         strings::{compile, substitution},
     },
 };
@@ -46,7 +50,6 @@ pub fn forward(
     context: &mut Context,
 ) -> Result<Forward, Rejection> {
     refuse_unsupported(message)?;
-    note_ineffective(message, context);
     let (max, offset) = grpc_timeout(message)?;
     let retry = match &message.retry_policy {
         Some(policy) => Some(retry::compile(policy, context).at("retry_policy")?),
@@ -79,6 +82,7 @@ pub fn forward(
         upgrades: upgrades(message, context)?,
         high_priority: message.priority == 1,
         retry,
+        hash: hash_policies(message, context)?,
     })
 }
 
@@ -97,11 +101,50 @@ fn refuse_unsupported(message: &RouteAction) -> Result<(), Rejection> {
     fields::unsupported(message.flush_timeout.is_some(), "flush_timeout")
 }
 
-/// Fields without an effect here: said, not refused, because nothing a client could see differs.
-fn note_ineffective(message: &RouteAction, context: &mut Context) {
-    if !message.hash_policy.is_empty() {
-        context.note("hash_policy: no balancer that hashes is in use");
-    }
+/// What requests are hashed by.
+fn hash_policies(message: &RouteAction, context: &mut Context) -> Result<Vec<HashPolicy>, Rejection> {
+    let policies = message.hash_policy.iter().enumerate();
+    policies.map(|(at, policy)| hash_policy(policy, context).at_index("hash_policy", at)).collect()
+}
+
+fn hash_policy(message: &HashMessage, context: &mut Context) -> Result<HashPolicy, Rejection> {
+    let source = match &message.policy_specifier {
+        Some(PolicySpecifier::Header(header)) if !header.header_name.is_empty() => HashSource::Header {
+            name: context.intern(&header.header_name.to_ascii_lowercase()),
+            rewrite: header.regex_rewrite.as_ref().map(substitute).transpose().at("header.regex_rewrite")?,
+        },
+        Some(PolicySpecifier::Cookie(cookie)) if !cookie.name.is_empty() => {
+            let ttl = fields::optional(cookie.ttl.as_ref(), "cookie.ttl")?;
+            let mut attributes = String::new();
+            if !cookie.path.is_empty() {
+                attributes += &format!("; Path={}", cookie.path);
+            }
+            for attribute in &cookie.attributes {
+                let equals = if attribute.value.is_empty() { "" } else { "=" };
+                attributes += &format!("; {}{equals}{}", attribute.name, attribute.value);
+            }
+            if attributes.bytes().chain(cookie.name.bytes()).any(|byte| byte.is_ascii_control()) {
+                return refuse("control characters are not allowed").at("cookie");
+            }
+            let ttl = ttl.map(|ttl| ttl.as_secs());
+            HashSource::Cookie(Box::new(Cookie { name: context.intern(&cookie.name), ttl, attributes }))
+        }
+        Some(PolicySpecifier::ConnectionProperties(connection)) if connection.source_ip => {
+            HashSource::SourceIp
+        }
+        // Says nothing, as in Envoy.
+        Some(PolicySpecifier::ConnectionProperties(_)) => HashSource::FilterState,
+        Some(PolicySpecifier::QueryParameter(query)) if !query.name.is_empty() => {
+            HashSource::Query(context.intern(&query.name))
+        }
+        Some(PolicySpecifier::FilterState(state)) => {
+            context.note(format!("hash_policy: no filter state '{}' is kept", state.key));
+            HashSource::FilterState
+        }
+        Some(_) => return refuse("value is empty"),
+        None => return refuse("a policy specifier is required"),
+    };
+    Ok(HashPolicy { source, terminal: message.terminal })
 }
 
 /// `max_stream_duration`'s gRPC limits, else the deprecated pair.

@@ -164,7 +164,10 @@ fn clusters() {
         {'@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext}}";
     for (inner, wanted) in [
         (tls, "transport_socket: unknown transport socket 'envoy.transport_sockets.tls'"),
-        ("lb_policy: RING_HASH", "lb_policy: RING_HASH is not supported"),
+        (
+            "lb_policy: MAGLEV, maglev_lb_config: {table_size: 10}",
+            "maglev_lb_config.table_size: The table size of maglev must be prime number",
+        ),
         ("type: EDS", "eds_cluster_config: value is required"),
         (
             "cluster_type: {name: envoy.clusters.aggregate}",

@@ -8,6 +8,7 @@ fn hosts(healths: &[Health], net: u8) -> Vec<HostSpec> {
         hostname: None,
         weight: 1,
         health: *health,
+        hash_key: None,
     };
     healths.iter().enumerate().map(host).collect()
 }

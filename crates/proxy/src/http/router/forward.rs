@@ -13,7 +13,8 @@ use std::{rc::Rc, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    cluster::{ClusterSlot, Endpoint},
+    balancer::Selection,
+    cluster::{BalancerPolicy, ClusterSlot, Endpoint},
     http::{
         clock,
         connection_manager::{
@@ -28,7 +29,11 @@ use crate::{
         headers::Known,
         router::{relay::Relay, replay::Replay, retry::Retries},
     },
-    route::{Forward, HostRewrite, Route, RouteTable, VirtualHost, WeightedCluster, rewrite::Picked},
+    route::{
+        Forward, HostRewrite, Route, RouteTable, VirtualHost, WeightedCluster,
+        hash::{self, Hashed},
+        rewrite::Picked,
+    },
     upstream::{
         cluster::ClusterState,
         limits::{Permit, Resource},
@@ -91,6 +96,7 @@ pub async fn forward<D: Downstream>(
         retries,
         replay,
         tried: SmallVec::new(),
+        hashed: None,
         request: Relay::Body,
         _permit: permit,
     };
@@ -145,6 +151,8 @@ struct Forwarding<'a, D> {
     retries: Option<Retries<'a>>,
     replay: Replay,
     tried: SmallVec<[Arc<Endpoint>; 2]>,
+    /// What the request is hashed to, and cookies that were made for it.
+    hashed: Option<Box<Hashed>>,
     /// The request body on its way up, in the current try.
     request: Relay,
     _permit: Permit,
@@ -173,13 +181,25 @@ impl<D: Downstream> Forwarding<'_, D> {
 
     /// The next endpoint to try.
     fn pick(&mut self) -> Result<Arc<Endpoint>, Ended> {
+        let hash = self.hash();
         let info = &mut self.exchange.info;
-        let avoid = self.retries.as_ref().and_then(|retries| retries.policy().avoid_previous_hosts);
+        let policy = self.retries.as_ref().map(Retries::policy);
+        let avoid = policy.and_then(|policy| policy.avoid_previous_hosts);
+        let by_priority = policy.and_then(|policy| policy.avoid_previous_priorities);
         let connection = &self.session.connection;
         let destination = connection.local_restored.then_some(connection.local);
-        let tried = if avoid.is_some() { &self.tried[..] } else { &[] };
-        let worker = &self.session.worker;
-        let Some(endpoint) = self.state.pick(worker, destination, tried, avoid.unwrap_or(0)) else {
+        let mut wanted = Selection { hash, ..Selection::default() };
+        if let Some(attempts) = avoid {
+            (wanted.avoid, wanted.attempts) = (&self.tried, attempts);
+        }
+        let mut exclude = SmallVec::<[u32; 4]>::new();
+        if let Some(frequency) = by_priority {
+            // Only whole rounds count.
+            let rounds = self.tried.len() - self.tried.len() % frequency as usize;
+            exclude.extend(self.tried[..rounds].iter().map(|endpoint| endpoint.priority));
+            wanted.exclude = &exclude;
+        }
+        let Some(endpoint) = self.state.pick(&self.session.worker, destination, wanted) else {
             return Err(LocalReply::no_healthy_upstream().into());
         };
         info.attempts += 1;
@@ -188,7 +208,7 @@ impl<D: Downstream> Forwarding<'_, D> {
             let count = digits.format(info.attempts);
             self.exchange.request.headers.set(Known::XEnvoyAttemptCount, count.as_bytes());
         }
-        if avoid.is_some() {
+        if avoid.is_some() || by_priority.is_some() {
             self.tried.push(endpoint.clone());
         }
         info.endpoint = Some(endpoint.clone());
@@ -199,5 +219,18 @@ impl<D: Downstream> Forwarding<'_, D> {
             rewrite::set_host(self.session, self.exchange, forward, &hostname);
         }
         Ok(endpoint)
+    }
+
+    /// The request's hash, where the balancer wants one; the same for all tries.
+    fn hash(&mut self) -> Option<u64> {
+        if !matches!(self.state.cluster.settings.balancer, BalancerPolicy::Consistent(_)) {
+            return None;
+        }
+        if self.hashed.is_none() {
+            let (client, local) = (self.exchange.info.client, self.session.connection.local);
+            let policies = &self.matched.forward.hash;
+            self.hashed = Some(Box::new(hash::hash(policies, &self.exchange.request, client, local)));
+        }
+        self.hashed.as_ref().and_then(|hashed| hashed.hash)
     }
 }

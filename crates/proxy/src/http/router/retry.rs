@@ -40,6 +40,7 @@ const EMPTY: RetryPolicy = RetryPolicy {
     statuses: Vec::new(),
     backoff: (Duration::from_millis(25), Duration::from_millis(250)),
     avoid_previous_hosts: None,
+    avoid_previous_priorities: None,
 };
 
 impl<'a> Retries<'a> {

@@ -73,6 +73,7 @@ impl Setup {
             statuses: Vec::new(),
             backoff: (Duration::from_millis(1), Duration::from_millis(2)),
             avoid_previous_hosts: None,
+            avoid_previous_priorities: None,
         });
         self
     }
@@ -313,6 +314,7 @@ fn forward() -> Forward {
         upgrades: Vec::new(),
         high_priority: false,
         retry: None,
+        hash: Vec::new(),
     }
 }
 
@@ -332,6 +334,7 @@ fn settings() -> ClusterSettings {
         source_address: None,
         panic_threshold: 50,
         locality_weighted: false,
+        slow_start: None,
     }
 }
 

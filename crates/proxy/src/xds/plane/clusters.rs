@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use super::{State, decode, static_version};
 use crate::{
     cluster::{
-        Cluster, ClusterSettings, EndpointSet, dns,
+        BalancerPolicy, Cluster, ClusterSettings, EndpointSet, dns,
         endpoints::{Layout, LocalityEndpoints},
     },
     xds::{
@@ -295,5 +295,9 @@ fn layout(settings: &ClusterSettings, overprovisioning: u32) -> Layout {
         overprovisioning: overprovisioning.max(100),
         panic_threshold: settings.panic_threshold,
         locality_weighted: settings.locality_weighted,
+        consistent: match settings.balancer {
+            BalancerPolicy::Consistent(kind) => Some(kind),
+            _ => None,
+        },
     }
 }

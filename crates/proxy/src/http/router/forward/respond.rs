@@ -62,6 +62,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         exchange.info.upstream_local = upstream.local_addr();
         self.add_envoy_headers();
         self.levels.apply_response(self.session, self.exchange);
+        for cookie in self.hashed.iter().flat_map(|hashed| &hashed.cookies) {
+            self.exchange.response.headers.append(Known::SetCookie, cookie.as_bytes());
+        }
         response::finalize(self.session, self.exchange);
         if self.session.must_close() {
             self.downstream.close_after_response();
