@@ -227,6 +227,8 @@ message! {
 message! {
     /// What a Pod is.
     pub struct PodSpec {
+        /// As whom its containers run.
+        security_context: SecurityContext = "securityContext";
         /// Containers.
         containers: Vec<Container> = "containers";
         /// Containers that run first.
@@ -251,8 +253,30 @@ message! {
         name: Option<Str> = "name";
         /// Image.
         image: Option<Str> = "image";
+        /// Environment.
+        env: Vec<EnvVar> = "env";
+        /// As whom it runs.
+        security_context: SecurityContext = "securityContext";
         /// Ports.
         ports: Vec<ContainerPort> = "ports";
+    }
+}
+
+message! {
+    /// As whom a container runs.
+    pub struct SecurityContext {
+        /// User id.
+        run_as_user: Option<i64> = "runAsUser";
+    }
+}
+
+message! {
+    /// A variable of a container's environment.
+    pub struct EnvVar {
+        /// Name.
+        name: Str = "name";
+        /// Value; unset: empty, or from elsewhere.
+        value: Option<Str> = "value";
     }
 }
 

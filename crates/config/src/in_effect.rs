@@ -93,6 +93,14 @@ pub fn rows(kind: Kind) -> &'static [Row] {
         Kind::Namespace => others::NAMESPACE,
         Kind::Deployment => others::DEPLOYMENT,
         Kind::Process => others::PROCESS,
+        Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Node
+        | Kind::Ingress
+        | Kind::CustomResourceDefinition
+        | Kind::MutatingWebhookConfiguration
+        | Kind::ValidatingWebhookConfiguration
+        | Kind::MeshNetworks => others::FOR_ANALYSIS,
     }
 }
 

@@ -14,6 +14,7 @@ pub mod extensions;
 pub mod host;
 pub mod identity;
 pub mod in_effect;
+pub mod kubernetes;
 pub mod labels;
 pub mod load;
 pub mod mesh;

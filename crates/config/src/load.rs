@@ -3,7 +3,9 @@
 //! A resource with an error is reported and left out of [`Loaded::objects`]; what could be read of it is in
 //! [`Loaded::rejected`], so that the last good version can stay in force.
 
+use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -21,11 +23,20 @@ mod findings;
 pub struct Options {
     /// Namespace of documents that name none; may be empty.
     pub namespace: Str,
+    /// Read what only analysis wants as well: more kinds, `status.conditions`, places in Kubernetes objects, the texts.
+    pub analysis: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { namespace: "default".into() }
+        Options { namespace: "default".into(), analysis: false }
+    }
+}
+
+impl Options {
+    /// Options with that namespace for documents that name none.
+    pub fn in_namespace(namespace: &str) -> Options {
+        Options { namespace: namespace.into(), ..Options::default() }
     }
 }
 
@@ -40,6 +51,8 @@ pub struct Loaded {
     pub unreadable: Vec<Source>,
     /// All findings, sorted.
     pub diagnostics: Vec<Diagnostic>,
+    /// The texts of the files by name; kept for analysis only.
+    pub texts: BTreeMap<Str, Arc<str>>,
 }
 
 impl Loaded {
@@ -78,6 +91,11 @@ pub fn mesh_networks(file: &str, text: &str) -> (MeshNetworks, Vec<Diagnostic>) 
     document::bare(file, text)
 }
 
+/// Reads bare MeshNetworks as an object of that namespace, with its places.
+pub fn mesh_networks_object(file: &str, text: &str, namespace: &str) -> (Object, Vec<Diagnostic>) {
+    document::mesh_networks_object(file, text, namespace)
+}
+
 /// The state of one load.
 struct Loader<'o> {
     options: &'o Options,
@@ -98,6 +116,9 @@ impl<'o> Loader<'o> {
     }
 
     fn text(&mut self, file: Str, text: &str) {
+        if self.options.analysis {
+            self.loaded.texts.insert(file.clone(), text.into());
+        }
         document::read_all(self, &file, text);
     }
 

@@ -8,7 +8,12 @@ use crate::core::{Deployment, EndpointSlice, Namespace, Pod, Service};
 use crate::decode::{Decode, Decoder, Shape};
 use crate::diagnostic::{Place, ResourceId};
 use crate::extensions::WasmPlugin;
+use crate::kubernetes::{
+    Condition, ConfigMap, CustomResourceDefinition, Ingress, MutatingWebhookConfiguration,
+    Node as KubernetesNode, Secret, ValidatingWebhookConfiguration,
+};
 use crate::labels::Labels;
+use crate::mesh::MeshNetworks;
 use crate::networking::*;
 use crate::path::{Path, Seg};
 use crate::process::Process;
@@ -149,6 +154,22 @@ kinds! {
     Pod(Pod) = "" ["v1"] Kubernetes;
     /// Kubernetes Deployment.
     Deployment(Deployment) = "apps" ["v1"] Kubernetes;
+    /// Kubernetes Secret.
+    Secret(Secret) = "" ["v1"] Kubernetes;
+    /// Kubernetes ConfigMap.
+    ConfigMap(ConfigMap) = "" ["v1"] Kubernetes;
+    /// Kubernetes Node.
+    Node(KubernetesNode) = "" ["v1"] Cluster;
+    /// Kubernetes Ingress.
+    Ingress(Ingress) = "networking.k8s.io" ["v1"] Kubernetes;
+    /// Definition of a kind.
+    CustomResourceDefinition(CustomResourceDefinition) = "apiextensions.k8s.io" ["v1", "v1beta1"] Cluster;
+    /// Webhooks that change objects.
+    MutatingWebhookConfiguration(MutatingWebhookConfiguration) = "admissionregistration.k8s.io" ["v1", "v1beta1"] Cluster;
+    /// Webhooks that check objects.
+    ValidatingWebhookConfiguration(ValidatingWebhookConfiguration) = "admissionregistration.k8s.io" ["v1", "v1beta1"] Cluster;
+    /// The mesh's networks; made from `--mesh-networks`, never a document.
+    MeshNetworks(MeshNetworks) = "mesh.istio.io" ["v1alpha1"] Kubernetes;
 }
 
 impl Kind {
@@ -160,6 +181,21 @@ impl Kind {
     /// Whether the content is in `spec` and unknown fields are faults.
     pub fn is_mesh(self) -> bool {
         self.class() == Class::Mesh
+    }
+
+    /// Whether analysis reads it and nothing else does: the control plane leaves it out.
+    pub fn for_analysis_only(self) -> bool {
+        matches!(
+            self,
+            Kind::Secret
+                | Kind::ConfigMap
+                | Kind::Node
+                | Kind::Ingress
+                | Kind::CustomResourceDefinition
+                | Kind::MutatingWebhookConfiguration
+                | Kind::ValidatingWebhookConfiguration
+                | Kind::MeshNetworks
+        )
     }
 
     /// Whether objects of this kind are in a namespace.
@@ -196,6 +232,8 @@ pub struct Object {
     pub spec: Spec,
     /// Where it was written.
     pub source: Source,
+    /// `status.conditions`; read for analysis only.
+    pub conditions: Arc<[Condition]>,
     pub(crate) spans: Spans,
 }
 
@@ -213,6 +251,7 @@ impl Object {
             metadata: Arc::new(metadata),
             spec,
             source: Source::default(),
+            conditions: Arc::default(),
             spans: Spans::default(),
         }
     }

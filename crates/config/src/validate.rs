@@ -50,7 +50,15 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
         | Spec::Namespace(_)
         | Spec::EndpointSlice(_)
         | Spec::Pod(_)
-        | Spec::Deployment(_) => {}
+        | Spec::Deployment(_)
+        | Spec::Secret(_)
+        | Spec::ConfigMap(_)
+        | Spec::Node(_)
+        | Spec::Ingress(_)
+        | Spec::CustomResourceDefinition(_)
+        | Spec::MutatingWebhookConfiguration(_)
+        | Spec::ValidatingWebhookConfiguration(_)
+        | Spec::MeshNetworks(_) => {}
     }
 }
 

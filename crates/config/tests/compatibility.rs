@@ -98,7 +98,7 @@ fn tables_are_those_of_the_code() {
 #[test]
 fn every_kind_has_its_table() {
     let document = document();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.iter().filter(|kind| !kind.for_analysis_only()) {
         assert!(document.contains(&format!("<!-- table: {kind} -->")), "{kind} is missing");
     }
 }

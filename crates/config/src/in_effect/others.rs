@@ -35,6 +35,9 @@ pub(super) const NAMESPACE: &[Row] = &[partly("", "SEM-010", "labels are read", 
 
 pub(super) const DEPLOYMENT: &[Row] = &[partly("", "", "read, for analysis later", &[])];
 
+/// Kinds that `meltemi analyze` alone reads.
+pub(super) const FOR_ANALYSIS: &[Row] = &[partly("", "", "read by `meltemi analyze`", &[])];
+
 pub(super) const PROCESS: &[Row] =
     &[works("command", "", "Meltemi's own kind: a local command with a sidecar", &[])];
 

@@ -6,11 +6,12 @@ use super::Loader;
 use super::findings::File;
 use crate::decode::{Decode, Decoder, Fault, Message};
 use crate::diagnostic::{Diagnostic, ResourceId, Severity, code};
+use crate::mesh::MeshNetworks;
 use crate::object::{Kind, Metadata, Object, Source, Spec};
 use crate::path::Path;
 use crate::spans::Spans;
 use crate::tree::{self, Entry, Mark, Node, SyntaxError, Value};
-use crate::{Str, text, validate};
+use crate::{Str, kubernetes, text, validate};
 
 /// API groups whose kinds are all known here: another kind in them is a mistake.
 const OWN_GROUPS: [&str; 5] =
@@ -102,7 +103,8 @@ fn kind(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, entries: &[En
     let mark = |key: &str| root.get(key).map_or(root.mark, |node| node.mark);
     if let Some(kind) = Kind::find(group, name) {
         if kind.versions().contains(&version) {
-            return Some(kind);
+            let wanted = !kind.for_analysis_only() || loader.options.analysis;
+            return Some(kind).filter(|_| wanted);
         }
         if kind.is_mesh() {
             let hint = format!("known versions: {}", text::list(kind.versions()));
@@ -173,8 +175,11 @@ fn object(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, kind: Kind)
         _ => root.mark.line,
     };
     let source = Source { file: file.name.clone(), line };
-    let spans = if kind.is_mesh() { Spans::of(root) } else { Spans::default() };
-    let object = Object { kind, api_version, metadata: Arc::new(metadata), spec, source, spans };
+    let analysis = loader.options.analysis;
+    let spans = if kind.is_mesh() || analysis { Spans::of(root) } else { Spans::default() };
+    let conditions = if analysis { kubernetes::conditions(root, cx) } else { Vec::new() };
+    let metadata = Arc::new(metadata);
+    let object = Object { kind, api_version, metadata, spec, source, conditions: conditions.into(), spans };
     if kind.is_mesh() {
         validate::object(&object, root, cx);
     }
@@ -259,6 +264,17 @@ fn push(
 ) {
     let fault = Fault { severity, code: code::SCHEMA, mark, path: path.to_owned(), message, hint };
     loader.loaded.diagnostics.push(file.diagnostic(fault, resource));
+}
+
+/// MeshNetworks as an object, so that findings have a place.
+pub(super) fn mesh_networks_object(file: &str, text: &str, namespace: &str) -> (Object, Vec<Diagnostic>) {
+    let (networks, findings) = bare::<MeshNetworks>(file, text);
+    let mut object = Object::new(namespace, "meshnetworks", Spec::MeshNetworks(Arc::new(networks)));
+    let documents = tree::parse(text);
+    let root = documents.iter().flatten().find(|document| !document.root.is_null());
+    object.source = Source { file: file.into(), line: root.map_or(1, |document| document.root.mark.line) };
+    object.spans = root.map(|document| Spans::of(&document.root)).unwrap_or_default();
+    (object, findings)
 }
 
 /// Reads a document that is one bare message.

@@ -55,7 +55,7 @@ fn namespaces_are_filled_in() {
     let text = format!(
         "{VIRTUAL_SERVICE}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: n, namespace: x}}\n"
     );
-    let loaded = load_text("a.yaml", &text, &Options { namespace: "prod".into() });
+    let loaded = load_text("a.yaml", &text, &Options::in_namespace("prod"));
     assert_eq!(&**loaded.objects[0].namespace(), "prod");
     assert_eq!(&**loaded.objects[1].namespace(), "");
     assert_eq!(loaded.objects[1].id().to_string(), "Namespace n");

@@ -63,7 +63,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 async fn serve(args: Args) -> Result<()> {
     let xds = listen(args.xds, "xDS", "--xds").await?;
     let monitoring = listen(args.monitoring, "metrics and debug pages", "--monitoring").await?;
-    let reading = meltemi_config::Options { namespace: args.namespace.as_str().into() };
+    let reading = meltemi_config::Options::in_namespace(&args.namespace);
     let source = FileSource::new(args.config.clone(), reading).with_mesh_config(args.mesh_config.clone());
     let sources: Vec<Box<dyn Source>> = vec![Box::new(source)];
     let options = Options { debounce_after: Duration::from_millis(args.debounce), ..Options::default() };

@@ -73,7 +73,7 @@ enum Output {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let node = node(&args)?;
-    let loaded = meltemi_config::load(&args.filename, &Options { namespace: args.namespace.as_str().into() });
+    let loaded = meltemi_config::load(&args.filename, &Options::in_namespace(&args.namespace));
     report(&loaded.diagnostics);
     let mesh = mesh(&args)?;
     let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(mesh));

@@ -48,7 +48,7 @@ enum Output {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let paths: Vec<PathBuf> = args.paths.iter().chain(&args.more).cloned().collect();
-    let mut loaded = load(&paths, &Options { namespace: args.namespace.as_str().into() });
+    let mut loaded = load(&paths, &Options::in_namespace(&args.namespace));
     settings(&args, &mut loaded.diagnostics)?;
     Diagnostic::sort(&mut loaded.diagnostics);
     let mut out = std::io::stdout().lock();

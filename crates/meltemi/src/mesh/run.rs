@@ -89,7 +89,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     fn load(&self) -> Loaded {
-        let reading = meltemi_config::Options { namespace: self.options.namespace.as_str().into() };
+        let reading = meltemi_config::Options::in_namespace(&self.options.namespace);
         meltemi_config::load(&self.options.paths, &reading)
     }
 
