@@ -22,6 +22,10 @@ pub const VIRTUAL_INBOUND: &str = "virtualInbound";
 pub const SERVER_NAME: &str = "istio-envoy";
 /// Name of a route that no resource named.
 pub const DEFAULT_ROUTE: &str = "default";
+/// HTTP filter that injects faults.
+pub const FAULT_FILTER: &str = "envoy.filters.http.fault";
+/// HTTP filter that answers other origins.
+pub const CORS_FILTER: &str = "envoy.filters.http.cors";
 /// All IPv4 addresses.
 pub const WILDCARD_ADDRESS: &str = "0.0.0.0";
 

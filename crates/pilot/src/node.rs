@@ -3,6 +3,7 @@
 //! Invariant: parsing never fails on metadata it does not know; only the id must have its four parts.
 
 use meltemi_config::{Labels, Str};
+use meltemi_xds::extension;
 use meltemi_xds::pb::google::protobuf::{Struct, Value as ProtoValue, value};
 use serde_json::{Map, Value};
 
@@ -76,6 +77,8 @@ pub struct Metadata {
     /// `MELTEMI_BIND`: address at which a gateway listens where its servers say none; empty: all. `meltemi up` sets it, as a
     /// gateway on somebody's own machine must not be open to others unasked.
     pub bind: Str,
+    /// `MELTEMI_EXTENSIONS`: which of our extensions the proxy knows, sorted; empty: it is not ours.
+    pub extensions: Vec<Str>,
 }
 
 /// A node id that is not Istio's.
@@ -133,6 +136,16 @@ impl Node {
 }
 
 impl Metadata {
+    /// Whether the proxy is told where rules are written: ours are.
+    pub fn tells_places(&self) -> bool {
+        !self.extensions.is_empty()
+    }
+
+    /// Whether the proxy can retry with care.
+    pub fn knows_safe_retries(&self) -> bool {
+        self.extensions.iter().any(|known| &**known == extension::RETRY_SAFE)
+    }
+
     fn read(metadata: &Value) -> Metadata {
         let word = |key: &str| Str::from(text(metadata, key).unwrap_or_default());
         let interception = match text(metadata, "INTERCEPTION_MODE") {
@@ -149,6 +162,7 @@ impl Metadata {
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
             http10: flag(metadata, "HTTP10"),
             bind: word("MELTEMI_BIND"),
+            extensions: words(metadata.get(extension::METADATA)),
         }
     }
 }
@@ -162,6 +176,15 @@ fn addresses(main: &str, metadata: &Value) -> Vec<Str> {
         }
     }
     all
+}
+
+/// The texts of a list, sorted.
+fn words(list: Option<&Value>) -> Vec<Str> {
+    let list = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let mut words: Vec<Str> = list.iter().filter_map(Value::as_str).map(Str::from).collect();
+    words.sort();
+    words.dedup();
+    words
 }
 
 fn text<'a>(metadata: &'a Value, key: &str) -> Option<&'a str> {

@@ -61,6 +61,7 @@ impl Snapshot {
         for object in objects {
             snapshot.add(object);
         }
+        virtual_service::merge_delegates(&mut snapshot.virtual_services);
         snapshot
     }
 

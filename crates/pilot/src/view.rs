@@ -43,6 +43,11 @@ mod tcp;
 
 use scope::Scope;
 
+/// Whether a resource asks for careful retries, by its annotations; `None` if it does not say.
+pub(crate) fn retry_setting(annotations: &std::collections::BTreeMap<Str, Str>) -> Option<bool> {
+    annotations.get(retry::ANNOTATION).map(|word| &**word == retry::SAFE)
+}
+
 /// A proxy's view.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -82,7 +87,10 @@ impl<'a> View<'a> {
             Role::Router => None,
         };
         let key = (node.namespace.clone(), sidecar.as_ref().map(|(name, _)| name.clone()));
-        let make = || Scope::new(snapshot, &node.namespace, sidecar.as_ref().map(|(_, spec)| spec));
+        let make = || {
+            let sidecar = sidecar.as_ref().map(|((namespace, _), spec)| (namespace, spec));
+            Scope::new(snapshot, &node.namespace, sidecar)
+        };
         let scope = snapshot.scope(key, make);
         View {
             own_ports: own_ports(snapshot, node),

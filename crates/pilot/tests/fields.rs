@@ -23,6 +23,8 @@ use serde_json::json;
 mod destination_rule;
 #[path = "fields/gateway.rs"]
 mod gateway;
+#[path = "fields/rule.rs"]
+mod rule;
 #[path = "fields/service_entry.rs"]
 mod service_entry;
 #[path = "fields/sidecar.rs"]

@@ -94,6 +94,25 @@ pub(super) const ROWS: &[Row] = &[
         &["crates/pilot/tests/fields/virtual_service.rs::destinations_name_clusters"],
     ),
     works(
+        "Delegates: conditions of both hold, the delegate's settings win, names are joined",
+        "SEM-033",
+        "",
+        &["crates/pilot/tests/fields/rule.rs::a_rule_delegates_to_those_of_another_resource"],
+    ),
+    works(
+        "Routes to the workload are retried twice before it read anything, never where gRPC is declared",
+        "SEM-037",
+        "",
+        &["crates/pilot/tests/fields/rule.rs::routes_to_the_workload_are_retried_before_it_read_anything"],
+    ),
+    partly(
+        "`retries: safe`: what is not idempotent is tried again only if the application cannot have seen it",
+        "",
+        "ours: annotation `meltemi.dev/retries: safe` of a VirtualService, or `MELTEMI_RETRIES: safe` in the mesh's \
+         `defaultConfig.proxyMetadata`; told to proxies that know it",
+        &["crates/pilot/tests/fields/rule.rs::careful_retries_for_proxies_that_know_them"],
+    ),
+    works(
         "Weights are relative; 0 beside others is dropped",
         "SEM-039",
         "",

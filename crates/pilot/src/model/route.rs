@@ -49,6 +49,94 @@ pub struct Route {
     pub decorator: String,
     /// Prefix of statistics.
     pub stat_prefix: Str,
+    /// Where the rule is written; told to Meltemi's proxies only.
+    pub place: Option<Place>,
+    /// Faults for its requests.
+    pub fault: Option<Fault>,
+    /// Answers to other origins.
+    pub cors: Option<Cors>,
+}
+
+impl Route {
+    /// A route that no resource wrote.
+    pub fn plain(name: &str, action: Action) -> Route {
+        Route {
+            name: name.to_owned(),
+            condition: RouteMatch::any(),
+            action,
+            headers: HeaderChanges::default(),
+            origin: None,
+            decorator: String::new(),
+            stat_prefix: Str::default(),
+            place: None,
+            fault: None,
+            cors: None,
+        }
+    }
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The file as it was named.
+    pub file: Str,
+    /// Line, from 1.
+    pub line: u32,
+}
+
+/// A share of requests, as it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fraction {
+    /// Of a hundred.
+    Percent(u32),
+    /// Of a million.
+    Million(u32),
+}
+
+/// Faults for a share of requests; both are rolled for by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fault {
+    /// A pause before the request is sent on.
+    pub delay: Option<(Duration, Fraction)>,
+    /// An answer in place of the upstream's.
+    pub abort: Option<(AbortStatus, Option<Fraction>)>,
+}
+
+/// What a request is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AbortStatus {
+    /// An HTTP status.
+    Http(u32),
+    /// A gRPC status.
+    Grpc(u32),
+}
+
+/// Answers to requests of other origins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Cors {
+    /// Origins that are let in.
+    pub origins: Vec<TextMatch>,
+    /// `access-control-allow-methods`.
+    pub methods: String,
+    /// `access-control-allow-headers`.
+    pub headers: String,
+    /// `access-control-expose-headers`.
+    pub expose: String,
+    /// `access-control-max-age`, in seconds.
+    pub max_age: Option<u64>,
+    /// Whether credentials are allowed.
+    pub credentials: Option<bool>,
+    /// Whether preflights of origins that are not let in are sent on.
+    pub forward_unmatched: bool,
+}
+
+/// A cluster that gets copies of a share of the requests.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mirror {
+    /// Cluster.
+    pub cluster: String,
+    /// Share.
+    pub share: Fraction,
 }
 
 /// Conditions on a request; all must hold.
@@ -156,6 +244,30 @@ pub struct Forward {
     pub host_rewrite: Str,
     /// Keys of the hash that picks an endpoint.
     pub hash: Vec<HashKey>,
+    /// Who gets copies.
+    pub mirrors: Vec<Mirror>,
+    /// Whether the longest life of a stream is said apart from the timeout: to the workload.
+    pub inbound: bool,
+    /// Whether the authority that the client asked for is told in `x-forwarded-host`.
+    pub forwarded_host: bool,
+}
+
+impl Forward {
+    /// To one cluster, unchanged, for as long as it takes.
+    pub fn to(cluster: &str) -> Forward {
+        Forward {
+            clusters: vec![WeightedCluster::whole(cluster)],
+            timeout: Duration::ZERO,
+            retry: None,
+            prefix_rewrite: Str::default(),
+            regex_rewrite: None,
+            host_rewrite: Str::default(),
+            hash: Vec::new(),
+            mirrors: Vec::new(),
+            inbound: false,
+            forwarded_host: false,
+        }
+    }
 }
 
 /// A cluster and its share.
@@ -171,17 +283,42 @@ pub struct WeightedCluster {
     pub host_rewrite: Str,
 }
 
+impl WeightedCluster {
+    /// All of the requests, unchanged.
+    pub fn whole(cluster: &str) -> WeightedCluster {
+        WeightedCluster {
+            cluster: cluster.to_owned(),
+            weight: 1,
+            headers: HeaderChanges::default(),
+            host_rewrite: Str::default(),
+        }
+    }
+}
+
 /// Key of the hash that picks an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HashKey {
     /// A header.
     Header(Str),
-    /// A cookie: name, path, life of a generated one.
-    Cookie(Str, Str, Option<Duration>),
+    /// A cookie.
+    Cookie(Box<Cookie>),
     /// The client's address.
     SourceAddress,
     /// A query parameter.
     Query(Str),
+}
+
+/// A cookie to hash by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Cookie {
+    /// Name.
+    pub name: Str,
+    /// Path of a generated one.
+    pub path: Str,
+    /// Life of a generated one; zero: of the session; unset: none is generated.
+    pub ttl: Option<Duration>,
+    /// More attributes of a generated one.
+    pub attributes: Vec<(Str, Str)>,
 }
 
 /// When to try again.
@@ -201,6 +338,8 @@ pub struct Retry {
     pub avoid_previous: bool,
     /// Whether other localities are tried.
     pub other_localities: bool,
+    /// Whether a request that may have had an effect is left alone (`retries: safe`); told to Meltemi's proxies only.
+    pub safe: bool,
 }
 
 /// Changes of headers, in Envoy's order of doing: add and set, then remove.

@@ -8,7 +8,13 @@ use meltemi_config::networking::virtual_service::{Destination, HttpRoute};
 use meltemi_config::{ExportTo, Host, Object, Str};
 
 use super::export_to;
+use crate::model::route::Place;
 use crate::names::{MESH_GATEWAY, config_path};
+use crate::view::retry_setting;
+
+mod delegate;
+
+pub(super) use delegate::merge_delegates;
 
 /// A VirtualService.
 #[derive(Debug)]
@@ -25,10 +31,16 @@ pub struct Resolved {
     pub gateways: Vec<Str>,
     /// Who sees it.
     pub export_to: ExportTo,
-    /// As written.
+    /// As written, with the rules of those that it delegates to in place of its own.
     pub spec: Arc<VirtualService>,
     /// Istio's path of it.
     pub origin: Str,
+    /// Where each HTTP rule is written, if that is known.
+    pub places: Vec<Option<Place>>,
+    /// Whether its requests are retried with care; unset: as the mesh says.
+    pub retries: Option<bool>,
+    /// Those that it delegates to, by namespace and name: a change of one is a change of this one.
+    pub delegates: Vec<(Str, Str)>,
 }
 
 impl Resolved {
@@ -47,7 +59,15 @@ impl Resolved {
             export_to: export_to(&spec.export_to, &mesh.default_virtual_service_export_to, object),
             spec: Arc::clone(spec),
             origin: config_path("virtual-service", namespace, object.name()).into(),
+            places: (0..spec.http.len()).map(|at| place(object, at)).collect(),
+            retries: retry_setting(&object.metadata.annotations),
+            delegates: Vec::new(),
         }
+    }
+
+    /// Whether it only lends its rules to others.
+    pub fn is_delegate(&self) -> bool {
+        self.hosts.is_empty()
     }
 
     /// Whether it is for this gateway, or for sidecars (`mesh`).
@@ -72,6 +92,13 @@ impl Resolved {
         let tls = self.spec.tls.iter().flat_map(|route| &route.route).map(|to| &to.destination);
         http.chain(tcp).chain(tls).map(|destination| self.destination_host(destination))
     }
+}
+
+/// Where an HTTP rule is written.
+fn place(object: &Object, at: usize) -> Option<Place> {
+    use meltemi_config::path::Seg;
+    let place = object.place_of(&[Seg::Key("spec"), Seg::Key("http"), Seg::Index(at)])?;
+    Some(Place { file: place.file, line: place.line })
 }
 
 fn http_destinations(route: &HttpRoute) -> impl Iterator<Item = &Destination> {

@@ -13,13 +13,16 @@ use super::{cluster, endpoint, listener, route};
 use crate::model;
 
 /// The source of the translation: another one may make another message of the same model.
-const TRANSLATION: [&str; 6] = [
+const TRANSLATION: [&str; 9] = [
     include_str!("cluster.rs"),
     include_str!("endpoint.rs"),
     include_str!("listener.rs"),
     include_str!("listener/http.rs"),
     include_str!("proto.rs"),
     include_str!("route.rs"),
+    include_str!("route/filters.rs"),
+    include_str!("route/hash.rs"),
+    include_str!("route/retry.rs"),
 ];
 
 /// Its hash.

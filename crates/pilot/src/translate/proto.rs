@@ -82,3 +82,19 @@ pub fn fields_of(fields: impl IntoIterator<Item = (&'static str, protobuf::Value
 pub fn istio_metadata(fields: protobuf::Struct) -> core::Metadata {
     core::Metadata { filter_metadata: HashMap::from([("istio".to_owned(), fields)]), ..Default::default() }
 }
+
+/// Where a message comes from: Istio's path of the resource and, under our own name, the line.
+pub fn origin_metadata(
+    origin: Option<&str>,
+    place: Option<&crate::model::route::Place>,
+) -> Option<core::Metadata> {
+    let mut metadata = core::Metadata::default();
+    if let Some(path) = origin {
+        metadata.filter_metadata.insert("istio".to_owned(), fields_of([("config", text(path))]));
+    }
+    if let Some(place) = place {
+        let fields = fields_of([("file", text(&place.file)), ("line", number(place.line))]);
+        metadata.filter_metadata.insert("meltemi".to_owned(), fields);
+    }
+    (!metadata.filter_metadata.is_empty()).then_some(metadata)
+}

@@ -1,17 +1,19 @@
 //! Routes as Envoy's RouteConfiguration.
 
-use meltemi_xds::any;
 use meltemi_xds::pb::envoy::config::core::v3 as core;
 use meltemi_xds::pb::envoy::config::route::v3 as envoy;
-use meltemi_xds::pb::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
-use meltemi_xds::pb::envoy::extensions::retry::priority::previous_priorities::v3::PreviousPrioritiesConfig;
 use meltemi_xds::pb::envoy::r#type::matcher::v3 as matcher;
+use meltemi_xds::pb::envoy::r#type::v3 as kind;
 
-use super::proto::{bool_value, duration, fields_of, istio_metadata, regex, text, uint32};
+use super::proto::{bool_value, duration, origin_metadata, regex, uint32};
 use crate::model::route::{
-    Action, Forward, HashKey, HeaderChanges, HeaderMatch, HeaderValue, PathMatch, Redirect, RedirectPath,
-    Retry, Route, RouteConfiguration, RouteMatch, TextMatch, VirtualHost, WeightedCluster,
+    Action, Forward, Fraction, HeaderChanges, HeaderMatch, HeaderValue, Mirror, PathMatch, Redirect,
+    RedirectPath, Route, RouteConfiguration, RouteMatch, TextMatch, VirtualHost, WeightedCluster,
 };
+
+mod filters;
+mod hash;
+mod retry;
 
 /// A table of virtual hosts.
 pub fn route_configuration(model: &RouteConfiguration) -> envoy::RouteConfiguration {
@@ -55,15 +57,26 @@ fn route(model: &Route) -> envoy::Route {
         name: model.name.clone(),
         r#match: Some(route_match(&model.condition)),
         action,
-        metadata: model.origin.as_deref().map(|path| istio_metadata(fields_of([("config", text(path))]))),
+        metadata: origin_metadata(model.origin.as_deref(), model.place.as_ref()),
         decorator,
         stat_prefix: model.stat_prefix.to_string(),
         request_headers_to_add: header_values(request),
         request_headers_to_remove: names(request_remove),
         response_headers_to_add: header_values(response),
         response_headers_to_remove: names(response_remove),
+        typed_per_filter_config: filters::per_filter(model),
         ..Default::default()
     }
+}
+
+/// A share of requests.
+fn fraction(share: Fraction) -> kind::FractionalPercent {
+    use kind::fractional_percent::DenominatorType;
+    let (numerator, denominator) = match share {
+        Fraction::Percent(numerator) => (numerator, DenominatorType::Hundred),
+        Fraction::Million(numerator) => (numerator, DenominatorType::Million),
+    };
+    kind::FractionalPercent { numerator, denominator: denominator.into() }
 }
 
 fn names(names: &[meltemi_config::Str]) -> Vec<String> {
@@ -145,8 +158,13 @@ fn forward_action(model: &Forward) -> envoy::RouteAction {
         timeout: Some(duration(model.timeout)),
         // A zero maximum honours grpc-timeout as it is (SEM-035). Its successor, `max_stream_duration`, would switch the
         // timeout above off: Envoy has either the old ones or the new one.
-        max_grpc_timeout: Some(duration(model.timeout)),
-        retry_policy: model.retry.as_ref().map(retry_policy),
+        max_grpc_timeout: (!model.inbound).then(|| duration(model.timeout)),
+        max_stream_duration: model.inbound.then(|| envoy::route_action::MaxStreamDuration {
+            max_stream_duration: Some(duration(model.timeout)),
+            grpc_timeout_header_max: Some(duration(model.timeout)),
+            ..Default::default()
+        }),
+        retry_policy: model.retry.as_ref().map(retry::retry_policy),
         prefix_rewrite: model.prefix_rewrite.to_string(),
         regex_rewrite: model.regex_rewrite.as_ref().map(|(pattern, substitution)| {
             matcher::RegexMatchAndSubstitute {
@@ -156,7 +174,21 @@ fn forward_action(model: &Forward) -> envoy::RouteAction {
         }),
         host_rewrite_specifier: (!host_rewrite.is_empty())
             .then(|| HostRewriteSpecifier::HostRewriteLiteral(host_rewrite.to_string())),
-        hash_policy: model.hash.iter().map(hash_policy).collect(),
+        append_x_forwarded_host: model.forwarded_host,
+        hash_policy: model.hash.iter().map(hash::hash_policy).collect(),
+        request_mirror_policies: model.mirrors.iter().map(mirror_policy).collect(),
+        ..Default::default()
+    }
+}
+
+fn mirror_policy(model: &Mirror) -> envoy::route_action::RequestMirrorPolicy {
+    envoy::route_action::RequestMirrorPolicy {
+        cluster: model.cluster.clone(),
+        runtime_fraction: Some(core::RuntimeFractionalPercent {
+            default_value: Some(fraction(model.share)),
+            ..Default::default()
+        }),
+        trace_sampled: Some(bool_value(false)),
         ..Default::default()
     }
 }
@@ -196,57 +228,6 @@ fn weighted_cluster(model: &WeightedCluster) -> envoy::weighted_cluster::Cluster
             .then(|| HostRewriteSpecifier::HostRewriteLiteral(model.host_rewrite.to_string())),
         ..Default::default()
     }
-}
-
-fn retry_policy(model: &Retry) -> envoy::RetryPolicy {
-    use envoy::retry_policy::{RetryBackOff, RetryHostPredicate, RetryPriority};
-    use envoy::retry_policy::{retry_host_predicate, retry_priority};
-    let previous = || RetryHostPredicate {
-        name: "envoy.retry_host_predicates.previous_hosts".to_owned(),
-        config_type: Some(retry_host_predicate::ConfigType::TypedConfig(any(&PreviousHostsPredicate {}))),
-    };
-    let priorities = || RetryPriority {
-        name: "envoy.retry_priorities.previous_priorities".to_owned(),
-        config_type: Some(retry_priority::ConfigType::TypedConfig(any(&PreviousPrioritiesConfig {
-            update_frequency: 2,
-        }))),
-    };
-    envoy::RetryPolicy {
-        retry_on: model.on.clone(),
-        num_retries: Some(uint32(model.attempts)),
-        per_try_timeout: model.per_try_timeout.map(duration),
-        retriable_status_codes: model.codes.clone(),
-        retry_host_predicate: model.avoid_previous.then(previous).into_iter().collect(),
-        host_selection_retry_max_attempts: if model.avoid_previous { 5 } else { 0 },
-        retry_priority: model.other_localities.then(priorities),
-        retry_back_off: model.backoff.map(|base| RetryBackOff {
-            base_interval: Some(duration(base)),
-            max_interval: Some(duration(base * 10)),
-        }),
-        ..Default::default()
-    }
-}
-
-fn hash_policy(model: &HashKey) -> envoy::route_action::HashPolicy {
-    use envoy::route_action::hash_policy::{
-        ConnectionProperties, Cookie, Header, PolicySpecifier, QueryParameter,
-    };
-    let specifier = match model {
-        HashKey::Header(name) => {
-            PolicySpecifier::Header(Header { header_name: name.to_string(), ..Default::default() })
-        }
-        HashKey::Cookie(name, path, ttl) => PolicySpecifier::Cookie(Cookie {
-            name: name.to_string(),
-            path: path.to_string(),
-            ttl: ttl.map(duration),
-            ..Default::default()
-        }),
-        HashKey::SourceAddress => {
-            PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
-        }
-        HashKey::Query(name) => PolicySpecifier::QueryParameter(QueryParameter { name: name.to_string() }),
-    };
-    envoy::route_action::HashPolicy { policy_specifier: Some(specifier), ..Default::default() }
 }
 
 fn redirect_action(model: &Redirect) -> envoy::RedirectAction {

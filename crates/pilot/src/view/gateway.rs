@@ -10,7 +10,7 @@ use meltemi_config::{Host, Protocol, Str, host};
 use super::View;
 use super::http_route::Place;
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Tcp, Terminal};
-use crate::model::route::{Action, HeaderChanges, Route, RouteConfiguration, RouteMatch, VirtualHost};
+use crate::model::route::{Route, RouteConfiguration, VirtualHost};
 use crate::names::{self, BLACK_HOLE_CLUSTER, WILDCARD_ADDRESS};
 use crate::shared::Shared;
 use crate::snapshot::gateway::Resolved as Gateway;
@@ -272,7 +272,8 @@ impl View<'_> {
     fn serve(&self, served: &Served<'_>, hosts: &mut BTreeMap<Host, GatewayHost>) {
         let redirects = served.server.tls.as_ref().is_some_and(|tls| tls.https_redirect);
         let gateways = [served.gateway.full_name.clone()];
-        let place = Place { gateways: &gateways, port: served.server.port.number };
+        let tls = served.server.tls.is_some();
+        let place = Place { gateways: &gateways, port: served.server.port.number, tls };
         for resolved in self.virtual_services_of(&served.gateway.full_name) {
             let intersections = self.intersections(served, resolved);
             if intersections.is_empty() {
@@ -329,15 +330,8 @@ fn black_hole(port: u32) -> VirtualHost {
     VirtualHost {
         name: format!("blackhole:{port}"),
         domains: vec!["*".to_owned()],
-        routes: vec![Route {
-            name: names::DEFAULT_ROUTE.to_owned(),
-            condition: RouteMatch::any(),
-            action: Action::Respond { status: 404, body: Vec::new() },
-            headers: HeaderChanges::default(),
-            origin: None,
-            decorator: String::new(),
-            stat_prefix: Str::default(),
-        }],
+        // Without a route, every request gets 404 and the flag NR.
+        routes: Vec::new(),
         require_tls: false,
         attempt_count: false,
     }

@@ -52,6 +52,13 @@ impl View<'_> {
         if self.snapshot.mesh.disable_envoy_listener_log { None } else { self.access_log() }
     }
 
+    /// Whether the authority that a client asked for is told upstream when it is changed.
+    pub(super) fn forwards_host(&self) -> bool {
+        let config = self.snapshot.mesh.default_config.as_ref();
+        let headers = config.and_then(|config| config.proxy_headers.as_ref());
+        headers.and_then(|headers| headers.x_forwarded_host.as_ref()?.enabled).unwrap_or(false)
+    }
+
     fn normalization(&self) -> PathNormalization {
         let setting = self.snapshot.mesh.path_normalization.as_ref().map(|setting| setting.normalization);
         match setting.unwrap_or_default() {

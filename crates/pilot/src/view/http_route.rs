@@ -7,12 +7,17 @@ use meltemi_config::networking::virtual_service::{
 use meltemi_config::{Labels, Str};
 
 use super::{View, retry};
-use crate::model::route::{Action, Forward, HeaderChanges, Route, RouteMatch, WeightedCluster};
-use crate::names::{DEFAULT_ROUTE, MESH_GATEWAY, UNKNOWN_SERVICE, outbound_cluster};
+use crate::model::route::{
+    Action, Forward, HashKey, HeaderChanges, PathMatch, Retry, Route, RouteMatch, WeightedCluster,
+};
+use crate::names::{DEFAULT_ROUTE, MESH_GATEWAY, UNKNOWN_SERVICE, outbound_cluster, parse_outbound_cluster};
 use crate::snapshot::virtual_service::Resolved;
 
 mod change;
 mod condition;
+mod cors;
+mod fault;
+mod mirror;
 
 /// Where routes are asked for: this influences which conditions can hold at all.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +26,16 @@ pub(super) struct Place<'a> {
     pub(super) gateways: &'a [Str],
     /// Port of the listener, as the mesh counts ports.
     pub(super) port: u32,
+    /// Whether requests come over TLS that is opened here.
+    pub(super) tls: bool,
 }
 
 impl View<'_> {
     /// Routes of a VirtualService, in its order, up to the first that takes every request (SEM-024, SEM-025).
     pub(super) fn http_routes(&self, resolved: &Resolved, place: Place<'_>) -> Vec<Route> {
         let mut routes = Vec::new();
-        for rule in &resolved.spec.http {
-            if self.rule_routes(resolved, rule, place, &mut routes) {
+        for (at, rule) in resolved.spec.http.iter().enumerate() {
+            if self.rule_routes(resolved, (at, rule), place, &mut routes) {
                 break;
             }
         }
@@ -39,19 +46,26 @@ impl View<'_> {
     fn rule_routes(
         &self,
         resolved: &Resolved,
-        rule: &HttpRoute,
+        rule: (usize, &HttpRoute),
         place: Place<'_>,
         into: &mut Vec<Route>,
     ) -> bool {
+        let (at, rule) = rule;
+        let (file_line, origin) = (self.place_of(resolved, at), Some(resolved.origin.clone()));
+        let route = |condition: Option<&HttpMatchRequest>| {
+            let mut route = self.route(resolved, rule, condition, place)?;
+            (route.place, route.origin) = (file_line.clone(), origin.clone());
+            Some(route)
+        };
         if rule.matches.is_empty() {
-            into.extend(self.route(resolved, rule, None, place));
+            into.extend(route(None));
             return true;
         }
         for condition in &rule.matches {
             if !self.can_hold(resolved, condition, place) {
                 continue;
             }
-            let route = self.route(resolved, rule, Some(condition), place);
+            let route = route(Some(condition));
             let catches_all = route.as_ref().is_some_and(|route| route.condition.is_catch_all());
             into.extend(route);
             if catches_all {
@@ -82,6 +96,11 @@ impl View<'_> {
         selects(labels, &self.labels) && namespace.is_none_or(|namespace| namespace == &*self.node.namespace)
     }
 
+    /// The line of a rule, for proxies that can tell it.
+    fn place_of(&self, resolved: &Resolved, at: usize) -> Option<crate::model::route::Place> {
+        if self.node.metadata.tells_places() { resolved.places.get(at).cloned().flatten() } else { None }
+    }
+
     fn route(
         &self,
         resolved: &Resolved,
@@ -90,25 +109,27 @@ impl View<'_> {
         place: Place<'_>,
     ) -> Option<Route> {
         let mut headers = change::header_changes(rule.headers.as_ref());
-        let mut host_rewrite = change::authority(rule.headers.as_ref()).unwrap_or_default();
         let action = if let Some(redirect) = &rule.redirect {
-            Action::Redirect(change::redirect(redirect, place.port)?)
+            Action::Redirect(change::redirect(redirect, place)?)
         } else if let Some(response) = &rule.direct_response {
             change::respond(response)
         } else if rule.route.is_empty() {
             return None;
         } else {
-            self.forward(resolved, rule, place, &mut headers, &mut host_rewrite)
+            self.forward(resolved, rule, place, &mut headers)
         };
-        let decorator = decorator(&action, rule);
+        let condition_name = condition.and_then(|condition| condition.name.as_deref());
+        let name = route_name(rule.name.as_deref(), condition_name);
+        let stat_prefix = condition.and_then(|condition| condition.stat_prefix.clone()).unwrap_or_default();
+        let condition = condition.map_or_else(RouteMatch::any, condition::route_match);
         Some(Route {
-            name: route_name(rule.name.as_deref(), condition.and_then(|condition| condition.name.as_deref())),
-            condition: condition.map_or_else(RouteMatch::any, condition::route_match),
-            action,
+            decorator: operation(&condition, &action, &resolved.name, place.port),
             headers,
-            origin: Some(resolved.origin.clone()),
-            decorator,
-            stat_prefix: condition.and_then(|condition| condition.stat_prefix.clone()).unwrap_or_default(),
+            condition,
+            stat_prefix,
+            fault: rule.fault.as_ref().and_then(fault::fault),
+            cors: rule.cors_policy.as_ref().map(cors::cors),
+            ..Route::plain(&name, action)
         })
     }
 
@@ -118,38 +139,62 @@ impl View<'_> {
         rule: &HttpRoute,
         place: Place<'_>,
         headers: &mut HeaderChanges,
-        host_rewrite: &mut Str,
     ) -> Action {
         let clusters = self.weighted_clusters(resolved, rule, place);
-        let hash = match &rule.route[..] {
-            [first, ..] => self.destination_hash(resolved, &first.destination, place.port),
-            [] => Vec::new(),
-        };
+        let hash = self.hashes(resolved, rule, place);
         let rewrite = rule.rewrite.as_ref();
+        // `rewrite` wins over the route's headers, those over a single destination's (SEM-038).
+        let rewritten = rewrite.and_then(|rewrite| rewrite.authority.clone()).filter(|name| !name.is_empty());
+        let mut host_rewrite = rewritten.or_else(|| change::authority(rule.headers.as_ref()));
         if let [one] = &clusters[..] {
             change::append(headers, &one.headers);
-            if host_rewrite.is_empty() {
-                *host_rewrite = one.host_rewrite.clone();
-            }
+            host_rewrite = host_rewrite.or_else(|| Some(one.host_rewrite.clone()));
         }
-        // An authority in `rewrite` wins over one among the headers (SEM-038).
-        if let Some(authority) = rewrite.and_then(|rewrite| rewrite.authority.clone()) {
-            *host_rewrite = authority;
-        }
-        let mesh_retry = self.snapshot.mesh.default_http_retry_policy.as_ref();
         let regex_rewrite = rewrite.and_then(|rewrite| rewrite.uri_regex_rewrite.as_ref());
+        let alone_hashes = rule.route.len() == 1 && !hash.is_empty();
         Action::Forward(Box::new(Forward {
             clusters,
             timeout: rule.timeout.unwrap_or_default().0,
-            retry: retry::retry(rule.retries.as_ref(), mesh_retry, !hash.is_empty()),
+            retry: self.retry(resolved, rule, alone_hashes),
             prefix_rewrite: match regex_rewrite {
                 Some(_) => Str::default(),
                 None => rewrite.and_then(|rewrite| rewrite.uri.clone()).unwrap_or_default(),
             },
             regex_rewrite: regex_rewrite.map(|regex| (regex.pattern.clone(), regex.rewrite.clone())),
-            host_rewrite: host_rewrite.clone(),
+            host_rewrite: host_rewrite.unwrap_or_default(),
             hash,
+            mirrors: self.mirrors(resolved, rule, place),
+            inbound: false,
+            forwarded_host: self.forwards_host(),
         }))
+    }
+
+    /// A route's retries; careful ones where the resource or the mesh asks for it.
+    fn retry(&self, resolved: &Resolved, rule: &HttpRoute, hashes: bool) -> Option<Retry> {
+        let safe = resolved.retries.unwrap_or_else(|| self.retries_of_mesh());
+        retry::retry(rule.retries.as_ref(), &self.snapshot.mesh, hashes)
+            .map(|retry| Retry { safe: self.node.metadata.knows_safe_retries() && safe, ..retry })
+    }
+
+    /// Whether the mesh retries only what had no effect yet.
+    pub(super) fn retries_of_mesh(&self) -> bool {
+        let config = self.snapshot.mesh.default_config.as_ref();
+        config.is_some_and(|config| {
+            config.proxy_metadata.get(retry::MESH_SETTING).is_some_and(|word| &**word == retry::SAFE)
+        })
+    }
+
+    /// Keys by which destinations with consistent hashing pick an endpoint, of each destination that gets requests.
+    fn hashes(&self, resolved: &Resolved, rule: &HttpRoute, place: Place<'_>) -> Vec<HashKey> {
+        let alone = rule.route.len() == 1;
+        let shares = rule.route.iter().filter(|to| alone || to.weight > 0);
+        let mut keys: Vec<HashKey> = Vec::new();
+        for key in shares.flat_map(|to| self.destination_hash(resolved, &to.destination, place.port)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
     }
 
     /// Destinations and their shares; of several, those of no share are left out (SEM-039).
@@ -195,12 +240,7 @@ impl View<'_> {
         }
     }
 
-    fn destination_hash(
-        &self,
-        resolved: &Resolved,
-        to: &Destination,
-        port: u32,
-    ) -> Vec<crate::model::route::HashKey> {
+    fn destination_hash(&self, resolved: &Resolved, to: &Destination, port: u32) -> Vec<HashKey> {
         let host = resolved.destination_host(to);
         let port = self.destination_port(resolved, to, port);
         let subset = to.subset.as_deref().unwrap_or_default();
@@ -217,47 +257,27 @@ fn route_name(route: Option<&str>, condition: Option<&str>) -> String {
     }
 }
 
-/// The route of a service that no VirtualService speaks for.
-pub(super) fn default_route(
-    cluster: String,
-    operation: String,
-    retry: Option<crate::model::route::Retry>,
-    hash: Vec<crate::model::route::HashKey>,
-) -> Route {
-    let to = WeightedCluster {
-        cluster,
-        weight: 1,
-        headers: HeaderChanges::default(),
-        host_rewrite: Str::default(),
+/// What traces call a request: the only destination, else the resource, and the condition on the path.
+fn operation(condition: &RouteMatch, action: &Action, resource: &str, port: u32) -> String {
+    let path = match &condition.path {
+        PathMatch::Prefix(prefix) => format!("{prefix}*"),
+        PathMatch::Exact(path) => path.to_string(),
+        PathMatch::Regex(pattern) => pattern.to_string(),
     };
-    Route {
-        name: DEFAULT_ROUTE.to_owned(),
-        condition: RouteMatch::any(),
-        action: Action::Forward(Box::new(Forward {
-            clusters: vec![to],
-            timeout: std::time::Duration::ZERO,
-            retry,
-            prefix_rewrite: Str::default(),
-            regex_rewrite: None,
-            host_rewrite: Str::default(),
-            hash,
-        })),
-        headers: HeaderChanges::default(),
-        origin: None,
-        decorator: operation,
-        stat_prefix: Str::default(),
+    let only = match action {
+        Action::Forward(forward) => match &forward.clusters[..] {
+            [one] => parse_outbound_cluster(&one.cluster),
+            _ => None,
+        },
+        _ => None,
+    };
+    match only {
+        Some((port, _, host)) => format!("{host}:{port}{path}"),
+        None => format!("{resource}:{port}{path}"),
     }
 }
 
-/// Istio names the operation after the first destination.
-fn decorator(action: &Action, _rule: &HttpRoute) -> String {
-    match action {
-        Action::Forward(forward) => {
-            match forward.clusters.first().and_then(|to| crate::names::parse_outbound_cluster(&to.cluster)) {
-                Some((port, _, host)) => format!("{host}:{port}/*"),
-                None => String::new(),
-            }
-        }
-        _ => String::new(),
-    }
+/// The route of a service that no VirtualService speaks for.
+pub(super) fn default_route(forward: Forward, operation: String) -> Route {
+    Route { decorator: operation, ..Route::plain(DEFAULT_ROUTE, Action::Forward(Box::new(forward))) }
 }

@@ -10,11 +10,11 @@ use meltemi_config::networking::sidecar::{CaptureMode, IstioIngressListener};
 use meltemi_config::{Protocol, Str};
 
 use super::http_route::default_route;
-use super::{View, policy};
+use super::{View, policy, retry};
 use crate::model::cluster::{Cluster, Discovery, Protocol as Upstream};
 use crate::model::endpoint::{Endpoint, Locality};
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
-use crate::model::route::{RouteConfiguration, VirtualHost};
+use crate::model::route::{Forward, RouteConfiguration, VirtualHost};
 use crate::names::{
     self, BLACK_HOLE_CLUSTER, INBOUND_PASSTHROUGH_CLUSTER, VIRTUAL_INBOUND, WILDCARD_ADDRESS, inbound_cluster,
 };
@@ -228,6 +228,7 @@ impl View<'_> {
             INBOUND_PASSTHROUGH_CLUSTER.to_owned(),
             "inbound|http|0".to_owned(),
             ":0/*".to_owned(),
+            false,
         );
         let http = self.inbound_http("InboundPassthroughCluster".to_owned(), Routes::Inline(routes));
         [
@@ -267,17 +268,26 @@ impl View<'_> {
     fn inbound_http_terminal(&self, port: &InboundPort) -> Terminal {
         let cluster = inbound_cluster(port.number);
         let host = format!("inbound|http|{}", port.number);
-        let routes = self.inbound_routes(cluster, host, port.operation.clone());
+        let grpc = matches!(port.protocol, Protocol::Grpc | Protocol::GrpcWeb);
+        let routes = self.inbound_routes(cluster, host, port.operation.clone(), grpc);
         let stat_prefix = format!("inbound_{}", names::listener(WILDCARD_ADDRESS, port.number));
         Terminal::Http(Box::new(self.inbound_http(stat_prefix, Routes::Inline(routes))))
     }
 
     /// One host, one route.
-    fn inbound_routes(&self, cluster: String, host: String, operation: String) -> RouteConfiguration {
+    fn inbound_routes(
+        &self,
+        cluster: String,
+        host: String,
+        operation: String,
+        grpc: bool,
+    ) -> RouteConfiguration {
+        let retry = retry::inbound(&self.snapshot.mesh, grpc);
+        let forward = Forward { retry, inbound: true, ..Forward::to(&cluster) };
         let host = VirtualHost {
             name: host,
             domains: vec!["*".to_owned()],
-            routes: vec![default_route(cluster.clone(), operation, None, Vec::new())],
+            routes: vec![default_route(forward, operation)],
             require_tls: false,
             attempt_count: false,
         };

@@ -161,15 +161,24 @@ impl View<'_> {
     fn fall_through(&self, http: &HttpListener) -> FilterChain {
         let tcp = match &http.service {
             Some(service) => self.tcp_to(&names::outbound_cluster(http.port, "", &service.host)),
-            None => self.tcp_to(self.unknown_cluster()),
+            None => self.tcp_to(&self.unknown_cluster()),
         };
         let name = if http.service.is_some() { String::new() } else { "PassthroughFilterChain".to_owned() };
         FilterChain { name, condition: Condition::default(), terminal: Terminal::Tcp(tcp) }
     }
 
-    /// Cluster of unknown destinations.
-    fn unknown_cluster(&self) -> &'static str {
-        if self.scope.allow_any { PASSTHROUGH_CLUSTER } else { BLACK_HOLE_CLUSTER }
+    /// Cluster of unknown destinations: the egress proxy that the Sidecar names, else where the client meant it.
+    pub(super) fn unknown_cluster(&self) -> String {
+        let policy = self.scope.sidecar.as_ref().and_then(|sidecar| sidecar.outbound_traffic_policy.as_ref());
+        match policy.and_then(|policy| policy.egress_proxy.as_ref()) {
+            _ if !self.scope.allow_any => BLACK_HOLE_CLUSTER.to_owned(),
+            Some(to) => {
+                let host = to.host.resolve(&self.scope.sidecar_namespace, self.snapshot.mesh.trust_domain());
+                let port = to.port.as_ref().map_or(0, |port| port.number);
+                names::outbound_cluster(port, to.subset.as_deref().unwrap_or_default(), &host)
+            }
+            None => PASSTHROUGH_CLUSTER.to_owned(),
+        }
     }
 
     fn tcp_of(&self, egress: &Egress) -> Vec<Listener> {
@@ -267,7 +276,7 @@ impl View<'_> {
             FilterChain {
                 name: "virtualOutbound-catchall-tcp".to_owned(),
                 condition: Condition::default(),
-                terminal: Terminal::Tcp(self.tcp_to(self.unknown_cluster())),
+                terminal: Terminal::Tcp(self.tcp_to(&self.unknown_cluster())),
             },
         ];
         listener

@@ -11,7 +11,7 @@ use meltemi_config::networking::destination_rule::{
 
 use super::View;
 use crate::model::cluster::{Balancer, Keepalive, Outlier, Pool};
-use crate::model::route::HashKey;
+use crate::model::route::{Cookie, HashKey};
 use crate::registry::Service;
 use crate::snapshot::destination_rule::{Policy, Rule, policy};
 
@@ -45,10 +45,16 @@ fn hash_key(hash: &ConsistentHashLb) -> Option<HashKey> {
         ConfigKey::HttpQueryParameterName(name) => HashKey::Query(name.clone()),
         ConfigKey::UseSourceIp(true) => HashKey::SourceAddress,
         ConfigKey::UseSourceIp(false) => return None,
-        ConfigKey::HttpCookie(cookie) => {
-            let path = cookie.path.clone().unwrap_or_default();
-            HashKey::Cookie(cookie.name.clone(), path, cookie.ttl.map(|ttl| ttl.0))
-        }
+        ConfigKey::HttpCookie(cookie) => HashKey::Cookie(Box::new(Cookie {
+            name: cookie.name.clone(),
+            path: cookie.path.clone().unwrap_or_default(),
+            ttl: cookie.ttl.map(|ttl| ttl.0),
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|attribute| (attribute.name.clone(), attribute.value.clone().unwrap_or_default()))
+                .collect(),
+        })),
     })
 }
 

@@ -7,9 +7,8 @@ use meltemi_config::{Host, Str};
 use super::http_route::{Place, default_route};
 use super::scope::Egress;
 use super::{View, retry};
-use crate::model::route::{Action, HeaderChanges, Route, RouteConfiguration, RouteMatch, VirtualHost};
-use crate::model::route::{Forward, WeightedCluster};
-use crate::names::{self, ALLOW_ANY, BLOCK_ALL, MESH_GATEWAY, PASSTHROUGH_CLUSTER, WILDCARD_ADDRESS};
+use crate::model::route::{Action, Forward, Retry, Route, RouteConfiguration, VirtualHost};
+use crate::names::{self, ALLOW_ANY, BLOCK_ALL, MESH_GATEWAY, WILDCARD_ADDRESS};
 use crate::node::Role;
 use crate::registry::Service;
 use crate::shared::Shared;
@@ -111,7 +110,7 @@ impl View<'_> {
             return None;
         }
         let mesh = [Str::from(MESH_GATEWAY)];
-        let place = Place { gateways: &mesh, port: seat.port };
+        let place = Place { gateways: &mesh, port: seat.port, tls: false };
         let mut all = egress.virtual_services.exactly(host).map(|resolved| self.http_routes(resolved, place));
         Some(VirtualHost {
             name: names::virtual_host(host, seat.port),
@@ -125,7 +124,7 @@ impl View<'_> {
     /// The routes of the first VirtualService that has any for this port, else the default (SEM-022).
     pub(crate) fn service_routes(&self, egress: &Egress, service: &Service, port: u32) -> Vec<Route> {
         let mesh = [Str::from(MESH_GATEWAY)];
-        let place = Place { gateways: &mesh, port };
+        let place = Place { gateways: &mesh, port, tls: false };
         let first =
             self.virtual_services(egress, &service.host).find(|resolved| !resolved.spec.http.is_empty());
         let routes = first.map(|resolved| self.http_routes(resolved, place)).unwrap_or_default();
@@ -134,10 +133,17 @@ impl View<'_> {
 
     fn default_route(&self, service: &Service, port: u32) -> Route {
         let hash = self.hash_keys(service, port, "");
-        let mesh_retry = self.snapshot.mesh.default_http_retry_policy.as_ref();
-        let operation = format!("{}:{port}/*", service.host);
         let cluster = names::outbound_cluster(port, "", &service.host);
-        default_route(cluster, operation, retry::retry(None, mesh_retry, !hash.is_empty()), hash)
+        let forward = Forward {
+            retry: retry::retry(None, &self.snapshot.mesh, !hash.is_empty()).map(|retry| Retry {
+                safe: self.node.metadata.knows_safe_retries() && self.retries_of_mesh(),
+                ..retry
+            }),
+            hash,
+            forwarded_host: self.forwards_host(),
+            ..Forward::to(&cluster)
+        };
+        default_route(forward, format!("{}:{port}/*", service.host))
     }
 
     /// What happens to hosts that nobody knows (SEM-136).
@@ -147,37 +153,14 @@ impl View<'_> {
         if seat.service.is_some() {
             return None;
         }
-        let any = self.scope.allow_any && !seat.explicit;
-        let action = match any {
-            true => Action::Forward(Box::new(Forward {
-                clusters: vec![WeightedCluster {
-                    cluster: PASSTHROUGH_CLUSTER.to_owned(),
-                    weight: 1,
-                    headers: HeaderChanges::default(),
-                    host_rewrite: Str::default(),
-                }],
-                timeout: std::time::Duration::ZERO,
-                retry: None,
-                prefix_rewrite: Str::default(),
-                regex_rewrite: None,
-                host_rewrite: Str::default(),
-                hash: Vec::new(),
-            })),
-            false => Action::Respond { status: 502, body: Vec::new() },
+        let (name, action) = match self.scope.allow_any && !seat.explicit {
+            true => (ALLOW_ANY, Action::Forward(Box::new(Forward::to(&self.unknown_cluster())))),
+            false => (BLOCK_ALL, Action::Respond { status: 502, body: Vec::new() }),
         };
-        let name = if any { ALLOW_ANY } else { BLOCK_ALL };
         Some(VirtualHost {
             name: name.to_owned(),
             domains: vec!["*".to_owned()],
-            routes: vec![Route {
-                name: name.to_owned(),
-                condition: RouteMatch::any(),
-                action,
-                headers: HeaderChanges::default(),
-                origin: None,
-                decorator: String::new(),
-                stat_prefix: Str::default(),
-            }],
+            routes: vec![Route::plain(name, action)],
             require_tls: false,
             attempt_count: true,
         })

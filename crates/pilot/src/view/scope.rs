@@ -27,6 +27,8 @@ pub struct Scope {
     pub namespace: Str,
     /// The Sidecar that holds for them.
     pub sidecar: Option<Arc<Sidecar>>,
+    /// Namespace of that Sidecar; without one, of the proxies.
+    pub sidecar_namespace: Str,
     /// Listeners, in order; without a Sidecar one that sees everything.
     pub egress: Vec<Egress>,
     /// All services that may be sent to, by host.
@@ -48,7 +50,9 @@ pub struct Egress {
 
 impl Scope {
     /// The scope of a namespace's sidecars under a Sidecar.
-    pub fn new(snapshot: &Snapshot, namespace: &Str, sidecar: Option<&Arc<Sidecar>>) -> Scope {
+    pub fn new(snapshot: &Snapshot, namespace: &Str, sidecar: Option<(&Str, &Arc<Sidecar>)>) -> Scope {
+        let sidecar_namespace = sidecar.map_or(namespace, |(namespace, _)| namespace).clone();
+        let sidecar = sidecar.map(|(_, sidecar)| sidecar);
         let listeners = sidecar.map_or(&[][..], |sidecar| &sidecar.egress);
         let egress: Vec<Egress> = match listeners {
             [] => vec![Egress::all(snapshot, namespace)],
@@ -67,6 +71,7 @@ impl Scope {
         Scope {
             namespace: namespace.clone(),
             sidecar: sidecar.cloned(),
+            sidecar_namespace,
             egress,
             services,
             allow_any: allow_any(snapshot, sidecar),

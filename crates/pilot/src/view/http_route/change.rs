@@ -6,6 +6,7 @@ use meltemi_config::networking::virtual_service::{
     RedirectPortSelection,
 };
 
+use super::Place;
 use crate::model::route::{Action, HeaderChanges, HeaderValue, Redirect, RedirectPath};
 
 /// Header changes: set by key, then added, then removed (SEM-038).
@@ -32,12 +33,12 @@ fn is_pseudo(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case("host")
 }
 
-/// The authority that header changes set.
+/// The authority that header changes set; one that is to be added counts as well.
 pub(super) fn authority(headers: Option<&Headers>) -> Option<Str> {
-    let set = &headers?.request.as_ref()?.set;
-    let mut named =
-        set.iter().filter(|(name, _)| &***name == ":authority" || name.eq_ignore_ascii_case("host"));
-    named.next().map(|(_, value)| value.clone())
+    let request = headers?.request.as_ref()?;
+    let names = |name: &Str| &**name == ":authority" || name.eq_ignore_ascii_case("host");
+    let mut of = [&request.set, &request.add].into_iter().flatten();
+    of.find(|(name, value)| names(name) && !value.is_empty()).map(|(_, value)| value.clone())
 }
 
 /// Lays changes of a single destination behind those of the route.
@@ -49,7 +50,7 @@ pub(super) fn append(route: &mut HeaderChanges, destination: &HeaderChanges) {
 }
 
 /// A redirect; `None` for a code that is none, which leaves the route without action (SEM-040).
-pub(super) fn redirect(redirect: &HttpRedirect, listener_port: u32) -> Option<Redirect> {
+pub(super) fn redirect(redirect: &HttpRedirect, place: Place<'_>) -> Option<Redirect> {
     let code = redirect.redirect_code.filter(|code| *code != 0).unwrap_or(301);
     if !matches!(code, 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -64,19 +65,24 @@ pub(super) fn redirect(redirect: &HttpRedirect, listener_port: u32) -> Option<Re
     Some(Redirect {
         path,
         host: redirect.authority.clone().unwrap_or_default(),
-        port: redirect_port(redirect, &scheme, listener_port),
+        port: redirect_port(redirect, &scheme, place),
         scheme,
         code,
     })
 }
 
 /// A port that is the scheme's own is left out.
-fn redirect_port(redirect: &HttpRedirect, scheme: &str, listener_port: u32) -> u32 {
+fn redirect_port(redirect: &HttpRedirect, scheme: &str, place: Place<'_>) -> u32 {
     let port = match redirect.redirect_port {
         None => return 0,
         Some(RedirectPort::Port(port)) => port,
         Some(RedirectPort::DerivePort(RedirectPortSelection::FromProtocolDefault)) => return 0,
-        Some(RedirectPort::DerivePort(RedirectPortSelection::FromRequestPort)) => listener_port,
+        Some(RedirectPort::DerivePort(RedirectPortSelection::FromRequestPort)) => place.port,
+    };
+    let scheme = match (scheme, place.tls) {
+        ("", true) => "https",
+        ("", false) => "http",
+        (said, _) => said,
     };
     match (scheme, port) {
         ("http", 80) | ("https", 443) => 0,
@@ -130,10 +136,12 @@ mod tests {
         let redirect = |scheme: &str, port: RedirectPort| {
             let config =
                 HttpRedirect { scheme: Some(scheme.into()), redirect_port: Some(port), ..Default::default() };
-            super::redirect(&config, 8080).map(|redirect| redirect.port)
+            let place = Place { gateways: &[], port: 8080, tls: false };
+            super::redirect(&config, place).map(|redirect| redirect.port)
         };
         assert_eq!(redirect("https", RedirectPort::Port(443)), Some(0));
         assert_eq!(redirect("https", RedirectPort::Port(8443)), Some(8443));
+        assert_eq!(redirect("", RedirectPort::Port(80)), Some(0));
         let from_request = RedirectPort::DerivePort(RedirectPortSelection::FromRequestPort);
         assert_eq!(redirect("http", from_request), Some(8080));
     }

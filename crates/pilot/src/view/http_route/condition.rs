@@ -14,7 +14,7 @@ pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
         path: path(request.uri.as_ref()),
         ignore_case: request.ignore_uri_case,
         headers: headers(request),
-        query: request.query_params.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        query: request.query_params.iter().map(|(name, value)| (name.clone(), header_text(value))).collect(),
     }
 }
 
@@ -58,7 +58,8 @@ fn header_text(value: &StringMatch) -> TextMatch {
     }
 }
 
-fn text(value: &StringMatch) -> TextMatch {
+/// A condition on a text.
+pub(super) fn text(value: &StringMatch) -> TextMatch {
     match value {
         StringMatch::Present => TextMatch::Present,
         StringMatch::Exact(text) => TextMatch::Exact(text.clone()),
