@@ -3,6 +3,7 @@
 //! Routes hold an [`Arc<ClusterSlot>`], never a name, so that picking a cluster costs one pointer load and no hash.
 //! Invariant: a slot is filled only with a cluster that is warm; an update replaces the whole [`Cluster`].
 
+pub mod cold;
 pub mod dns;
 pub mod endpoints;
 pub mod store;
@@ -17,9 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::endpoints::{EndpointSet, Group, Priority};
+pub use self::{
+    cold::Endpoints,
+    endpoints::{EndpointSet, Group, Priority},
+};
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwapOption, Guard};
 
 /// The place a cluster name has in this process: created when anything first mentions the name, filled and emptied by
 /// the cluster store. `id` is dense, so workers index their pools with it.
@@ -61,7 +65,7 @@ pub struct Cluster {
     /// Everything but the endpoints; clusters that say the same share one.
     pub settings: Arc<ClusterSettings>,
     /// Changes on its own fast lane (EDS, DNS) and never recompiles anything.
-    pub endpoints: ArcSwap<EndpointSet>,
+    pub endpoints: Endpoints,
 }
 
 /// What a cluster's configuration says, resolved with Envoy's defaults.

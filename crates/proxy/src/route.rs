@@ -5,6 +5,7 @@
 
 pub mod hash;
 pub mod hosts;
+pub mod lazy;
 pub mod matcher;
 pub mod rewrite;
 pub mod strings;
@@ -43,12 +44,12 @@ pub struct RouteTable {
     pub name: Arc<str>,
     /// `version_info` it came with, empty for static ones.
     pub version: Arc<str>,
-    /// Hosts to indices in `virtual_hosts`.
-    pub(crate) hosts: crate::route::hosts::HostIndex,
+    /// Hosts to indices in `virtual_hosts`; shared with the next table while no domain changes.
+    pub(crate) hosts: Arc<crate::route::hosts::HostIndex>,
     /// Every virtual host, in order.
-    pub virtual_hosts: Vec<Arc<VirtualHost>>,
+    pub virtual_hosts: Vec<Arc<lazy::LazyHost>>,
     /// Applied around every route of the table.
-    pub headers: HeaderRules,
+    pub headers: Arc<HeaderRules>,
     /// `most_specific_header_mutations_wins`.
     pub most_specific_headers_win: bool,
     /// `ignore_port_in_host_matching`.
@@ -62,7 +63,7 @@ impl RouteTable {
     #[inline]
     pub fn virtual_host(&self, authority: &str) -> Option<&Arc<VirtualHost>> {
         let host = if self.ignore_port { hosts::without_port(authority) } else { authority };
-        self.hosts.find(host).map(|at| &self.virtual_hosts[at as usize])
+        self.hosts.find(host).map(|at| self.virtual_hosts[at as usize].get())
     }
 
     /// The virtual host and the first of its routes that take the request; `None` where Envoy answers 404 with NR.
@@ -87,7 +88,7 @@ impl VirtualHost {
 }
 
 /// A compiled `VirtualHost`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct VirtualHost {
     /// Name.
     pub name: Arc<str>,
@@ -104,9 +105,10 @@ pub struct VirtualHost {
 }
 
 /// `TlsRequirementType`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RequireTls {
     /// No requirement.
+    #[default]
     None,
     /// Redirect external plaintext requests to https.
     ExternalOnly,

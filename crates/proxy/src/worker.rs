@@ -177,6 +177,11 @@ impl Workers {
         }
     }
 
+    /// Has workers give up pools of clusters that were replaced or removed; streams on their way finish.
+    pub fn retire_clusters(&self) {
+        self.each(|| Command::RetireClusters);
+    }
+
     /// Stops accepting, on all listeners or on those of inbound traffic, and asks their connections to end:
     /// `/drain_listeners`.
     pub fn stop_accepting(&self, inbound_only: bool) {

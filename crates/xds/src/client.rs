@@ -9,13 +9,14 @@ mod delta;
 mod sotw;
 mod stream;
 mod subscriber;
+mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::pb::envoy::config::core::v3::Node;
-use crate::pb::google::protobuf::Any;
 
 pub use subscriber::Subscriber;
 
@@ -83,11 +84,13 @@ impl Config {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
     /// Its name. State of the world carries none, so there it is read from the message.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its version (delta), or the version of the response.
-    pub version: String,
-    /// The message.
-    pub body: Any,
+    pub version: Arc<str>,
+    /// Type of the message.
+    pub type_url: String,
+    /// The message. What came first of a type shares the memory of its response; later ones are their own.
+    pub value: Bytes,
 }
 
 /// One response, to be applied as a whole.

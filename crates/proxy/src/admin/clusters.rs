@@ -35,7 +35,7 @@ impl Admin {
         writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests)?;
         writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries)?;
         writeln!(out, "{name}::added_via_api::{}", self.view.added_via_api(name))?;
-        for endpoint in cluster.endpoints.load().iter() {
+        for endpoint in cluster.endpoints.peek().iter() {
             let at = &endpoint.label;
             writeln!(out, "{name}::{at}::rq_active::{}", endpoint.active())?;
             writeln!(out, "{name}::{at}::hostname::{}", endpoint.hostname.as_deref().unwrap_or(""))?;
@@ -52,7 +52,7 @@ impl Admin {
     }
 
     fn cluster_status(&self, cluster: &Cluster) -> Value {
-        let hosts: Vec<_> = cluster.endpoints.load().iter().map(|endpoint| host(endpoint)).collect();
+        let hosts: Vec<_> = cluster.endpoints.peek().iter().map(|endpoint| host(endpoint)).collect();
         let mut status = json!({
             "name": &*cluster.name,
             "observability_name": &*cluster.stat_name,

@@ -84,6 +84,21 @@ impl Admin {
         json!({ "@type": type_url("BootstrapConfigDump"), "bootstrap": bootstrap })
     }
 
+    /// A route configuration with the virtual hosts that came one by one, as Envoy shows it.
+    fn with_virtual_hosts(&self, name: &str, version: &Version) -> Version {
+        /// Field number of `RouteConfiguration.virtual_hosts`.
+        const VIRTUAL_HOSTS: u32 = 2;
+        let hosts = self.view.virtual_hosts(name);
+        if hosts.is_empty() {
+            return version.clone();
+        }
+        let mut body = version.body.to_vec();
+        for (_, host) in hosts {
+            prost::encoding::bytes::encode(VIRTUAL_HOSTS, &host, &mut body);
+        }
+        Version::new(version.version.clone(), body.into(), version.updated)
+    }
+
     fn section(&self, section: &Section) -> Value {
         let mut dump = Map::new();
         dump.insert("@type".into(), type_url(section.message).into());
@@ -93,7 +108,10 @@ impl Admin {
                 entries.push(entry);
             }
         };
-        for (name, resource) in self.view.resources(section.kind) {
+        for (name, mut resource) in self.view.resources(section.kind) {
+            if let (Kind::Route, Some(version)) = (section.kind, &resource.active) {
+                resource.active = Some(self.with_virtual_hosts(&name, version));
+            }
             match section.kind {
                 _ if resource.is_static => {
                     if let Some(version) = &resource.active {

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
 use crate::{
-    cluster::Health,
     lifecycle::State,
     stats::{HistogramSnapshot, Sample, sum},
 };
@@ -130,11 +129,9 @@ impl Admin {
         }
         for cluster in self.view.clusters() {
             let prefix = format!("cluster.{}.", cluster.stat_name);
-            let endpoints = cluster.endpoints.load();
-            let total = endpoints.iter().count();
-            let healthy = endpoints.iter().filter(|endpoint| endpoint.health() == Health::Healthy).count();
-            add(&prefix, "membership_total", Sample::Gauge(total as i64));
-            add(&prefix, "membership_healthy", Sample::Gauge(healthy as i64));
+            let counts = cluster.endpoints.counts();
+            add(&prefix, "membership_total", Sample::Gauge(counts.total.into()));
+            add(&prefix, "membership_healthy", Sample::Gauge(counts.healthy.into()));
         }
         let state = self.lifecycle.state();
         for (prefix, name, value) in [

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Address, Consistent, Endpoint, Health, Locality};
+use super::{Address, Consistent, Endpoint, Health, Locality, cold::Cold};
 use crate::balancer::consistent::Table;
 
 /// All endpoints with their shares.
@@ -20,6 +20,8 @@ pub struct EndpointSet {
     pub version: u64,
     /// By priority.
     pub priorities: Vec<Priority>,
+    /// Not laid out yet: nobody asked for these endpoints. [`super::Endpoints`] never hands such a set out.
+    pub(super) cold: Option<Box<Cold>>,
 }
 
 /// One priority level.
@@ -140,7 +142,7 @@ impl EndpointSet {
             }
             level.table = layout.consistent.map(|kind| level.table(kind, layout));
         }
-        Self { version, priorities }
+        Self { version, priorities, cold: None }
     }
 
     /// One level with one group of equal hosts: what tests and single-address clusters need.

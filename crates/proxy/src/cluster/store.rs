@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustc_hash::FxHashMap;
 
 use super::{Cluster, ClusterSlot};
@@ -17,16 +17,25 @@ type Slots = FxHashMap<Arc<str>, Arc<ClusterSlot>>;
 #[derive(Debug, Default)]
 pub struct ClusterStore {
     slots: Mutex<Known>,
-    /// Published clusters by name, for `cluster_header`.
-    directory: ArcSwap<Slots>,
+    /// Published clusters by name, for `cluster_header`; kept when a route has one.
+    directory: ArcSwapOption<Slots>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     slots: Slots,
     next: u32,
+    /// Slots that were made or emptied since the last look for those that nobody mentions.
+    suspects: usize,
     /// The directory is behind.
     stale: bool,
+}
+
+impl Known {
+    fn published(&self) -> Slots {
+        let published = self.slots.iter().filter(|(_, slot)| slot.load().is_some());
+        published.map(|(name, slot)| (name.clone(), slot.clone())).collect()
+    }
 }
 
 impl ClusterStore {
@@ -45,12 +54,26 @@ impl ClusterStore {
         known.next += 1;
         let slot = Arc::new(ClusterSlot::new(id, name.into()));
         known.slots.insert(slot.name.clone(), slot.clone());
+        known.suspects += 1;
         slot
     }
 
-    /// The slot of a published cluster, as of the last [`Self::settle`]. Lock-free.
+    /// The slot of a published cluster, as of the last [`Self::settle`]. Lock-free once [`Self::keep_directory`] was called;
+    /// until then nothing on the data path asks.
     pub fn get(&self, name: &str) -> Option<Arc<ClusterSlot>> {
-        self.directory.load().get(name).cloned()
+        match &*self.directory.load() {
+            Some(directory) => directory.get(name).cloned(),
+            None => self.lock().slots.get(name).filter(|slot| slot.load().is_some()).cloned(),
+        }
+    }
+
+    /// From now on names are found without a lock: a route takes the cluster's name from a request.
+    pub fn keep_directory(&self) {
+        if self.directory.load().is_none() {
+            let mut known = self.lock();
+            known.stale = false;
+            self.directory.store(Some(Arc::new(known.published())));
+        }
     }
 
     /// True when the name has a cluster, from the configuration's side.
@@ -70,6 +93,7 @@ impl ClusterStore {
         let mut known = self.lock();
         if let Some(slot) = known.slots.get(name) {
             slot.publish(None);
+            known.suspects = usize::MAX / 2;
             known.stale = true;
         }
     }
@@ -78,13 +102,14 @@ impl ClusterStore {
     /// again, so a worker's pools can never be taken for another cluster's.
     pub fn settle(&self) {
         let mut known = self.lock();
-        if !std::mem::take(&mut known.stale) {
-            return;
+        if std::mem::take(&mut known.stale) && self.directory.load().is_some() {
+            self.directory.store(Some(Arc::new(known.published())));
         }
-        let published = known.slots.iter().filter(|(_, slot)| slot.load().is_some());
-        let directory: Slots = published.map(|(name, slot)| (name.clone(), slot.clone())).collect();
-        self.directory.store(Arc::new(directory));
-        known.slots.retain(|_, slot| slot.load().is_some() || Arc::strong_count(slot) > 1);
+        // Looking at all of them waits until it pays.
+        if known.suspects >= known.slots.len() / 2 {
+            known.suspects = 0;
+            known.slots.retain(|_, slot| slot.load().is_some() || Arc::strong_count(slot) > 1);
+        }
     }
 
     /// Published clusters, by name.
@@ -103,20 +128,21 @@ impl ClusterStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{ClusterSettings, EndpointSet};
+    use crate::cluster::{ClusterSettings, EndpointSet, Endpoints};
 
     fn cluster(name: &str) -> Arc<Cluster> {
         Arc::new(Cluster {
             name: name.into(),
             stat_name: name.into(),
             settings: Arc::new(ClusterSettings::default()),
-            endpoints: ArcSwap::from_pointee(EndpointSet::default()),
+            endpoints: Endpoints::from(EndpointSet::default()),
         })
     }
 
     #[test]
     fn a_name_keeps_its_slot() {
         let store = ClusterStore::new();
+        store.keep_directory();
         let slot = store.slot("a");
         assert!(slot.load().is_none() && store.get("a").is_none());
         store.publish(cluster("a"));

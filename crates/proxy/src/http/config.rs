@@ -1,6 +1,12 @@
 //! The HTTP connection manager's settings, compiled from `HttpConnectionManager` with Envoy's defaults.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 
@@ -99,6 +105,26 @@ pub struct RouteSlot {
     pub name: Arc<str>,
     /// The current table.
     pub table: ArcSwapOption<RouteTable>,
+    /// The table is there, but the virtual hosts that come one by one (VHDS) are not.
+    pub incomplete: AtomicBool,
+}
+
+impl RouteSlot {
+    /// A place without a table.
+    pub fn empty(name: Arc<str>) -> Self {
+        Self { name, table: ArcSwapOption::empty(), incomplete: AtomicBool::new(false) }
+    }
+
+    /// The place of a table of its own.
+    pub fn holding(table: RouteTable) -> Self {
+        let (name, table) = (table.name.clone(), ArcSwapOption::from_pointee(table));
+        Self { name, table, incomplete: AtomicBool::new(false) }
+    }
+
+    /// Everything came that a listener waits for.
+    pub fn is_warm(&self) -> bool {
+        self.table.load().is_some() && !self.incomplete.load(Ordering::Relaxed)
+    }
 }
 
 /// An HTTP filter before the router. The set grows with the features; unknown ones are refused by name.

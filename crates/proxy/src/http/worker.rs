@@ -159,6 +159,19 @@ impl Worker {
         Some(state)
     }
 
+    /// Lets go of clusters that are not what fills their slot any more: their idle connections close, streams on their
+    /// way keep theirs. Without it that would happen only when the next request asks for the cluster.
+    pub fn retire_clusters(&self) {
+        for state in self.clusters.borrow_mut().iter_mut() {
+            let stale = |kept: &Rc<ClusterState>| {
+                kept.slot.load().as_ref().is_none_or(|cluster| !Arc::ptr_eq(cluster, &kept.cluster))
+            };
+            if state.as_ref().is_some_and(stale) {
+                *state = None;
+            }
+        }
+    }
+
     /// An empty write queue.
     pub(crate) fn take_output(&self) -> Vec<u8> {
         self.outputs.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(4096))

@@ -70,8 +70,8 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
     slot
 }
 
-fn endpoints_of(set: EndpointSet) -> arc_swap::ArcSwap<EndpointSet> {
-    arc_swap::ArcSwap::from_pointee(set)
+fn endpoints_of(set: EndpointSet) -> crate::cluster::Endpoints {
+    set.into()
 }
 
 fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {

@@ -37,6 +37,8 @@ pub(super) enum Command {
     },
     /// Stop accepting on a listener and drain it.
     Remove(Arc<str>),
+    /// Give up what belongs to clusters that are not in force any more.
+    RetireClusters,
     /// Stop accepting on listeners (all, or inbound ones) and let their connections end.
     StopAccepting {
         /// Only listeners of inbound traffic.
@@ -113,6 +115,7 @@ fn obey(thread: &Rc<WorkerThread>, command: Command) {
             stop_accepting(thread, &active);
             drain(thread, active.retire());
         }
+        Command::RetireClusters => thread.worker.retire_clusters(),
         Command::StopAccepting { inbound_only } => {
             for active in thread.table.all() {
                 if !inbound_only || active.listener.borrow().inbound {

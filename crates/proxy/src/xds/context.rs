@@ -9,7 +9,6 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use arc_swap::ArcSwapOption;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{At, Rejection};
@@ -18,6 +17,9 @@ use crate::{
     http::config::RouteSlot,
     route::strings,
 };
+
+/// Fewer new texts than half of this never cause a sweep.
+const LEAST: usize = 512;
 
 /// Compilation's surroundings.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Context {
     patterns: FxHashMap<String, Weak<regex::Regex>>,
     settings: FxHashSet<Arc<ClusterSettings>>,
     localities: FxHashSet<Arc<Locality>>,
+    /// Things made since the last sweep.
+    fresh: usize,
     notes: Vec<String>,
     wanted_routes: Vec<Arc<RouteSlot>>,
 }
@@ -49,6 +53,7 @@ impl Context {
             patterns: FxHashMap::default(),
             settings: FxHashSet::default(),
             localities: FxHashSet::default(),
+            fresh: 0,
             notes: Vec::new(),
             wanted_routes: Vec::new(),
         }
@@ -61,7 +66,18 @@ impl Context {
         }
         let new: Arc<str> = text.into();
         self.strings.insert(new.clone());
+        self.fresh += 1;
         new
+    }
+
+    /// The one copy of a text that is shared already.
+    pub fn intern_shared(&mut self, text: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.strings.get(text) {
+            return known.clone();
+        }
+        self.strings.insert(text.clone());
+        self.fresh += 1;
+        text.clone()
     }
 
     /// The one copy of a pattern, anchored at both ends.
@@ -71,6 +87,7 @@ impl Context {
         }
         let new = Arc::new(strings::full_match(pattern).at("regex")?);
         self.patterns.insert(pattern.to_owned(), Arc::downgrade(&new));
+        self.fresh += 1;
         Ok(new)
     }
 
@@ -81,6 +98,7 @@ impl Context {
         }
         let new = Arc::new(settings);
         self.settings.insert(new.clone());
+        self.fresh += 1;
         new
     }
 
@@ -98,7 +116,7 @@ impl Context {
     pub fn route_slot(&mut self, name: &str) -> Arc<RouteSlot> {
         let known = self.route_slots.get(name).and_then(Weak::upgrade);
         let slot = known.unwrap_or_else(|| {
-            let slot = Arc::new(RouteSlot { name: self.intern(name), table: ArcSwapOption::empty() });
+            let slot = Arc::new(RouteSlot::empty(self.intern(name)));
             self.route_slots.insert(slot.name.clone(), Arc::downgrade(&slot));
             slot
         });
@@ -143,8 +161,13 @@ impl Context {
         std::mem::take(&mut self.notes)
     }
 
-    /// Forgets texts, patterns and settings that nothing uses any more.
+    /// Forgets texts, patterns and settings that nothing uses any more. Looks at everything, so it waits until there is
+    /// as much new as old: what piles up meanwhile is bounded, and a change costs what it changes.
     pub fn sweep(&mut self) {
+        if self.fresh * 2 < self.strings.len() + LEAST {
+            return;
+        }
+        self.fresh = 0;
         self.strings.retain(|text| Arc::strong_count(text) > 1);
         self.settings.retain(|settings| Arc::strong_count(settings) > 1);
         self.localities.retain(|locality| Arc::strong_count(locality) > 1);

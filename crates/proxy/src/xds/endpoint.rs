@@ -13,10 +13,15 @@ use meltemi_xds::pb::{
     google::protobuf::value::Kind,
 };
 
+use bytes::Bytes;
+use prost::Message as _;
+
 use super::{At, Context, Rejection, fields, refuse};
 use crate::cluster::{
     Address, Health, Locality,
+    cold::Counts,
     endpoints::{HostSpec, LocalityEndpoints},
+    store::ClusterStore,
 };
 
 /// A load assignment, its hosts not necessarily resolved.
@@ -74,7 +79,22 @@ pub enum Hosts {
     Names,
 }
 
+/// The hosts of an encoded assignment of addresses.
+pub fn hosts(body: &Bytes) -> Result<Vec<LocalityEndpoints>, Rejection> {
+    let message =
+        ClusterLoadAssignment::decode(body.clone()).map_err(|error| Rejection::new(error.to_string()))?;
+    let mut context = Context::new(ClusterStore::new());
+    Ok(compile(&message, Hosts::Addresses, &mut context)?.resolved())
+}
+
 impl Assignment {
+    /// How many hosts there are.
+    pub fn counts(&self) -> Counts {
+        let hosts = || self.localities.iter().flat_map(|locality| &locality.hosts);
+        let healthy = hosts().filter(|host| host.health == Health::Healthy).count();
+        Counts { total: hosts().count() as u32, healthy: healthy as u32 }
+    }
+
     /// The layout's input, when every host is an address; names are left out.
     pub fn resolved(&self) -> Vec<LocalityEndpoints> {
         self.resolve_with(|_, _| Vec::new())

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use meltemi_xds::pb::envoy::{
     config::core::v3::{
@@ -201,10 +200,7 @@ fn routes(
 ) -> Result<Arc<RouteSlot>, Rejection> {
     if let Some(config) = inline {
         let table = route::table(config, "", true, context).at("route_config")?;
-        return Ok(Arc::new(RouteSlot {
-            name: table.name.clone(),
-            table: ArcSwapOption::from_pointee(table),
-        }));
+        return Ok(Arc::new(RouteSlot::holding(table)));
     }
     match specifier {
         Some(RouteSpecifier::Rds(rds)) => {

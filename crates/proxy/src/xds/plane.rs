@@ -9,8 +9,10 @@ mod clusters;
 mod endpoints;
 mod listeners;
 mod routes;
+mod virtual_hosts;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
@@ -47,6 +49,10 @@ pub trait Listeners: Send {
     fn put(&self, listener: Arc<Listener>) -> Result<(), String>;
     /// Takes it out of force.
     fn remove(&self, name: &str);
+    /// Some clusters are not what they were: workers give up the connections that only those had.
+    fn retire_clusters(&self) {}
+    /// A cluster is gone, and with it what was counted for it.
+    fn forget_cluster(&self, _stat_name: &str) {}
 }
 
 impl Listeners for Workers {
@@ -57,6 +63,14 @@ impl Listeners for Workers {
 
     fn remove(&self, name: &str) {
         Workers::remove(self, name);
+    }
+
+    fn retire_clusters(&self) {
+        Workers::retire_clusters(self);
+    }
+
+    fn forget_cluster(&self, stat_name: &str) {
+        self.stats().remove(&format!("cluster.{stat_name}."));
     }
 }
 
@@ -80,6 +94,16 @@ struct State {
     listeners: FxHashMap<Arc<str>, ListenerState>,
     routes: FxHashMap<Arc<str>, RouteState>,
     start: Start,
+    /// Clusters that changed since EDS was last asked.
+    touched: Vec<Arc<str>>,
+    /// EDS resources to subscribe to, and to give up.
+    asked: (Vec<Arc<str>>, Vec<Arc<str>>),
+    /// Clusters were replaced or removed since workers were last told.
+    retire: bool,
+    /// Listeners that wait for their routes.
+    warming: BTreeSet<Arc<str>>,
+    /// What listeners need may have changed since routes were last asked for.
+    relisten: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -141,6 +165,11 @@ impl Plane {
                 listeners: FxHashMap::default(),
                 routes: FxHashMap::default(),
                 start: Start::default(),
+                touched: Vec::new(),
+                asked: Default::default(),
+                retire: false,
+                warming: BTreeSet::new(),
+                relisten: false,
             })
         }))
     }
@@ -246,17 +275,16 @@ impl State {
             type_url::ENDPOINT => Kind::Endpoint,
             type_url::LISTENER => Kind::Listener,
             type_url::ROUTE => Kind::Route,
+            type_url::VIRTUAL_HOST => return self.update_virtual_hosts(update),
             // Never asked for.
             _ => return Vec::new(),
         };
         if kind == Kind::Cluster {
-            self.context
-                .declared
-                .extend(update.resources.iter().map(|resource| Arc::from(resource.name.as_str())));
+            self.context.declared.extend(update.resources.iter().map(|resource| resource.name.clone()));
         }
         let mut refused = Vec::new();
         for resource in update.resources {
-            let name = self.context.intern(&resource.name);
+            let name = self.context.intern_shared(&resource.name);
             if let Err(rejection) = self.take(kind, &name, resource) {
                 refused.push(client::Rejection { name: name.to_string(), reason: rejection.to_string() });
             }
@@ -266,32 +294,30 @@ impl State {
                 Kind::Cluster => self.remove_cluster(name),
                 Kind::Listener => self.remove_listener(name),
                 // As in Envoy: they live as long as something refers to them.
-                Kind::Endpoint | Kind::Route => {}
+                Kind::Endpoint | Kind::Route | Kind::VirtualHost => {}
             }
         }
         match kind {
             Kind::Cluster => self.start.clusters = false,
             Kind::Listener => self.start.listeners = false,
-            Kind::Endpoint | Kind::Route => {}
+            Kind::Endpoint | Kind::Route | Kind::VirtualHost => {}
         }
         refused
     }
 
     /// Takes one resource, or keeps the one of before and remembers why.
     fn take(&mut self, kind: Kind, name: &Arc<str>, resource: client::Resource) -> Result<(), Rejection> {
-        let version = Version {
-            version: self.context.intern(&resource.version),
-            body: Bytes::from(resource.body.value),
-            updated: SystemTime::now(),
-        };
+        let version = Version::new(resource.version, resource.value, SystemTime::now());
         let taken = match kind {
-            _ if resource.body.type_url != kind.type_url() => {
-                Err(Rejection::new(format!("expected {}, found {}", kind.type_url(), resource.body.type_url)))
+            _ if resource.type_url != kind.type_url() => {
+                Err(Rejection::new(format!("expected {}, found {}", kind.type_url(), resource.type_url)))
             }
             Kind::Cluster => self.take_cluster(name, version.clone()),
             Kind::Endpoint => self.take_assignment(name, version.clone()),
             Kind::Listener => self.take_listener(name, version.clone()),
             Kind::Route => self.take_routes(name, version.clone()),
+            // They come in one go for each table.
+            Kind::VirtualHost => Ok(()),
         };
         let notes = self.take_notes(kind, name);
         self.view.update(kind, name, |known| match &taken {
@@ -299,7 +325,10 @@ impl State {
                 known.refused = None;
                 known.notes = notes;
             }
-            Err(error) => known.refused = Some(Refused { update: version, error: error.to_string().into() }),
+            Err(error) => {
+                let error = error.to_string().into();
+                known.refused = Some(Box::new(Refused { update: version, error }));
+            }
         });
         taken
     }
@@ -317,13 +346,21 @@ impl State {
     fn settle(&mut self) {
         self.warm_listeners();
         self.want_endpoints();
-        self.want_routes();
+        if std::mem::take(&mut self.relisten) {
+            self.want_routes();
+        }
         self.context.clusters.settle();
+        if std::mem::take(&mut self.retire) {
+            self.sink.retire_clusters();
+        }
         self.context.sweep();
         self.report_readiness();
     }
 
     fn report_readiness(&mut self) {
+        if self.view.readiness() == Readiness::Live {
+            return;
+        }
         let clusters_ready = !self.start.clusters && self.clusters.values().all(ClusterState::is_warm);
         if clusters_ready && self.start.listeners_later {
             // Listeners come when they have somewhere to send to.
@@ -334,7 +371,7 @@ impl State {
             self.itself.after(INITIAL_FETCH, |state| state.start.listeners = false);
         }
         let listeners_ready = !self.start.listeners && self.listeners.values().all(ListenerState::is_warm);
-        if clusters_ready && listeners_ready && self.view.readiness() == Readiness::Initializing {
+        if clusters_ready && listeners_ready {
             self.view.set_readiness(Readiness::Live);
         }
     }
@@ -347,7 +384,7 @@ fn decode<M: Message + Name + Default>(version: &Version) -> Result<M, Rejection
 
 /// A static resource as a version of its own.
 fn static_version(body: Bytes) -> Version {
-    Version { version: Arc::default(), body, updated: SystemTime::now() }
+    Version::new(Arc::default(), body, SystemTime::now())
 }
 
 /// For the `Any`s of config dumps.

@@ -12,18 +12,35 @@ use meltemi_xds::pb::envoy::config::route::v3::{
 
 use prost::Message as _;
 
-use super::{At, Context, Rejection, fields, header_rules, matchers, refuse, retry, route_action, wire};
+use super::{At, Context, Rejection, fields, hcm, header_rules, matchers, refuse, retry, route_action, wire};
 use crate::{
     header_lists,
     route::{
-        Action, RequireTls, Route, RouteTable, VirtualHost,
+        Action, HeaderRules, RequireTls, Route, RouteTable, VirtualHost,
         hosts::HostIndex,
+        lazy::LazyHost,
         matcher::{Conditions, Entry, PathMatch, RouteIndex, RouteMatch},
     },
 };
 
 /// Field number of `RouteConfiguration.virtual_hosts`.
 const VIRTUAL_HOSTS: u32 = 2;
+
+/// Tables of up to this many virtual hosts are compiled whole when they come: there is nothing to save.
+const EAGER: usize = 16;
+
+/// A route configuration without its virtual hosts.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    name: Arc<str>,
+    version: Arc<str>,
+    headers: Arc<HeaderRules>,
+    most_specific_headers_win: bool,
+    ignore_port: bool,
+    body_limit: usize,
+    /// `vhds` is set: more virtual hosts come one by one.
+    pub vhds: bool,
+}
 
 /// Compiles an encoded route configuration. `validate` is `validate_clusters` where the message does not say: true for
 /// inline configurations, false for RDS.
@@ -33,22 +50,93 @@ pub fn table(
     validate: bool,
     context: &mut Context,
 ) -> Result<RouteTable, Rejection> {
+    let (frame, hosts) = parts(message, version, validate, context)?;
+    assemble(&frame, hosts)
+}
+
+/// The same in parts, for a table that others are added to.
+pub fn parts(
+    message: &Bytes,
+    version: &str,
+    validate: bool,
+    context: &mut Context,
+) -> Result<(Frame, Vec<Arc<LazyHost>>), Rejection> {
     let (hosts, rest) = wire::split(message, VIRTUAL_HOSTS)?;
     let message =
         RouteConfiguration::decode(rest.as_slice()).map_err(|error| Rejection::new(error.to_string()))?;
+    let frame = frame(&message, version, context)?;
     context.validating = fields::flag(message.validate_clusters.as_ref(), validate);
-    let table = compile(&message, hosts, version, context);
+    let eager = hosts.len() <= EAGER;
+    let hosts: Result<Vec<_>, _> = hosts
+        .into_iter()
+        .enumerate()
+        .map(|(at, body)| lazy(body, &frame, eager, context).at_index("virtual_hosts", at))
+        .collect();
     context.validating = false;
-    table
+    Ok((frame, hosts?))
 }
 
-fn compile(
-    message: &RouteConfiguration,
-    encoded: Vec<Bytes>,
-    version: &str,
-    context: &mut Context,
-) -> Result<RouteTable, Rejection> {
-    fields::unsupported(message.vhds.is_some(), "vhds")?;
+/// A virtual host that came by itself.
+pub fn single(body: Bytes, frame: &Frame, context: &mut Context) -> Result<Arc<LazyHost>, Rejection> {
+    lazy(body, frame, false, context)
+}
+
+fn lazy(body: Bytes, frame: &Frame, eager: bool, context: &mut Context) -> Result<Arc<LazyHost>, Rejection> {
+    let compiled = host(&body, frame.body_limit, context)?;
+    let lazy = LazyHost::new(body, context.clusters.clone(), frame.body_limit);
+    if eager {
+        lazy.warm(compiled);
+    }
+    Ok(Arc::new(lazy))
+}
+
+/// Puts virtual hosts into a table, in order.
+pub fn assemble(frame: &Frame, virtual_hosts: Vec<Arc<LazyHost>>) -> Result<RouteTable, Rejection> {
+    let mut hosts = HostIndex::default();
+    for (at, host) in virtual_hosts.iter().enumerate() {
+        for (n, domain) in domains(&host.body())?.iter().enumerate() {
+            let added = hosts.add(&String::from_utf8_lossy(domain), at as u32);
+            let added = added.map_err(|error| Rejection::new(error.to_string()));
+            added.at_index("domains", n).at_index("virtual_hosts", at)?;
+        }
+    }
+    hosts.shrink();
+    Ok(with_index(frame, virtual_hosts, Arc::new(hosts)))
+}
+
+/// Puts virtual hosts whose domains are known into a table.
+pub fn with_index(frame: &Frame, virtual_hosts: Vec<Arc<LazyHost>>, hosts: Arc<HostIndex>) -> RouteTable {
+    RouteTable {
+        name: frame.name.clone(),
+        version: frame.version.clone(),
+        hosts,
+        virtual_hosts,
+        headers: frame.headers.clone(),
+        most_specific_headers_win: frame.most_specific_headers_win,
+        ignore_port: frame.ignore_port,
+        max_direct_response_body: frame.body_limit,
+    }
+}
+
+/// The domains of an encoded virtual host.
+pub fn domains(host: &Bytes) -> Result<Vec<Bytes>, Rejection> {
+    /// Field number of `VirtualHost.domains`.
+    const DOMAINS: u32 = 2;
+    let mut domains = Vec::new();
+    wire::each(host, DOMAINS, |domain| domains.push(domain))?;
+    Ok(domains)
+}
+
+/// Compiles an encoded virtual host.
+pub fn host(body: &Bytes, limit: usize, context: &mut Context) -> Result<VirtualHost, Rejection> {
+    let message = HostMessage::decode(body.clone()).map_err(|error| Rejection::new(error.to_string()))?;
+    virtual_host(message, limit, context)
+}
+
+fn frame(message: &RouteConfiguration, version: &str, context: &mut Context) -> Result<Frame, Rejection> {
+    if let Some(vhds) = &message.vhds {
+        hcm::ads_only(vhds.config_source.as_ref()).at("vhds.config_source")?;
+    }
     fields::unsupported(!message.cluster_specifier_plugins.is_empty(), "cluster_specifier_plugins")?;
     fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
     fields::unsupported(!message.vhost_header.is_empty(), "vhost_header")?;
@@ -60,29 +148,16 @@ fn compile(
     fields::unsupported(!message.internal_only_headers.is_empty(), "internal_only_headers")?;
     route_action::filter_configs(&message.typed_per_filter_config, context)?;
 
-    let mut hosts = HostIndex::default();
-    let mut virtual_hosts = Vec::with_capacity(encoded.len());
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let limit = fields::number(message.max_direct_response_body_size_bytes.as_ref(), 4096) as usize;
-    for (at, host) in encoded.into_iter().enumerate() {
-        let host = HostMessage::decode(host).map_err(|error| Rejection::new(error.to_string()));
-        let host = host.at_index("virtual_hosts", at)?;
-        for (n, domain) in host.domains.iter().enumerate() {
-            let added = hosts.add(domain, at as u32).map_err(|error| Rejection::new(error.to_string()));
-            added.at_index("domains", n).at_index("virtual_hosts", at)?;
-        }
-        let host = virtual_host(host, limit, context).at_index("virtual_hosts", at)?;
-        virtual_hosts.push(Arc::new(host));
-    }
-    Ok(RouteTable {
+    Ok(Frame {
         name: context.intern(&message.name),
         version: context.intern(version),
-        hosts,
-        virtual_hosts,
-        headers,
+        headers: Arc::new(headers),
         most_specific_headers_win: message.most_specific_header_mutations_wins,
         ignore_port: message.ignore_port_in_host_matching,
-        max_direct_response_body: limit,
+        body_limit: limit,
+        vhds: message.vhds.is_some(),
     })
 }
 

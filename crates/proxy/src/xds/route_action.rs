@@ -170,10 +170,13 @@ fn grpc_timeout(message: &RouteAction) -> Result<(Option<Duration>, Option<Durat
 fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Rejection> {
     match &message.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => Ok(Target::Cluster(cluster(name, context).at("cluster")?)),
-        Some(ClusterSpecifier::ClusterHeader(name)) if !name.is_empty() => Ok(Target::Header {
-            name: context.intern(&name.to_ascii_lowercase()),
-            clusters: context.clusters.clone(),
-        }),
+        Some(ClusterSpecifier::ClusterHeader(name)) if !name.is_empty() => {
+            context.clusters.keep_directory();
+            Ok(Target::Header {
+                name: context.intern(&name.to_ascii_lowercase()),
+                clusters: context.clusters.clone(),
+            })
+        }
         Some(ClusterSpecifier::WeightedClusters(weights)) => {
             weighted(weights, context).at("weighted_clusters")
         }

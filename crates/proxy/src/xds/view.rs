@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -24,6 +25,8 @@ pub enum Kind {
     Listener,
     /// RDS and inline route configurations.
     Route,
+    /// VHDS: named `ROUTE/HOST`.
+    VirtualHost,
 }
 
 impl Kind {
@@ -35,19 +38,39 @@ impl Kind {
             Self::Endpoint => type_url::ENDPOINT,
             Self::Listener => type_url::LISTENER,
             Self::Route => type_url::ROUTE,
+            Self::VirtualHost => type_url::VIRTUAL_HOST,
         }
     }
 }
 
-/// A resource at some version.
+/// A resource at some version; clones are the same one.
 #[derive(Debug, Clone)]
-pub struct Version {
+pub struct Version(Arc<Stored>);
+
+/// What a [`Version`] points to.
+#[derive(Debug)]
+pub struct Stored {
     /// `version_info`; empty for static resources.
     pub version: Arc<str>,
     /// The message as it came (of type [`Kind::type_url`]).
     pub body: Bytes,
     /// When it came.
     pub updated: SystemTime,
+}
+
+impl Version {
+    /// A version of a resource.
+    pub fn new(version: Arc<str>, body: Bytes, updated: SystemTime) -> Self {
+        Self(Arc::new(Stored { version, body, updated }))
+    }
+}
+
+impl Deref for Version {
+    type Target = Stored;
+
+    fn deref(&self) -> &Stored {
+        &self.0
+    }
 }
 
 /// An update that was refused.
@@ -69,7 +92,7 @@ pub struct Resource {
     /// Accepted, not yet in force: waits for routes or endpoints.
     pub warming: Option<Version>,
     /// The last update, if it was refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<Box<Refused>>,
     /// Parts that were understood but are not in effect.
     pub notes: Vec<String>,
 }
@@ -108,6 +131,21 @@ impl ConfigView {
         let resources = self.lock();
         let of_kind = resources.iter().filter(|((k, _), _)| *k == kind);
         of_kind.map(|((_, name), resource)| (name.clone(), resource.clone())).collect()
+    }
+
+    /// Names and bodies of the virtual hosts that came one by one for a route configuration.
+    pub fn virtual_hosts(&self, route: &str) -> Vec<(Arc<str>, Bytes)> {
+        let prefix = format!("{route}/");
+        let resources = self.lock();
+        let from = (Kind::VirtualHost, Arc::from(prefix.as_str()));
+        let hosts = resources
+            .range(from..)
+            .take_while(|((kind, name), _)| *kind == Kind::VirtualHost && name.starts_with(prefix.as_str()));
+        // A route's name may go on after a slash.
+        let hosts = hosts.filter(|((_, name), _)| !name[prefix.len()..].contains('/'));
+        let bodies =
+            hosts.filter_map(|((_, name), known)| Some((name.clone(), known.active.as_ref()?.body.clone())));
+        bodies.collect()
     }
 
     /// Clusters that are published, by name, with their endpoints.

@@ -11,6 +11,31 @@ use prost::{
 
 use super::{Rejection, refuse};
 
+/// The last element of field `tag`; `None` without one or when the message is malformed.
+pub fn last(message: &Bytes, tag: u32) -> Option<Bytes> {
+    let mut found = None;
+    each(message, tag, |part| found = Some(part)).ok()?;
+    found
+}
+
+/// Calls `each` with every element of field `tag`.
+pub fn each(message: &Bytes, tag: u32, mut each: impl FnMut(Bytes)) -> Result<(), Rejection> {
+    let refused = |error: DecodeError| Rejection::new(error.to_string());
+    let mut left = message.clone();
+    while left.has_remaining() {
+        let (found, wire_type) = decode_key(&mut left).map_err(refused)?;
+        if found == tag && wire_type == WireType::LengthDelimited {
+            match usize::try_from(decode_varint(&mut left).map_err(refused)?) {
+                Ok(len) if len <= left.remaining() => each(left.split_to(len)),
+                _ => return refuse("malformed message: a field is longer than the message"),
+            }
+        } else {
+            skip_field(wire_type, found, &mut left, DecodeContext::default()).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
 /// The encoded elements of field `tag`, and the message without them.
 pub fn split(message: &Bytes, tag: u32) -> Result<(Vec<Bytes>, Vec<u8>), Rejection> {
     let refused = |error: DecodeError| Rejection::new(error.to_string());

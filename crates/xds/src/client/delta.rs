@@ -4,15 +4,18 @@
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#incremental-xds>
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
-use super::stream::{Ads, Protocol, Taken, error_detail};
+use super::stream::{Protocol, Taken, error_detail};
 use super::subscriber::Interest;
-use super::{Rejection, Resource, Update};
+use super::{Rejection, Resource, Update, wire};
 use crate::pb::envoy::config::core::v3::Node;
-use crate::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use crate::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 
 #[derive(Debug, Default)]
 pub(super) struct Delta {
@@ -25,12 +28,12 @@ pub(super) struct Delta {
 struct Type {
     /// What this stream was asked for; `None` before the first request.
     asked: Option<Interest>,
-    held: HashMap<String, String>,
+    held: HashMap<Arc<str>, Arc<str>>,
 }
 
 impl Protocol for Delta {
     type Request = DeltaDiscoveryRequest;
-    type Response = DeltaDiscoveryResponse;
+    type Response = wire::Response;
 
     fn begin(&mut self) {
         self.types.values_mut().for_each(|state| state.asked = None);
@@ -54,12 +57,21 @@ impl Protocol for Delta {
         Some(DeltaDiscoveryRequest { type_url: type_url.to_owned(), ..request })
     }
 
-    fn update(&mut self, response: DeltaDiscoveryResponse) -> Update {
+    fn update(&mut self, response: wire::Response) -> Update {
         self.nonce = response.nonce;
-        let named = |resource: crate::pb::envoy::service::discovery::v3::Resource| Resource {
-            name: resource.name,
-            version: resource.version,
-            body: resource.resource.unwrap_or_default(),
+        let state = self.types.get(&response.type_url);
+        // A slice keeps its whole response. Of what comes first nearly all stays, so sharing saves a copy of everything;
+        // sharing later ones too would let every response be kept by one straggler.
+        let first = state.is_none_or(|state| state.held.is_empty());
+        let known = |name: &str| state.and_then(|state| state.asked.as_ref()?.names.get(name).cloned());
+        let named = |resource: wire::Resource| {
+            let body = resource.resource.unwrap_or_default();
+            Resource {
+                name: known(&resource.name).unwrap_or_else(|| resource.name.into()),
+                version: resource.version.into(),
+                type_url: body.type_url,
+                value: if first { body.value } else { Bytes::copy_from_slice(&body.value) },
+            }
         };
         Update {
             type_url: response.type_url,
@@ -72,12 +84,12 @@ impl Protocol for Delta {
     fn answer(&mut self, taken: Taken, rejections: &[Rejection]) -> DeltaDiscoveryRequest {
         let state = self.types.entry(taken.type_url.clone()).or_default();
         for (name, version) in taken.resources {
-            if !rejections.iter().any(|rejection| rejection.name == name) {
+            if !rejections.iter().any(|rejection| rejection.name == *name) {
                 state.held.insert(name, version);
             }
         }
         for name in taken.removed {
-            state.held.remove(&name);
+            state.held.remove(&*name);
         }
         DeltaDiscoveryRequest {
             type_url: taken.type_url,
@@ -92,10 +104,10 @@ impl Protocol for Delta {
     }
 
     async fn open(
-        mut ads: Ads,
+        channel: Channel,
         requests: ReceiverStream<DeltaDiscoveryRequest>,
-    ) -> Result<Streaming<DeltaDiscoveryResponse>, Status> {
-        Ok(ads.delta_aggregated_resources(requests).await?.into_inner())
+    ) -> Result<Streaming<wire::Response>, Status> {
+        wire::open(channel, requests).await
     }
 }
 
@@ -103,21 +115,26 @@ impl Type {
     /// The first request of a stream says what is held, so that only what changed is sent. The wildcard alone is the empty
     /// list, which every server knows.
     fn first(&self, wanted: &Interest) -> DeltaDiscoveryRequest {
-        let mut names: Vec<_> = wanted.names.iter().cloned().collect();
+        let mut names: Vec<_> = wanted.names.iter().map(|name| name.to_string()).collect();
         if wanted.wildcard && !names.is_empty() {
             names.push("*".to_owned());
         }
         DeltaDiscoveryRequest {
             resource_names_subscribe: names,
-            initial_resource_versions: self.held.clone(),
+            initial_resource_versions: self
+                .held
+                .iter()
+                .map(|(name, version)| (name.to_string(), version.to_string()))
+                .collect(),
             ..DeltaDiscoveryRequest::default()
         }
     }
 }
 
 fn difference(asked: &Interest, wanted: &Interest) -> DeltaDiscoveryRequest {
-    let mut subscribe: Vec<_> = wanted.names.difference(&asked.names).cloned().collect();
-    let mut unsubscribe: Vec<_> = asked.names.difference(&wanted.names).cloned().collect();
+    let mut subscribe: Vec<_> = wanted.names.difference(&asked.names).map(|name| name.to_string()).collect();
+    let mut unsubscribe: Vec<_> =
+        asked.names.difference(&wanted.names).map(|name| name.to_string()).collect();
     match (asked.wildcard, wanted.wildcard) {
         (false, true) => subscribe.push("*".to_owned()),
         (true, false) => unsubscribe.push("*".to_owned()),

@@ -4,16 +4,20 @@
 //! <https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#basic-protocol-overview>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prost::Message;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
-use super::stream::{Ads, Protocol, Taken, error_detail};
+use super::stream::{Protocol, Taken, error_detail};
 use super::subscriber::Interest;
-use super::{Rejection, Resource, Update};
+use super::{MAX_RESPONSE, Rejection, Resource, Update};
 use crate::pb::envoy::config::core::v3::Node;
-use crate::pb::envoy::service::discovery::v3::{self as discovery, DiscoveryRequest, DiscoveryResponse};
+use crate::pb::envoy::service::discovery::v3::{
+    self as discovery, DiscoveryRequest, DiscoveryResponse,
+    aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+};
 use crate::pb::google::protobuf::Any;
 use crate::type_url;
 
@@ -27,7 +31,7 @@ struct Type {
     /// What this stream was asked for; `None` before the first request.
     asked: Option<Interest>,
     /// Names held; kept for types that are sent as full sets.
-    held: BTreeSet<String>,
+    held: BTreeSet<Arc<str>>,
     version: String,
     nonce: String,
 }
@@ -59,12 +63,14 @@ impl Protocol for StateOfTheWorld {
     fn update(&mut self, response: DiscoveryResponse) -> Update {
         let state = self.types.entry(response.type_url.clone()).or_default();
         state.nonce = response.nonce;
-        let version = response.version_info;
-        let resources: Vec<_> = response.resources.into_iter().map(|body| named(body, &version)).collect();
+        let (version, shared) = (response.version_info.clone(), Arc::from(response.version_info));
+        let resources: Vec<_> = response.resources.into_iter().map(|body| named(body, &shared)).collect();
         let mut removed = Vec::new();
         if is_full_set(&response.type_url) {
-            let present: BTreeSet<_> = resources.iter().map(|resource| resource.name.as_str()).collect();
-            removed.extend(state.held.iter().filter(|name| !present.contains(name.as_str())).cloned());
+            let present: BTreeSet<_> = resources.iter().map(|resource| &*resource.name).collect();
+            removed.extend(
+                state.held.iter().filter(|name| !present.contains(&***name)).map(|name| name.to_string()),
+            );
         }
         Update { type_url: response.type_url, version, resources, removed }
     }
@@ -86,9 +92,10 @@ impl Protocol for StateOfTheWorld {
     }
 
     async fn open(
-        mut ads: Ads,
+        channel: Channel,
         requests: ReceiverStream<DiscoveryRequest>,
     ) -> Result<Streaming<DiscoveryResponse>, Status> {
+        let mut ads = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE);
         Ok(ads.stream_aggregated_resources(requests).await?.into_inner())
     }
 }
@@ -96,7 +103,7 @@ impl Protocol for StateOfTheWorld {
 impl Type {
     fn request(&self, type_url: &str) -> DiscoveryRequest {
         let interest = self.asked.clone().unwrap_or_default();
-        let mut names: Vec<_> = interest.names.into_iter().collect();
+        let mut names: Vec<_> = interest.names.iter().map(|name| name.to_string()).collect();
         if interest.wildcard && !names.is_empty() {
             names.push("*".to_owned());
         }
@@ -117,20 +124,25 @@ fn is_full_set(type_url: &str) -> bool {
 }
 
 /// Every discovered type has its name in field 1; a server may also wrap a resource with its name.
-fn named(body: Any, version: &str) -> Resource {
+fn named(body: Any, version: &Arc<str>) -> Resource {
     #[derive(Clone, PartialEq, Message)]
     struct Named {
         #[prost(string, tag = "1")]
         name: String,
     }
     if let Ok(wrapped) = crate::unpack::<discovery::Resource>(&body) {
-        return Resource {
-            name: wrapped.name,
-            version: version.to_owned(),
-            body: wrapped.resource.unwrap_or_default(),
-        };
+        return resource(&wrapped.name, version, wrapped.resource.unwrap_or_default());
     }
     // A message that does not decode has no name; the handler rejects it when it decodes it in full.
     let name = Named::decode(body.value.as_slice()).map(|named| named.name).unwrap_or_default();
-    Resource { name, version: version.to_owned(), body }
+    resource(&name, version, body)
+}
+
+fn resource(name: &str, version: &Arc<str>, body: Any) -> Resource {
+    Resource {
+        name: name.into(),
+        version: version.clone(),
+        type_url: body.type_url,
+        value: body.value.into(),
+    }
 }

@@ -2,18 +2,17 @@
 //!
 //! Invariant: every response is answered, in order; subscriptions follow the answer of the response that caused them.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use super::subscriber::{Interest, Wanted};
-use super::{MAX_RESPONSE, Rejection, Update};
+use super::{Rejection, Update};
 use crate::pb::envoy::config::core::v3::Node;
-use crate::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use crate::pb::google::rpc;
-
-pub(super) type Ads = AggregatedDiscoveryServiceClient<Channel>;
 
 /// Requests that may wait for the connection.
 const QUEUE: usize = 16;
@@ -35,7 +34,7 @@ pub(super) trait Protocol: Default + Send + 'static {
     fn introduce(request: &mut Self::Request, node: &Node);
     /// Opens the stream.
     fn open(
-        ads: Ads,
+        channel: Channel,
         requests: ReceiverStream<Self::Request>,
     ) -> impl Future<Output = Result<Streaming<Self::Response>, Status>> + Send;
 }
@@ -45,7 +44,7 @@ pub(super) trait Protocol: Default + Send + 'static {
 pub(super) struct Taken {
     pub(super) type_url: String,
     pub(super) version: String,
-    pub(super) resources: Vec<(String, String)>,
+    pub(super) resources: Vec<(Arc<str>, Arc<str>)>,
     pub(super) removed: Vec<String>,
 }
 
@@ -85,8 +84,7 @@ impl<P: Protocol> Stream<P> {
         for request in first {
             requests.try_send(request).map_err(|_| Status::internal("more requests than room"))?;
         }
-        let ads = Ads::new(channel).max_decoding_message_size(MAX_RESPONSE);
-        let responses = P::open(ads, ReceiverStream::new(receiver)).await?;
+        let responses = P::open(channel, ReceiverStream::new(receiver)).await?;
         Ok(Self { requests, responses })
     }
 

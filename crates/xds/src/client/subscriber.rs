@@ -14,7 +14,8 @@ use crate::type_url;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Interest {
     pub(super) wildcard: bool,
-    pub(super) names: BTreeSet<String>,
+    /// Shared with what a stream was asked for, until they differ: comparing them is then free.
+    pub(super) names: Arc<BTreeSet<Arc<str>>>,
 }
 
 impl Interest {
@@ -58,22 +59,26 @@ impl Subscriber {
     }
 
     /// Subscribes to resources by name; names already subscribed to change nothing.
-    pub fn subscribe<N: Into<String>>(&self, type_url: &str, names: impl IntoIterator<Item = N>) {
-        self.change(type_url, |interest| interest.names.extend(names.into_iter().map(Into::into)));
+    pub fn subscribe<N: Into<Arc<str>>>(&self, type_url: &str, names: impl IntoIterator<Item = N>) {
+        self.change(type_url, |interest| {
+            Arc::make_mut(&mut interest.names).extend(names.into_iter().map(Into::into))
+        });
     }
 
     /// Gives up resources by name.
     pub fn unsubscribe<N: AsRef<str>>(&self, type_url: &str, names: impl IntoIterator<Item = N>) {
         self.change(type_url, |interest| {
             for name in names {
-                interest.names.remove(name.as_ref());
+                Arc::make_mut(&mut interest.names).remove(name.as_ref());
             }
         });
     }
 
     /// Wants exactly these names, whatever was wanted before.
-    pub fn set<N: Into<String>>(&self, type_url: &str, names: impl IntoIterator<Item = N>) {
-        self.change(type_url, |interest| interest.names = names.into_iter().map(Into::into).collect());
+    pub fn set<N: Into<Arc<str>>>(&self, type_url: &str, names: impl IntoIterator<Item = N>) {
+        self.change(type_url, |interest| {
+            interest.names = Arc::new(names.into_iter().map(Into::into).collect())
+        });
     }
 
     fn change(&self, type_url: &str, change: impl FnOnce(&mut Interest)) {

@@ -145,11 +145,11 @@ struct Recorder {
 
 impl Handler for Recorder {
     fn update(&mut self, update: Update) -> Vec<Rejection> {
-        let names: Vec<_> = update.resources.iter().map(|resource| resource.name.clone()).collect();
+        let names: Vec<_> = update.resources.iter().map(|resource| resource.name.to_string()).collect();
         let removed: String = update.removed.iter().map(|name| format!(" -{name}")).collect();
         let _ = self.updates.send(format!("{} {}{removed}", short(&update.type_url), names.join(",")));
         if let (CLUSTER, Some(subscriber)) = (update.type_url.as_str(), &self.subscriber) {
-            subscriber.subscribe(ENDPOINT, names.clone());
+            subscriber.subscribe(ENDPOINT, names.iter().map(String::as_str));
         }
         let bad = names.into_iter().filter(|name| name == "bad");
         bad.map(|name| Rejection { name, reason: "no good".into() }).collect()

@@ -125,7 +125,7 @@ fn manager() -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: "t".into(),
         codec: Codec::Auto,
-        routes: Arc::new(RouteSlot { name: "r".into(), table: Default::default() }),
+        routes: Arc::new(RouteSlot::empty("r".into())),
         filters: Vec::new(),
         router: RouterOptions::default(),
         access_log: Vec::new(),

@@ -2,7 +2,6 @@
 
 use std::{cell::Cell, future::Future, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -89,7 +88,7 @@ impl Setup {
             name: "c".into(),
             stat_name: "c".into(),
             settings: Arc::new(self.cluster),
-            endpoints: ArcSwap::from_pointee(endpoints),
+            endpoints: endpoints.into(),
         })));
         let forward = Forward { target: Target::Cluster(slot.clone()), ..self.forward };
         self.manager.routes.table.store(Some(Arc::new(table(forward, self.headers))));
@@ -271,9 +270,9 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
     RouteTable {
         name: "t".into(),
         version: "".into(),
-        hosts,
-        virtual_hosts: vec![Arc::new(host)],
-        headers,
+        hosts: Arc::new(hosts),
+        virtual_hosts: vec![Arc::new(host.into())],
+        headers: Arc::new(headers),
         most_specific_headers_win: false,
         ignore_port: false,
         max_direct_response_body: 4096,
@@ -343,7 +342,7 @@ fn manager() -> HttpConnectionManager {
     HttpConnectionManager {
         stat_prefix: "t".into(),
         codec: Codec::Auto,
-        routes: Arc::new(RouteSlot { name: "r".into(), table: Default::default() }),
+        routes: Arc::new(RouteSlot::empty("r".into())),
         filters: Vec::new(),
         router: RouterOptions::default(),
         access_log: Vec::new(),

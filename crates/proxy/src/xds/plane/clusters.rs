@@ -2,23 +2,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use meltemi_xds::pb::envoy::config::cluster::v3::Cluster as Message;
+use smallvec::SmallVec;
 use tokio::task::AbortHandle;
 
 use super::{State, decode, static_version};
 use crate::{
     cluster::{
-        BalancerPolicy, Cluster, ClusterSettings, EndpointSet, dns,
+        BalancerPolicy, Cluster, ClusterSettings, EndpointSet, Endpoints,
+        cold::{Cold, Counts},
+        dns,
         endpoints::{Layout, LocalityEndpoints},
     },
     xds::{
         Rejection,
         cluster::{self, Compiled, Discovery, Dns},
+        endpoint,
         view::{Kind, Version},
+        wire,
     },
 };
+
+/// Field number of `Cluster.load_assignment`.
+const LOAD_ASSIGNMENT: u32 = 33;
 
 /// A cluster and its next version.
 #[derive(Debug, Default)]
@@ -27,16 +34,47 @@ pub(super) struct ClusterState {
     /// Bytes of what was accepted last, to tell repetition from change.
     accepted: Option<Version>,
     active: Option<InForce>,
-    warming: Option<Warming>,
+    warming: Option<Box<Warming>>,
+    /// EDS resources that this cluster is filed under as a user.
+    pub(super) wanted: SmallVec<[Arc<str>; 1]>,
 }
 
 #[derive(Debug)]
 struct InForce {
-    compiled: Compiled,
     cluster: Arc<Cluster>,
+    source: Source,
     /// Resolves its names.
     resolver: Option<Task>,
 }
+
+/// Where the endpoints of a cluster in force come from.
+#[derive(Debug)]
+enum Source {
+    /// From the cluster itself.
+    Fixed,
+    Eds(Arc<str>),
+    Dns(Arc<Dns>),
+}
+
+/// The hosts of a cluster.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hosts<'a> {
+    /// Ready to be laid out.
+    Known(&'a [LocalityEndpoints], u32),
+    /// A valid assignment in its bytes.
+    Encoded(&'a Encoded),
+}
+
+/// A valid load assignment of addresses, not kept in any other form.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    pub(super) body: Bytes,
+    pub(super) overprovisioning: u32,
+    pub(super) counts: Counts,
+}
+
+/// Nobody, with Envoy's default factor.
+const NOBODY: Hosts<'static> = Hosts::Known(&[], 140);
 
 #[derive(Debug)]
 struct Warming {
@@ -63,13 +101,18 @@ impl ClusterState {
     }
 
     /// EDS resources it needs, now and next.
-    pub(super) fn eds_resources(&self) -> impl Iterator<Item = &Arc<str>> {
-        let active = self.active.as_ref().map(|active| &active.compiled);
-        let warming = self.warming.as_ref().map(|warming| &warming.compiled);
-        active.into_iter().chain(warming).filter_map(|compiled| match &compiled.discovery {
-            Discovery::Eds { resource, .. } => Some(resource),
-            _ => None,
-        })
+    pub(super) fn eds_resources(&self) -> SmallVec<[Arc<str>; 1]> {
+        let mut wanted = SmallVec::new();
+        if let Some(Source::Eds(resource)) = self.active.as_ref().map(|active| &active.source) {
+            wanted.push(resource.clone());
+        }
+        if let Some(Discovery::Eds { resource, .. }) =
+            self.warming.as_ref().map(|warming| &warming.compiled.discovery)
+            && !wanted.contains(resource)
+        {
+            wanted.push(resource.clone());
+        }
+        wanted
     }
 }
 
@@ -111,27 +154,28 @@ impl State {
 
     fn accept_cluster(&mut self, name: &Arc<str>, compiled: Compiled, version: Version) {
         self.view.update(Kind::Cluster, name, |known| known.warming = Some(version.clone()));
+        self.touched.push(name.clone());
         let Some(state) = self.clusters.get_mut(name) else { return };
+        let body = version.body.clone();
         state.accepted = Some(version);
         match compiled.discovery.clone() {
             Discovery::Static(assignment) => {
-                let hosts = assignment.resolved();
-                self.warm_cluster(name, compiled, &hosts, assignment.overprovisioning, None);
+                let encoded = wire::last(&body, LOAD_ASSIGNMENT).map(|body| Encoded {
+                    body,
+                    overprovisioning: assignment.overprovisioning,
+                    counts: assignment.counts(),
+                });
+                let hosts = encoded.as_ref().map_or(NOBODY, Hosts::Encoded);
+                self.warm_cluster(name, compiled, hosts, None);
             }
-            Discovery::OriginalDst => self.warm_cluster(name, compiled, &[], 140, None),
-            Discovery::Eds { resource, timeout } => match self.assignments.get(&resource) {
-                Some(known) if known.assignment.is_some() => {
-                    let assignment = known.assignment.clone().unwrap_or_default();
-                    self.warm_cluster(
-                        name,
-                        compiled,
-                        &assignment.resolved(),
-                        assignment.overprovisioning,
-                        None,
-                    );
+            Discovery::OriginalDst => self.warm_cluster(name, compiled, NOBODY, None),
+            Discovery::Eds { resource, timeout } => {
+                let known = self.assignments.get(&resource).and_then(|known| known.assignment.clone());
+                match known {
+                    Some(encoded) => self.warm_cluster(name, compiled, Hosts::Encoded(&encoded), None),
+                    None => self.await_endpoints(name, compiled, timeout),
                 }
-                _ => self.await_endpoints(name, compiled, timeout),
-            },
+            }
             Discovery::Dns(dns) => self.resolve_cluster(name, compiled, dns),
         }
     }
@@ -141,7 +185,7 @@ impl State {
         let timer =
             timeout.and_then(|wait| self.itself.after(wait, move |state| state.give_up_waiting(&late)));
         if let Some(state) = self.clusters.get_mut(name) {
-            state.warming = Some(Warming { compiled, resolver: None, _timer: timer.map(Task) });
+            state.warming = Some(Box::new(Warming { compiled, resolver: None, _timer: timer.map(Task) }));
         }
     }
 
@@ -151,14 +195,14 @@ impl State {
             return;
         };
         tracing::warn!(cluster = %name, "no endpoints within the initial fetch timeout");
-        self.warm_cluster(name, warming.compiled, &[], 140, None);
+        self.warm_cluster(name, warming.compiled, NOBODY, None);
     }
 
     fn resolve_cluster(&mut self, name: &Arc<str>, compiled: Compiled, dns: Arc<Dns>) {
         let Some(state) = self.clusters.get_mut(name) else { return };
         // The same names go on being resolved by the same task, and their addresses are known already.
         if let Some(active) = &mut state.active
-            && matches!(&active.compiled.discovery, Discovery::Dns(old) if *old == dns)
+            && matches!(&active.source, Source::Dns(old) if *old == dns)
         {
             let resolver = active.resolver.take();
             let settings = compiled.settings.clone();
@@ -178,7 +222,7 @@ impl State {
         let late = name.clone();
         let timer = self.itself.after(super::INITIAL_FETCH, move |state| state.give_up_resolving(&late));
         if let Some(state) = self.clusters.get_mut(name) {
-            state.warming = Some(Warming { compiled, resolver, _timer: timer.map(Task) });
+            state.warming = Some(Box::new(Warming { compiled, resolver, _timer: timer.map(Task) }));
         }
     }
 
@@ -187,16 +231,15 @@ impl State {
             return;
         };
         tracing::warn!(cluster = %name, "names not resolved in time");
-        self.warm_cluster(name, warming.compiled, &[], 140, warming.resolver);
+        self.warm_cluster(name, warming.compiled, NOBODY, warming.resolver);
     }
 
     fn take_addresses(&mut self, name: &Arc<str>, hosts: &[LocalityEndpoints], overprovisioning: u32) {
         let Some(state) = self.clusters.get_mut(name) else { return };
+        let hosts = Hosts::Known(hosts, overprovisioning);
         match state.warming.take() {
-            Some(warming) => {
-                self.warm_cluster(name, warming.compiled, hosts, overprovisioning, warming.resolver);
-            }
-            None => self.move_endpoints(name, hosts, overprovisioning),
+            Some(warming) => self.warm_cluster(name, warming.compiled, hosts, warming.resolver),
+            None => self.move_endpoints(name, hosts),
         }
     }
 
@@ -205,16 +248,14 @@ impl State {
         &mut self,
         name: &Arc<str>,
         compiled: Compiled,
-        hosts: &[LocalityEndpoints],
-        overprovisioning: u32,
+        hosts: Hosts<'_>,
         resolver: Option<Task>,
     ) {
         let Some(state) = self.clusters.get(name) else { return };
-        let before = state.active.as_ref().map(|active| active.cluster.endpoints.load_full());
+        let before = state.active.as_ref().map(|active| &active.cluster.endpoints);
         let settings = compiled.settings.clone();
-        let layout = layout(&settings, overprovisioning);
-        let endpoints = EndpointSet::build(hosts, layout, &before.unwrap_or_default());
-        self.publish(name, compiled, settings, Arc::new(endpoints), resolver);
+        let endpoints = lay_out(hosts, &settings, before);
+        self.publish(name, compiled, settings, endpoints, resolver);
     }
 
     fn publish(
@@ -230,16 +271,18 @@ impl State {
             name: compiled.name.clone(),
             stat_name: compiled.stat_name.clone(),
             settings,
-            endpoints: ArcSwap::new(endpoints),
+            endpoints: Endpoints::new(endpoints),
         });
         self.context.clusters.publish(cluster.clone());
-        // What an assignment says is laid out; keeping it once more would double the memory.
-        let compiled = match compiled.discovery {
-            Discovery::Static(_) => Compiled { discovery: Discovery::Static(Default::default()), ..compiled },
-            _ => compiled,
+        let source = match compiled.discovery {
+            Discovery::Static(_) | Discovery::OriginalDst => Source::Fixed,
+            Discovery::Eds { resource, .. } => Source::Eds(resource),
+            Discovery::Dns(dns) => Source::Dns(dns),
         };
-        state.active = Some(InForce { compiled, cluster, resolver });
+        self.retire |= state.active.is_some();
+        state.active = Some(InForce { cluster, source, resolver });
         state.warming = None;
+        self.touched.push(name.clone());
         let accepted = state.accepted.clone();
         self.view.update(Kind::Cluster, name, |known| {
             known.active = accepted;
@@ -248,28 +291,24 @@ impl State {
     }
 
     /// New endpoints of a cluster that is in force: its fast lane.
-    fn move_endpoints(&mut self, name: &Arc<str>, hosts: &[LocalityEndpoints], overprovisioning: u32) {
+    fn move_endpoints(&mut self, name: &Arc<str>, hosts: Hosts<'_>) {
         let Some(active) = self.clusters.get(name).and_then(|state| state.active.as_ref()) else { return };
-        let before = active.cluster.endpoints.load();
-        let layout = layout(&active.cluster.settings, overprovisioning);
-        active.cluster.endpoints.store(Arc::new(EndpointSet::build(hosts, layout, &before)));
+        let endpoints = &active.cluster.endpoints;
+        endpoints.store(lay_out(hosts, &active.cluster.settings, Some(endpoints)));
     }
 
     /// Endpoints came for an EDS resource: clusters that wait for it warm, those in force move.
-    pub(super) fn spread_assignment(
-        &mut self,
-        resource: &Arc<str>,
-        hosts: &[LocalityEndpoints],
-        overprovisioning: u32,
-    ) {
+    pub(super) fn spread_assignment(&mut self, resource: &Arc<str>, hosts: &Encoded) {
+        let hosts = Hosts::Encoded(hosts);
         let users = self.assignments.get(resource).map(|known| known.users.clone()).unwrap_or_default();
         for name in users {
             let Some(state) = self.clusters.get_mut(&name) else { continue };
             let waits = state.warming.as_ref().is_some_and(|warming| uses(&warming.compiled, resource));
+            let active = state.active.as_ref().map(|active| &active.source);
             if waits && let Some(warming) = state.warming.take() {
-                self.warm_cluster(&name, warming.compiled, hosts, overprovisioning, None);
-            } else if state.active.as_ref().is_some_and(|active| uses(&active.compiled, resource)) {
-                self.move_endpoints(&name, hosts, overprovisioning);
+                self.warm_cluster(&name, warming.compiled, hosts, None);
+            } else if matches!(active, Some(Source::Eds(of)) if of == resource) {
+                self.move_endpoints(&name, hosts);
             }
         }
     }
@@ -278,12 +317,37 @@ impl State {
         if self.clusters.get(name).is_none_or(|state| state.is_static) {
             return;
         }
-        if let Some((name, _)) = self.clusters.remove_entry(name) {
+        if let Some((name, state)) = self.clusters.remove_entry(name) {
             self.context.clusters.remove(&name);
             self.context.declared.remove(&name);
             self.view.forget(Kind::Cluster, &name);
+            self.release_endpoints(&name, &state.wanted);
+            self.retire = true;
+            if let Some(active) = state.active {
+                self.sink.forget_cluster(&active.cluster.stat_name);
+            }
         }
     }
+}
+
+/// The next endpoints of a cluster. While no worker has used it they stay in their bytes; hosts of before keep their
+/// identity.
+fn lay_out(hosts: Hosts<'_>, settings: &ClusterSettings, before: Option<&Endpoints>) -> Arc<EndpointSet> {
+    let unused = before.is_none_or(Endpoints::is_cold);
+    let before = before.map(Endpoints::before).unwrap_or_default();
+    let set = match hosts {
+        Hosts::Known(hosts, factor) => EndpointSet::build(hosts, layout(settings, factor), &before),
+        Hosts::Encoded(encoded) if unused => {
+            let layout = layout(settings, encoded.overprovisioning);
+            EndpointSet::cold(Cold::new(encoded.body.clone(), layout, encoded.counts), &before)
+        }
+        Hosts::Encoded(encoded) => {
+            // It was valid when it came.
+            let hosts = endpoint::hosts(&encoded.body).unwrap_or_default();
+            EndpointSet::build(&hosts, layout(settings, encoded.overprovisioning), &before)
+        }
+    };
+    Arc::new(set)
 }
 
 fn uses(compiled: &Compiled, resource: &Arc<str>) -> bool {

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use meltemi_xds::{pb::envoy::config::endpoint::v3::ClusterLoadAssignment, type_url};
-use rustc_hash::FxHashMap;
 
-use super::{State, decode};
+use super::{State, clusters::Encoded, decode};
 use crate::xds::{
     Rejection,
-    endpoint::{self, Assignment, Hosts},
+    endpoint::{self, Hosts},
     view::{Kind, Version},
 };
 
@@ -16,59 +15,84 @@ use crate::xds::{
 #[derive(Debug, Default)]
 pub(super) struct AssignmentState {
     /// The last good one.
-    pub(super) assignment: Option<Assignment>,
+    pub(super) assignment: Option<Encoded>,
     /// Clusters by name.
     pub(super) users: Vec<Arc<str>>,
 }
 
 impl State {
     pub(super) fn take_assignment(&mut self, name: &Arc<str>, version: Version) -> Result<(), Rejection> {
-        if !self.assignments.contains_key(name) {
+        let Some(known) = self.assignments.get(name) else {
             // Not asked for (any more).
+            return Ok(());
+        };
+        let before = known.assignment.as_ref();
+        let same = before.is_some_and(|before| before.body == version.body)
+            && known.users.iter().all(|user| self.context.clusters.has(user));
+        let body = version.body.clone();
+        if same {
+            self.view.update(Kind::Endpoint, name, |known| known.active = Some(version));
             return Ok(());
         }
         let message: ClusterLoadAssignment = decode(&version)?;
         let assignment = endpoint::compile(&message, Hosts::Addresses, &mut self.context)?;
         self.view.update(Kind::Endpoint, name, |known| known.active = Some(version));
-        let (hosts, overprovisioning) = (assignment.resolved(), assignment.overprovisioning);
+        let (overprovisioning, counts) = (assignment.overprovisioning, assignment.counts());
+        let encoded = Encoded { body, overprovisioning, counts };
         if let Some(known) = self.assignments.get_mut(name) {
-            if known.assignment.as_ref() == Some(&assignment)
-                && known.users.iter().all(|user| self.context.clusters.has(user))
-            {
-                return Ok(());
-            }
-            known.assignment = Some(assignment);
+            known.assignment = Some(encoded.clone());
         }
-        self.spread_assignment(name, &hosts, overprovisioning);
+        self.spread_assignment(name, &encoded);
         Ok(())
     }
 
-    /// Asks for exactly the assignments that clusters need, and forgets the others.
+    /// Files clusters that changed under the EDS resources they need now, and asks for what is new.
     pub(super) fn want_endpoints(&mut self) {
-        let mut users: FxHashMap<Arc<str>, Vec<Arc<str>>> = FxHashMap::default();
-        for (name, state) in &self.clusters {
-            for resource in state.eds_resources() {
-                let of = users.entry(resource.clone()).or_default();
-                if !of.contains(name) {
-                    of.push(name.clone());
+        for name in std::mem::take(&mut self.touched) {
+            let Some(state) = self.clusters.get_mut(&name) else { continue };
+            let wanted = state.eds_resources();
+            if wanted == state.wanted {
+                continue;
+            }
+            let before = std::mem::replace(&mut state.wanted, wanted.clone());
+            for resource in &wanted {
+                let known = self.assignments.entry(resource.clone()).or_insert_with(|| {
+                    self.asked.0.push(resource.clone());
+                    AssignmentState::default()
+                });
+                if !known.users.contains(&name) {
+                    known.users.push(name.clone());
                 }
             }
+            let gone: Vec<_> = before.into_iter().filter(|resource| !wanted.contains(resource)).collect();
+            self.release_endpoints(&name, &gone);
         }
-        let gone: Vec<_> =
-            self.assignments.keys().filter(|name| !users.contains_key(*name)).cloned().collect();
-        let mut changed = !gone.is_empty();
-        for name in gone {
-            self.assignments.remove(&name);
-            self.view.forget(Kind::Endpoint, &name);
+        let (more, fewer) = std::mem::take(&mut self.asked);
+        if let Some(subscriber) = &self.subscriber {
+            if !fewer.is_empty() {
+                subscriber.unsubscribe(type_url::ENDPOINT, fewer);
+            }
+            if !more.is_empty() {
+                subscriber.subscribe(type_url::ENDPOINT, more);
+            }
         }
-        for (resource, of) in users {
-            changed |= !self.assignments.contains_key(&resource);
-            self.assignments.entry(resource).or_default().users = of;
-        }
-        if let Some(subscriber) = &self.subscriber
-            && changed
-        {
-            subscriber.set(type_url::ENDPOINT, self.assignments.keys().map(|name| name.to_string()));
+    }
+
+    /// The cluster does not need these any more; what nobody needs is forgotten.
+    pub(super) fn release_endpoints(&mut self, cluster: &Arc<str>, resources: &[Arc<str>]) {
+        for resource in resources {
+            let Some(known) = self.assignments.get_mut(resource) else { continue };
+            known.users.retain(|user| user != cluster);
+            if known.users.is_empty() {
+                self.assignments.remove(resource);
+                self.view.forget(Kind::Endpoint, resource);
+                let (more, fewer) = &mut self.asked;
+                // Asked for in this very batch: then it was never sent.
+                match more.iter().position(|name| name == resource) {
+                    Some(at) => drop(more.swap_remove(at)),
+                    None => fewer.push(resource.clone()),
+                }
+            }
         }
     }
 }

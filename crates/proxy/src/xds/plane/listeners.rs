@@ -49,7 +49,7 @@ impl ListenerState {
 
     fn is_ready(&self) -> bool {
         let warming = self.warming.as_ref();
-        warming.is_some_and(|next| self.overdue || next.routes.iter().all(|slot| slot.table.load().is_some()))
+        warming.is_some_and(|next| self.overdue || next.routes.iter().all(|slot| slot.is_warm()))
     }
 
     fn stop_timer(&mut self) {
@@ -123,6 +123,8 @@ impl State {
     /// In force at once if it needs no routes or they are there, else when they are or after a while.
     fn accept_listener(&mut self, name: &Arc<str>, placed: Placed) -> Result<(), Rejection> {
         let version = placed.version.clone();
+        self.relisten = true;
+        self.warming.insert(name.clone());
         let Some(state) = self.listeners.get_mut(name) else { return Ok(()) };
         state.warming = Some(placed);
         state.overdue = false;
@@ -150,6 +152,8 @@ impl State {
         let Some(state) = self.listeners.get_mut(name) else { return Ok(()) };
         let Some(next) = state.warming.take() else { return Ok(()) };
         state.stop_timer();
+        self.warming.remove(name);
+        self.relisten = true;
         self.sink.put(next.compiled.listener.clone()).map_err(Rejection::new)?;
         let version = next.version.clone();
         state.active = Some(next);
@@ -162,12 +166,8 @@ impl State {
 
     /// Puts every listener in force that has what it needs.
     pub(super) fn warm_listeners(&mut self) {
-        let ready: Vec<_> = self
-            .listeners
-            .iter()
-            .filter(|(_, state)| state.is_ready())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let is_ready = |name: &&Arc<str>| self.listeners.get(*name).is_some_and(ListenerState::is_ready);
+        let ready: Vec<_> = self.warming.iter().filter(is_ready).cloned().collect();
         for name in ready {
             let version = self.listeners.get(&name).and_then(|state| state.accepted.clone());
             if let Err(error) = self.put_in_force(&name) {
@@ -175,7 +175,8 @@ impl State {
                 tracing::error!(listener = %name, %error, "the listener cannot be put in force");
                 self.view.update(Kind::Listener, &name, |known| {
                     known.warming = None;
-                    known.refused = version.map(|update| Refused { update, error: error.to_string().into() });
+                    known.refused =
+                        version.map(|update| Box::new(Refused { update, error: error.to_string().into() }));
                 });
                 if let Some(state) = self.listeners.get_mut(&name) {
                     state.accepted = None;
@@ -190,6 +191,8 @@ impl State {
         }
         if let Some((name, mut state)) = self.listeners.remove_entry(name) {
             state.stop_timer();
+            self.warming.remove(&name);
+            self.relisten = true;
             self.sink.remove(&name);
             self.view.forget(Kind::Listener, &name);
         }

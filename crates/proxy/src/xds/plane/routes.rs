@@ -1,19 +1,40 @@
-//! RDS in the plane: route tables for the slots that listeners hold.
+//! RDS in the plane: route tables for the slots that listeners hold. Virtual hosts that come one by one are
+//! [`super::virtual_hosts`]'.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use meltemi_xds::type_url;
 
 use super::State;
-use crate::xds::{
-    Rejection, route,
-    view::{Kind, Version},
+use crate::{
+    http::config::RouteSlot,
+    route::lazy::LazyHost,
+    xds::{
+        Rejection,
+        route::{self, Frame},
+        view::{Kind, Version},
+    },
 };
 
 /// A route configuration that listeners want.
 #[derive(Debug, Default)]
 pub(super) struct RouteState {
     accepted: Option<Version>,
+    pub(super) frame: Option<Frame>,
+    /// The virtual hosts it came with.
+    pub(super) inline: Vec<Arc<LazyHost>>,
+    /// Those that came by VHDS, by resource name.
+    pub(super) hosts: BTreeMap<Arc<str>, Arc<LazyHost>>,
+}
+
+impl RouteState {
+    /// All virtual hosts in order: those that came along first, as in Envoy.
+    pub(super) fn all(&self) -> Vec<Arc<LazyHost>> {
+        self.inline.iter().chain(self.hosts.values()).cloned().collect()
+    }
 }
 
 impl State {
@@ -24,10 +45,28 @@ impl State {
         if same && slot.table.load().is_some() {
             return Ok(());
         }
-        let table = route::table(&version.body, &version.version, false, &mut self.context)?;
-        slot.table.store(Some(Arc::new(table)));
+        let (frame, inline) = route::parts(&version.body, &version.version, false, &mut self.context)?;
+        let mut all = inline.clone();
+        if frame.vhds {
+            all.extend(state.hosts.values().cloned());
+        }
+        let table = route::assemble(&frame, all)?;
+        let awaits_hosts = frame.vhds && state.hosts.is_empty();
+        if !frame.vhds {
+            // Whoever sends everything at once means it.
+            for gone in std::mem::take(&mut state.hosts).into_keys() {
+                self.view.forget(Kind::VirtualHost, &gone);
+            }
+        }
         state.accepted = Some(version.clone());
+        state.inline = inline;
+        state.frame = Some(frame);
         self.view.update(Kind::Route, name, |known| known.active = Some(version));
+        slot.incomplete.store(awaits_hosts && slot.table.load().is_none(), Ordering::Relaxed);
+        slot.table.store(Some(Arc::new(table)));
+        if awaits_hosts {
+            self.want_virtual_hosts(&slot);
+        }
         Ok(())
     }
 
@@ -37,12 +76,15 @@ impl State {
             .listeners
             .values()
             .flat_map(|listener| listener.routes())
-            .map(|slot| slot.name.clone())
+            .map(|slot: &Arc<RouteSlot>| slot.name.clone())
             .collect();
         let gone: Vec<_> = self.routes.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
         let mut changed = !gone.is_empty();
         for name in gone {
-            self.routes.remove(&name);
+            let state = self.routes.remove(&name);
+            for host in state.into_iter().flat_map(|state| state.hosts.into_keys()) {
+                self.view.forget(Kind::VirtualHost, &host);
+            }
             self.view.forget(Kind::Route, &name);
         }
         for name in &wanted {
@@ -52,7 +94,7 @@ impl State {
         if let Some(subscriber) = &self.subscriber
             && changed
         {
-            subscriber.set(type_url::ROUTE, wanted.iter().map(|name| name.to_string()));
+            subscriber.set(type_url::ROUTE, wanted);
         }
     }
 }
