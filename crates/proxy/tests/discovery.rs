@@ -24,7 +24,7 @@ use meltemi_xds::{
     pb::envoy::config::core::v3::Node,
     pb::google::protobuf::Any,
     server::{self, Ads, AggregatedDiscoveryServiceServer, Backend, Interest},
-    type_url::{self, CLUSTER, ENDPOINT, LISTENER, ROUTE},
+    type_url::{self, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST},
 };
 use tokio::{
     net::TcpListener,
@@ -204,10 +204,22 @@ impl Mesh {
         tokio::time::timeout(Duration::from_secs(20), live).await.unwrap().unwrap();
     }
 
+    /// A virtual host that comes by itself.
+    fn put_host(&self, name: &str, domain: &str, action: &str) {
+        let text =
+            format!("{{name: {name}, domains: [{domain}], routes: [{{match: {{prefix: /}}, {action}}}]}}");
+        self.put(VIRTUAL_HOST, &format!("routes/{name}"), &text);
+    }
+
     /// Status, and which upstream answered.
     async fn get(&self) -> (u16, String) {
+        self.get_from("any").await
+    }
+
+    /// The same of some host.
+    async fn get_from(&self, host: &str) -> (u16, String) {
         let address = self.workers.addresses("front")[0];
-        let answer = self.client.get(&format!("http://{address}/x"), &[]).await.unwrap();
+        let answer = self.client.get(&format!("http://{address}/x"), &[("host", host)]).await.unwrap();
         let seen: Result<meltemi_testkit::echo::Seen, _> = serde_json::from_str(&answer.body);
         (answer.status.as_u16(), seen.map_or(answer.body, |seen| seen.upstream))
     }
@@ -315,6 +327,10 @@ async fn everything(api_type: &str) {
     while mesh.get().await.0 != 503 {
         mesh.event("ack").await;
     }
+    let mut prefixes = Vec::new();
+    mesh.workers.stats().read(|prefix, _| prefixes.push(prefix.to_owned()));
+    assert!(prefixes.contains(&"cluster.a.".to_owned()), "{prefixes:?}");
+    assert!(!prefixes.contains(&"cluster.b.".to_owned()), "{prefixes:?}");
     mesh.remove(LISTENER, "front");
     mesh.push();
     while !mesh.workers.addresses("front").is_empty() {
@@ -350,4 +366,55 @@ async fn listeners_warm() {
     mesh.push();
     mesh.live().await;
     assert_eq!(mesh.get().await, (200, "one".into()));
+}
+
+/// Virtual hosts come one by one: several at first, then changes, additions and removals of single ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn virtual_hosts_come_one_by_one() {
+    let (one, two) = (Echo::start("one").await, Echo::start("two").await);
+    let mut mesh = Mesh::start("DELTA_GRPC").await;
+    mesh.put_cluster("a", one.address);
+    mesh.put_cluster("b", two.address);
+    mesh.put_listener("front", ROUTER);
+    let rest = "{name: rest, domains: ['*'], routes: [{match: {prefix: /}, direct_response: {status: 404}}]}";
+    let routes = format!("{{name: routes, vhds: {{config_source: {{ads: {{}}}}}}, virtual_hosts: [{rest}]}}");
+    mesh.put(ROUTE, "routes", &routes);
+    mesh.push();
+    mesh.event("ack RDS").await;
+    assert!(mesh.workers.addresses("front").is_empty(), "it waits for its virtual hosts");
+
+    mesh.put_host("a", "a.test", "route: {cluster: a}");
+    mesh.put_host("b", "b.test", "route: {cluster: b}");
+    mesh.push();
+    mesh.live().await;
+    assert_eq!(mesh.get_from("a.test").await, (200, "one".into()));
+    assert_eq!(mesh.get_from("b.test").await, (200, "two".into()));
+    assert_eq!(mesh.get_from("c.test").await.0, 404);
+
+    // One changes in place, one comes, one goes.
+    mesh.put_host("a", "a.test", "route: {cluster: b}");
+    mesh.push();
+    while mesh.get_from("a.test").await != (200, "two".into()) {
+        mesh.event("ack VHDS").await;
+    }
+    mesh.put_host("c", "c.test", "route: {cluster: a}");
+    mesh.remove(VIRTUAL_HOST, "routes/b");
+    mesh.push();
+    while mesh.get_from("c.test").await != (200, "one".into()) {
+        mesh.event("ack VHDS").await;
+    }
+    assert_eq!(mesh.get_from("b.test").await.0, 404);
+
+    // A domain that another one has is refused, and hurts nobody else.
+    mesh.put_host("c", "a.test", "route: {cluster: b}");
+    mesh.put_host("d", "d.test", "route: {cluster: b}");
+    mesh.push();
+    let nack = mesh.event("nack VHDS").await;
+    assert!(nack.contains("routes/c") && nack.contains("Duplicate entry of domain a.test"), "{nack}");
+    assert!(!nack.contains("routes/d"), "{nack}");
+    assert_eq!(mesh.get_from("c.test").await, (200, "one".into()));
+    assert_eq!(mesh.get_from("d.test").await, (200, "two".into()));
+    let hosts = mesh.view.virtual_hosts("routes");
+    let names: Vec<_> = hosts.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["routes/a", "routes/c", "routes/d"]);
 }
