@@ -5,9 +5,11 @@
 mod load;
 mod measure;
 mod peer;
+pub(crate) mod relay;
 mod report;
 mod round;
 mod scenario;
+mod sink;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -29,6 +29,9 @@ enum Verb {
     Bench(bench::Args),
     /// Feed every parser with made-up input for a while.
     Fuzz(fuzz::Args),
+    /// What `bench` measures as the least a proxy can cost: bytes from one socket to another, nothing read.
+    #[command(hide = true)]
+    Relay(bench::relay::Args),
     /// Rewrite golden files from what the code prints now; read the diff before you commit it.
     Bless,
 }
@@ -39,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Peers(args) => peers::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Relay(args) => bench::relay::run(&args),
         Verb::Bless => bless::run(),
     }
 }

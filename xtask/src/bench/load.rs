@@ -185,6 +185,27 @@ pub(super) fn large_body(port: u16, path: &str, length: u64) -> anyhow::Result<(
     Ok(())
 }
 
+/// Sends a body of `length` bytes and waits for the answer, which must be 200.
+pub(super) fn large_upload(port: u16, path: &str, length: u64) -> anyhow::Result<()> {
+    let mut stream = connect(port)?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: bench\r\nx-bench: tenth\r\nconnection: close\r\n\
+         content-length: {length}\r\n\r\n"
+    )?;
+    let buffer = vec![b'u'; 256 * 1024];
+    let mut left = length;
+    while left > 0 {
+        let n = left.min(buffer.len() as u64) as usize;
+        stream.write_all(&buffer[..n]).context("the proxy took no more")?;
+        left -= n as u64;
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    ensure!(&answer == b"HTTP/1.1 200", "answered {:?}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
 fn connect(port: u16) -> anyhow::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;

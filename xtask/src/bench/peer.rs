@@ -27,6 +27,8 @@ pub(super) enum Peer {
     Envoy,
     Nginx,
     Haproxy,
+    /// Not a proxy: the least that two reads and two writes can cost.
+    Relay,
 }
 
 impl fmt::Display for Peer {
@@ -41,6 +43,8 @@ pub(super) struct Programs {
     meltemi: PathBuf,
     envoy: PathBuf,
     haproxy: PathBuf,
+    /// This very program.
+    relay: PathBuf,
     pub(super) nginx: PathBuf,
     pub(super) nghttpd: PathBuf,
     pub(super) wrk: PathBuf,
@@ -56,6 +60,7 @@ impl Programs {
         Ok(Self {
             meltemi,
             envoy: of(Peer::Envoy, "envoy")?,
+            relay: std::env::current_exe()?,
             haproxy: of(Peer::Haproxy, "haproxy")?,
             nginx: find("nginx")?,
             nghttpd: find("nghttpd")?,
@@ -92,11 +97,16 @@ pub(super) fn start(bench: &Bench, peer: Peer, shape: Shape) -> anyhow::Result<R
     if log.exists() {
         fs::remove_file(&log)?;
     }
-    fs::write(&file, configuration(peer, shape, port, admin, &log, folder)?)?;
+    if peer != Peer::Relay {
+        fs::write(&file, configuration(peer, shape, port, admin, &log, folder)?)?;
+    }
     let said_file = folder.join(format!("{peer}.output"));
     // HAProxy can log to a file only by way of its standard output.
     let output = fs::File::create(if peer == Peer::Haproxy && shape.log { &log } else { &said_file })?;
     let mut command = command(bench, peer, &file);
+    if peer == Peer::Relay {
+        command.args(["relay", "--port", &port.to_string(), "--backend", &shape.backend.to_string()]);
+    }
     let started = Instant::now();
     let mut guard = Guard::start(&mut command, Some(output))?;
     let admin_too = matches!(peer, Peer::Meltemi | Peer::Envoy);
@@ -123,6 +133,7 @@ fn command(bench: &Bench, peer: Peer, file: &Path) -> Command {
         Peer::Envoy => &bench.programs.envoy,
         Peer::Nginx => &bench.programs.nginx,
         Peer::Haproxy => &bench.programs.haproxy,
+        Peer::Relay => &bench.programs.relay,
     };
     let mut command = pinned(bench.proxy_core, program);
     match peer {
@@ -132,6 +143,8 @@ fn command(bench: &Bench, peer: Peer, file: &Path) -> Command {
         }
         Peer::Nginx => command.args(["-e", "stderr", "-c"]).arg(file),
         Peer::Haproxy => command.args(["-db", "-f"]).arg(file),
+        // Its ports are its arguments.
+        Peer::Relay => &mut command,
     };
     command
 }
@@ -178,6 +191,7 @@ fn configuration(
         Peer::Meltemi | Peer::Envoy => "envoy.yaml",
         Peer::Nginx => "nginx.conf",
         Peer::Haproxy => "haproxy.cfg",
+        Peer::Relay => bail!("the relay has no configuration file"),
     };
     let log = log.display().to_string();
     let mut values = vec![
@@ -197,6 +211,7 @@ fn configuration(
             values.push(("ACCESS_LOG", if shape.log { buffered } else { "off".into() }));
             values.push(("HTTP2", if shape.http2 { " http2" } else { "" }.into()));
         }
+        Peer::Relay => {}
         Peer::Haproxy => {
             values.push(("LOG_FORMAT", if shape.log { "option httplog" } else { "" }.into()));
             values.push(("LOG", if shape.log { "log stdout format raw daemon" } else { "" }.into()));

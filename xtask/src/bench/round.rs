@@ -13,6 +13,7 @@ use super::{
     measure::{self, Cpu, Guard},
     peer::{self, Peer, Running, Shape},
     scenario::{Metric, Scenario},
+    sink::Sink,
 };
 
 /// Clusters and virtual hosts of the large configuration.
@@ -96,6 +97,15 @@ pub(super) fn run(
         Scenario::Body1Gb => {
             let proxy = peer::start(bench, peer, shape)?;
             load::large_body(proxy.port, "/1gb", LARGE)?;
+            Ok(vec![(Metric::Peak, megabytes(measure::peak(proxy.guard.id())?))])
+        }
+        Scenario::Upload1Gb => {
+            let sink = Sink::start(LARGE)?;
+            shape.backend = sink.port;
+            let proxy = peer::start(bench, peer, shape)?;
+            load::large_upload(proxy.port, "/", LARGE)?;
+            let came = sink.finish()?;
+            anyhow::ensure!(came == LARGE, "{came} bytes arrived of {LARGE}");
             Ok(vec![(Metric::Peak, megabytes(measure::peak(proxy.guard.id())?))])
         }
         Scenario::Memory => memory(&peer::start(bench, peer, shape)?),

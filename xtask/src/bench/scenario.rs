@@ -16,6 +16,8 @@ pub(super) enum Scenario {
     Body1Mib,
     #[value(name = "body-1gb")]
     Body1Gb,
+    #[value(name = "upload-1gb")]
+    Upload1Gb,
     Memory,
     Start,
     BigConfig,
@@ -104,6 +106,7 @@ impl Scenario {
             Self::Http2 => "HTTP/2 on both sides (nginx: HTTP/1.1 upstream), 16 connections × 4 streams",
             Self::Body1Mib => "bodies of 1 MiB, 16 connections",
             Self::Body1Gb => "one body of 1 GB",
+            Self::Upload1Gb => "one request body of 1 GB",
             Self::Memory => "idle, then with 2,000 idle HTTP/1.1 connections",
             Self::Start => "from exec to ready",
             Self::BigConfig => "5,000 static clusters and 5,000 virtual hosts",
@@ -112,7 +115,11 @@ impl Scenario {
 
     /// Whether the peer takes part.
     pub(super) fn has(self, peer: Peer) -> bool {
-        self != Self::BigConfig || matches!(peer, Peer::Meltemi | Peer::Envoy)
+        match peer {
+            Peer::Meltemi | Peer::Envoy => true,
+            Peer::Nginx | Peer::Haproxy => self != Self::BigConfig,
+            Peer::Relay => self == Self::Http1,
+        }
     }
 
     /// What must be reached.
@@ -126,7 +133,7 @@ impl Scenario {
             ],
             Self::Http1Log | Self::Http2 => &[(Metric::Cpu, Ratio(0.30))],
             Self::Body1Mib => &[(Metric::Cpu, Ratio(0.75))],
-            Self::Body1Gb => &[(Metric::Peak, Most(50.0))],
+            Self::Body1Gb | Self::Upload1Gb => &[(Metric::Peak, Most(50.0))],
             Self::Memory => &[(Metric::Idle, Most(12.0)), (Metric::PerConnection, Most(4.0))],
             Self::Start => &[(Metric::Ready, Most(25.0))],
             Self::BigConfig => {
