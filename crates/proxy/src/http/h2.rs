@@ -4,7 +4,9 @@
 //! Invariant: window is given back to a peer only as the other side of the exchange takes its data.
 
 pub mod body;
+pub mod frame;
 pub mod headers;
+pub mod hpack;
 pub mod io;
 pub mod server;
 #[cfg(test)]
