@@ -29,6 +29,14 @@ pub const CORS_FILTER: &str = "envoy.filters.http.cors";
 /// All IPv4 addresses.
 pub const WILDCARD_ADDRESS: &str = "0.0.0.0";
 
+/// Ports of the proxy's own for health and metrics.
+pub const STATIC_PORTS: [u32; 2] = [15021, 15090];
+
+/// A prefix of statistics with the mark at its end by which Istio's tag rules find it.
+pub fn stat_prefix(prefix: &str) -> String {
+    format!("{prefix};")
+}
+
 /// `outbound|9080|v1|reviews.default.svc.cluster.local`
 pub fn outbound_cluster(port: u32, subset: &str, host: &str) -> String {
     format!("outbound|{port}|{subset}|{host}")

@@ -42,6 +42,12 @@ pub struct Service {
     pub created: Option<Timestamp>,
     /// Labels of the object.
     pub labels: Labels,
+    /// The name that it only stands for (ExternalName).
+    pub alias_of: Option<Host>,
+    /// Names that stand for it, sorted.
+    pub aliases: Vec<Host>,
+    /// Names that its certificates carry (`subjectAltNames`).
+    pub subject_alt_names: Vec<Str>,
 }
 
 impl Service {

@@ -200,7 +200,12 @@ impl View<'_> {
 
     /// The listeners of this one proxy: towards its workload.
     pub fn own_listeners(&self) -> Vec<crate::model::listener::Listener> {
-        if self.node.role == Role::Sidecar { self.inbound_listeners() } else { Vec::new() }
+        if self.node.role == Role::Router {
+            return Vec::new();
+        }
+        let mut listeners = self.endpoint_listeners();
+        listeners.extend(self.inbound_listeners());
+        listeners
     }
 
     /// Names of all route tables that its listeners use, sorted.

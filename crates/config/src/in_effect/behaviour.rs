@@ -174,6 +174,39 @@ pub(super) const ROWS: &[Row] = &[
         &["crates/config/src/port.rs::service_ports_get_their_protocol"],
     ),
     works(
+        "Undeclared ports are looked at; HTTP and TCP on one port are told apart; Mongo and MySQL share with nobody",
+        "SEM-141, SEM-142, SEM-143",
+        "",
+        &[
+            "crates/pilot/tests/fields/bytes.rs::undeclared_ports_are_looked_at",
+            "crates/pilot/tests/fields/bytes.rs::http_and_bytes_share_a_port_by_looking",
+            "crates/pilot/tests/fields/bytes.rs::where_the_server_speaks_first_nothing_is_looked_at",
+        ],
+    ),
+    works(
+        "TCP and TLS rules: the first that holds; of two alike the first",
+        "SEM-029, SEM-043",
+        "",
+        &[
+            "crates/pilot/tests/fields/bytes.rs::tls_rules_go_by_server_name",
+            "crates/pilot/tests/fields/bytes.rs::tcp_rules_go_by_subnet_port_and_source",
+        ],
+    ),
+    works(
+        "Headless services: listeners of single endpoints, names of single endpoints",
+        "SEM-146",
+        "",
+        &[
+            "crates/pilot/tests/fields/bytes.rs::headless_services_have_a_listener_for_each_endpoint_but_the_own_one",
+        ],
+    ),
+    works(
+        "A service without address listens everywhere; ranges are conditions",
+        "SEM-152",
+        "",
+        &["crates/pilot/tests/fields/bytes.rs::ranges_share_a_listener_on_all_addresses"],
+    ),
+    works(
         "Names under which a service is found (virtual host domains)",
         "SEM-145",
         "",

@@ -16,6 +16,13 @@ macro_rules! rule {
     };
 }
 
+/// The same for connections.
+macro_rules! bytes {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/bytes.rs::", $name)
+    };
+}
+
 pub(super) const ROWS: &[Row] = &[
     works(
         "hosts",
@@ -211,17 +218,32 @@ pub(super) const ROWS: &[Row] = &[
     ),
     works("http[].headers.request.add", "VS-031", "", &[test!("header_changes_of_route_and_destination")]),
     works("http[].headers.request.remove", "VS-032", "", &[test!("header_changes_of_route_and_destination")]),
-    partly(
-        "tls",
-        "VS-004, VS-033, VS-034, VS-062…VS-067",
-        "at gateway servers with PASSTHROUGH; not at sidecars yet",
-        &[],
+    works("tls", "VS-004, VS-033, VS-034, VS-067", "", &[bytes!("tls_rules_go_by_server_name")]),
+    works(
+        "tls[].match[].sniHosts",
+        "VS-062",
+        "names and `*.name`; two alike: the first",
+        &[
+            bytes!("tls_rules_go_by_server_name"),
+            "crates/pilot/tests/fields/gateway.rs::tls_passes_by_server_name",
+        ],
     ),
-    partly(
+    works("tls[].match[].destinationSubnets", "VS-063", "", &[bytes!("tls_rules_go_by_server_name")]),
+    works("tls[].match[].port", "VS-064", "", &[bytes!("tls_rules_go_by_server_name")]),
+    works("tls[].match[].sourceLabels", "VS-065", "", &[bytes!("tls_rules_go_by_server_name")]),
+    works("tls[].match[].gateways", "VS-066", "", &[bytes!("tls_rules_go_by_server_name")]),
+    works(
         "tcp",
-        "VS-005, VS-035, VS-036, VS-054, VS-055, VS-057…VS-061",
-        "the first rule whose port, source and gateways hold",
-        &[test!("tcp_routes_to_weighted_destinations")],
+        "VS-005, VS-035, VS-036, VS-057, VS-059, VS-060, VS-061",
+        "the first rule whose conditions hold",
+        &[test!("tcp_routes_to_weighted_destinations"), bytes!("tcp_rules_go_by_subnet_port_and_source")],
     ),
-    not_yet("tcp[].match[].destinationSubnets", "VS-056", "connections to all addresses match"),
+    works("tcp[].route", "VS-054, VS-055", "", &[bytes!("tcp_rules_go_by_subnet_port_and_source")]),
+    works(
+        "tcp[].match[].destinationSubnets",
+        "VS-056",
+        "",
+        &[bytes!("tcp_rules_go_by_subnet_port_and_source")],
+    ),
+    not_yet("tcp[].match[].sourceSubnet", "VS-058", "never implemented by Istio: holds for all clients"),
 ];

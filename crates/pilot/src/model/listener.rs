@@ -35,6 +35,39 @@ pub struct Listener {
     pub access_log: Option<AccessLog>,
     /// Whether the source address is kept (TPROXY).
     pub transparent: bool,
+    /// How long bytes are waited for that tell the protocol; zero: for ever; unset: Envoy's 15 s.
+    pub detection_timeout: Option<Duration>,
+    /// Whether a connection goes on when the time is over.
+    pub continue_on_timeout: bool,
+    /// Whether clients tell the address they speak for (PROXY protocol).
+    pub proxy_protocol: bool,
+    /// Ports whose chains do not ask what is spoken: nothing is looked at there.
+    pub uninspected: Vec<u32>,
+}
+
+impl Listener {
+    /// A listener without chains.
+    pub fn new(name: String, address: &Str, port: u32, direction: Direction) -> Listener {
+        Listener {
+            name,
+            address: address.clone(),
+            port,
+            bind_to_port: true,
+            direction,
+            use_original_dst: false,
+            original_dst_filter: false,
+            tls_inspector: false,
+            http_inspector: false,
+            chains: Vec::new(),
+            default_chain: None,
+            access_log: None,
+            transparent: false,
+            detection_timeout: None,
+            continue_on_timeout: false,
+            proxy_protocol: false,
+            uninspected: Vec::new(),
+        }
+    }
 }
 
 /// Side of the workload.
@@ -55,6 +88,8 @@ pub struct FilterChain {
     pub condition: Condition,
     /// HTTP or bytes.
     pub terminal: Terminal,
+    /// The resource it comes from (Istio's path of it).
+    pub origin: Option<Str>,
 }
 
 /// Conditions; what is empty always holds.
@@ -146,6 +181,21 @@ pub struct Tcp {
     pub access_log: Option<AccessLog>,
     /// Idle time after which a connection is closed.
     pub idle_timeout: Option<Duration>,
+    /// Age at which a connection is closed.
+    pub max_duration: Option<Duration>,
+    /// Whether the client's address picks the endpoint.
+    pub hash_source: bool,
+    /// Through whom connections are made.
+    pub tunnel: Option<Tunnel>,
+}
+
+/// Connections through an HTTP proxy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tunnel {
+    /// Where the proxy shall connect to: `host:port`.
+    pub target: String,
+    /// By POST instead of CONNECT.
+    pub post: bool,
 }
 
 /// A log to a file.

@@ -34,6 +34,9 @@ pub(super) fn service(object: &Object, spec: &core::Service, mesh: &MeshConfig) 
         export_to,
         created: object.metadata.creation_timestamp,
         labels: object.labels().clone(),
+        alias_of: None,
+        aliases: Vec::new(),
+        subject_alt_names: Vec::new(),
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) 
         export_to: export_to.clone(),
         created: object.metadata.creation_timestamp,
         labels: object.labels().clone(),
+        alias_of: None,
+        aliases: Vec::new(),
+        subject_alt_names: spec.subject_alt_names.clone(),
     };
     spec.hosts.iter().map(service).collect()
 }

@@ -1,19 +1,19 @@
 //! Listeners as Envoy's Listener.
 
-use std::time::Duration;
-
 use meltemi_xds::any;
 use meltemi_xds::pb::envoy::config::accesslog::v3 as accesslog;
 use meltemi_xds::pb::envoy::config::core::v3 as core;
 use meltemi_xds::pb::envoy::config::listener::v3 as envoy;
 use meltemi_xds::pb::envoy::extensions::access_loggers::file::v3 as file;
 use meltemi_xds::pb::envoy::extensions::filters::listener::{
-    http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, tls_inspector::v3::TlsInspector,
+    http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, proxy_protocol::v3::ProxyProtocol,
+    tls_inspector::v3::TlsInspector,
 };
 use meltemi_xds::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
+use meltemi_xds::pb::envoy::r#type::v3 as kind;
 use meltemi_xds::pb::google::protobuf::Any;
 
-use super::proto::{address, bool_value, duration, fields_of, text, uint32};
+use super::proto::{address, bool_value, duration, fields_of, origin_metadata, text, uint32};
 use crate::model::listener::{
     AccessLog, Condition, Direction, FilterChain, Listener, LogFormat, Tcp, Terminal,
 };
@@ -26,7 +26,6 @@ pub fn listener(model: &Listener) -> envoy::Listener {
         Direction::Inbound => core::TrafficDirection::Inbound,
         Direction::Outbound => core::TrafficDirection::Outbound,
     };
-    let sniffs = model.tls_inspector || model.http_inspector;
     envoy::Listener {
         name: model.name.clone(),
         address: Some(address(&model.address, model.port)),
@@ -35,9 +34,8 @@ pub fn listener(model: &Listener) -> envoy::Listener {
         use_original_dst: model.use_original_dst.then(|| bool_value(true)),
         transparent: model.transparent.then(|| bool_value(true)),
         listener_filters: listener_filters(model),
-        // A client that says nothing is waited for: servers may speak first (SEM-144).
-        listener_filters_timeout: sniffs.then(|| duration(Duration::ZERO)),
-        continue_on_listener_filters_timeout: sniffs,
+        listener_filters_timeout: model.detection_timeout.map(duration),
+        continue_on_listener_filters_timeout: model.continue_on_timeout,
         filter_chains: model.chains.iter().map(filter_chain).collect(),
         default_filter_chain: model.default_chain.as_ref().map(filter_chain),
         access_log: model.access_log.iter().map(|log| access_log(log, true)).collect(),
@@ -61,6 +59,9 @@ fn listener_filters(model: &Listener) -> Vec<envoy::ListenerFilter> {
         ..Default::default()
     };
     let mut filters = Vec::new();
+    if model.proxy_protocol {
+        filters.push(filter("envoy.filters.listener.proxy_protocol", any(&ProxyProtocol::default())));
+    }
     if model.original_dst_filter {
         filters.push(filter("envoy.filters.listener.original_dst", any(&OriginalDst::default())));
     }
@@ -85,6 +86,7 @@ fn filter_chain(model: &FilterChain) -> envoy::FilterChain {
         name: model.name.clone(),
         filter_chain_match: condition(&model.condition),
         filters: vec![filter],
+        metadata: origin_metadata(model.origin.as_deref(), None),
         ..Default::default()
     }
 }
@@ -137,8 +139,20 @@ fn tcp_proxy(model: &Tcp) -> tcp::TcpProxy {
         cluster_specifier: Some(specifier),
         access_log: model.access_log.iter().map(|log| access_log(log, false)).collect(),
         idle_timeout: model.idle_timeout.map(duration),
+        max_downstream_connection_duration: model.max_duration.map(duration),
+        hash_policy: if model.hash_source { vec![source_hash()] } else { Vec::new() },
+        tunneling_config: model.tunnel.as_ref().map(|tunnel| tcp::tcp_proxy::TunnelingConfig {
+            hostname: tunnel.target.clone(),
+            use_post: tunnel.post,
+            ..Default::default()
+        }),
         ..Default::default()
     }
+}
+
+fn source_hash() -> kind::HashPolicy {
+    use kind::hash_policy::{PolicySpecifier, SourceIp};
+    kind::HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp {})) }
 }
 
 /// A log to a file; of listeners only what no filter chain took (flag NR).

@@ -9,9 +9,10 @@ use meltemi_config::{Host, Protocol, Str, host};
 
 use super::View;
 use super::http_route::Place;
-use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Tcp, Terminal};
+use super::tcp::L4Place;
+use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
 use crate::model::route::{Route, RouteConfiguration, VirtualHost};
-use crate::names::{self, BLACK_HOLE_CLUSTER, WILDCARD_ADDRESS};
+use crate::names::{self, WILDCARD_ADDRESS};
 use crate::shared::Shared;
 use crate::snapshot::gateway::Resolved as Gateway;
 use crate::snapshot::virtual_service::Resolved as VirtualService;
@@ -118,93 +119,72 @@ impl View<'_> {
             false if first.is_tcp() => self.gateway_tcp_chains(merged),
             false => self.gateway_tls_chains(merged),
         };
+        let tls_inspector = chains.iter().any(|chain| !chain.condition.server_names.is_empty());
         Some(Listener {
-            name,
-            address,
-            port: merged.port,
-            bind_to_port: true,
-            direction: Direction::Outbound,
-            use_original_dst: false,
-            original_dst_filter: false,
-            tls_inspector: first.passes_tls(),
-            http_inspector: false,
+            tls_inspector,
             chains,
-            default_chain: None,
             access_log: self.listener_log(),
-            transparent: false,
+            // Clients of gateways speak first; what they say is waited for.
+            detection_timeout: Some(std::time::Duration::ZERO),
+            ..Listener::new(name, &address, merged.port, Direction::Outbound)
         })
         .filter(|listener| !listener.chains.is_empty())
     }
 
     fn gateway_http_chain(&self, merged: &Merged<'_>, listener: &str) -> FilterChain {
         let routes = Routes::Rds(names::gateway_route(merged.port, merged.bind));
-        let http = self.outbound_http(format!("outbound_{listener}"), routes);
+        let http = self.outbound_http(names::stat_prefix(&format!("outbound_{listener}")), routes);
         FilterChain {
             name: String::new(),
             condition: Condition::default(),
             terminal: Terminal::Http(Box::new(http)),
+            origin: None,
         }
     }
 
     /// Connections of a TCP server go where the first TCP rule that holds says.
     fn gateway_tcp_chains(&self, merged: &Merged<'_>) -> Vec<FilterChain> {
-        let tcp = merged.servers.iter().find_map(|served| self.gateway_tcp(served));
-        let terminal = Terminal::Tcp(tcp.unwrap_or_else(|| self.tcp_to(BLACK_HOLE_CLUSTER)));
-        vec![FilterChain { name: String::new(), condition: Condition::default(), terminal }]
+        merged.servers.iter().find_map(|served| self.gateway_tcp(served)).into_iter().collect()
     }
 
-    fn gateway_tcp(&self, served: &Served<'_>) -> Option<Tcp> {
+    fn gateway_tcp(&self, served: &Served<'_>) -> Option<FilterChain> {
         let (gateway, port) = (&served.gateway.full_name, served.server.port.number);
+        let place = L4Place { gateway, port };
         self.virtual_services_of(gateway).find_map(|resolved| {
             if self.intersections(served, resolved).is_empty() {
                 return None;
             }
-            let mut rules = resolved.spec.tcp.iter();
-            let rule = rules.find(|rule| self.gateway_tcp_holds(resolved, rule, gateway, port))?;
-            Some(self.tcp_to_destinations(resolved, &rule.route, port))
+            let mut rules = resolved.spec.tcp.iter().filter(|rule| !rule.route.is_empty());
+            let rule = rules.find(|rule| self.tcp_rule_holds(resolved, rule, place))?;
+            Some(FilterChain {
+                name: String::new(),
+                condition: Condition::default(),
+                terminal: Terminal::Tcp(self.tcp_to_destinations(resolved, &rule.route, port)),
+                origin: Some(resolved.origin.clone()),
+            })
         })
     }
 
-    fn gateway_tcp_holds(
-        &self,
-        resolved: &VirtualService,
-        rule: &meltemi_config::networking::virtual_service::TcpRoute,
-        gateway: &str,
-        port: u32,
-    ) -> bool {
-        self.tcp_rule_holds(resolved, rule, gateway, port)
-    }
-
-    /// TLS that passes is told apart by server name, as the TLS rules say (SEM-175).
+    /// TLS that passes is told apart by server name, as the TLS rules say (SEM-175). A condition with a name that another one
+    /// has already is left out, as in Istio (SEM-172).
     fn gateway_tls_chains(&self, merged: &Merged<'_>) -> Vec<FilterChain> {
         let mut taken: Vec<Host> = Vec::new();
         let mut chains = Vec::new();
         for served in &merged.servers {
-            let (gateway, port) = (&served.gateway.full_name, served.server.port.number);
-            for resolved in self.virtual_services_of(gateway) {
-                let hosts = self.intersections(served, resolved);
-                for rule in &resolved.spec.tls {
-                    for condition in &rule.matches {
-                        let listed = resolved.gateways_of(&condition.gateways);
-                        let here = listed.is_empty() || listed.contains(gateway);
-                        if !here || condition.port.is_some_and(|wanted| wanted != 0 && wanted != port) {
+            let place = L4Place { gateway: &served.gateway.full_name, port: served.server.port.number };
+            for resolved in self.virtual_services_of(place.gateway) {
+                if self.intersections(served, resolved).is_empty() {
+                    continue;
+                }
+                for rule in resolved.spec.tls.iter().filter(|rule| !rule.route.is_empty()) {
+                    for wanted in rule.matches.iter().filter(|wanted| self.tls_holds(resolved, wanted, place))
+                    {
+                        let names = &wanted.sni_hosts;
+                        if names.iter().any(|name| taken.contains(name)) {
                             continue;
                         }
-                        let names = condition
-                            .sni_hosts
-                            .iter()
-                            .filter(|sni| hosts.iter().any(|host| sni.matches(host)) && !taken.contains(sni));
-                        let names: Vec<Host> = names.cloned().collect();
-                        if names.is_empty() {
-                            continue;
-                        }
-                        let server_names =
-                            names.iter().filter(|name| &***name != "*").map(|name| name.as_shared().clone());
-                        let condition =
-                            Condition { server_names: server_names.collect(), ..Condition::default() };
-                        taken.extend(names);
-                        let terminal = Terminal::Tcp(self.tcp_to_destinations(resolved, &rule.route, port));
-                        chains.push(FilterChain { name: String::new(), condition, terminal });
+                        taken.extend(names.iter().cloned());
+                        chains.push(self.tls_rule_chain(resolved, rule, place, names));
                     }
                 }
             }

@@ -1,10 +1,12 @@
 //! Settings of HTTP that all listeners of a proxy have in common.
 
+use meltemi_config::Str;
 use meltemi_config::mesh::{NormalizationType, ProxyConfig};
 
 use super::{View, access_log};
-use crate::model::listener::{AccessLog, ClientCert, Http, PathNormalization, Routes, Tcp};
+use crate::model::listener::{AccessLog, ClientCert, Condition, Http, PathNormalization, Routes, Tcp};
 use crate::node::Role;
+use crate::registry::Service;
 
 impl View<'_> {
     /// HTTP of connections that the workload opens, and of gateways.
@@ -39,6 +41,9 @@ impl View<'_> {
             clusters: vec![(cluster.to_owned(), 1)],
             access_log: self.access_log(),
             idle_timeout: None,
+            max_duration: None,
+            hash_source: false,
+            tunnel: None,
         }
     }
 
@@ -50,6 +55,42 @@ impl View<'_> {
     /// The log of connections that no filter chain takes.
     pub(super) fn listener_log(&self) -> Option<AccessLog> {
         if self.snapshot.mesh.disable_envoy_listener_log { None } else { self.access_log() }
+    }
+
+    /// How long bytes are waited for that tell the protocol.
+    pub(super) fn detection_timeout(&self) -> std::time::Duration {
+        self.snapshot.mesh.protocol_detection_timeout.unwrap_or_default().0
+    }
+
+    /// HTTP that is not encrypted, as the inspectors find it.
+    pub(super) fn http_in_the_clear(&self) -> Condition {
+        Condition { transport: "raw_buffer".into(), protocols: self.http_protocols(), ..Condition::default() }
+    }
+
+    /// What the HTTP inspector calls HTTP; HTTP/1.0 is bytes unless it is accepted.
+    pub(super) fn http_protocols(&self) -> Vec<Str> {
+        let old = self.node.metadata.http10.then(|| "http/1.0".into());
+        old.into_iter().chain(["http/1.1".into(), "h2c".into()]).collect()
+    }
+
+    /// Bytes as the DestinationRule of their service says: idle time, age, hash, tunnel.
+    pub(super) fn with_policy(&self, tcp: Tcp, service: &Service, subset: &str) -> Tcp {
+        let Some(rule) = self.rule(service) else { return tcp };
+        let of_rule = rule.policy.as_ref();
+        let of_subset = rule.subsets.iter().find(|known| &*known.name == subset);
+        let of_subset = of_subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let limits = of_rule.and_then(|policy| policy.connection_pool.as_ref()?.tcp.as_ref());
+        let balancer = of_subset
+            .and_then(|policy| policy.load_balancer.as_ref())
+            .or_else(|| of_rule?.load_balancer.as_ref());
+        let tunnel = of_subset.and_then(|policy| policy.tunnel.as_ref()).or_else(|| of_rule?.tunnel.as_ref());
+        Tcp {
+            idle_timeout: limits.and_then(|tcp| tcp.idle_timeout).map(|timeout| timeout.0),
+            max_duration: limits.and_then(|tcp| tcp.max_connection_duration).map(|age| age.0),
+            hash_source: super::policy::hashes_source(balancer),
+            tunnel: tunnel.map(super::policy::tunnel),
+            ..tcp
+        }
     }
 
     /// Whether the authority that a client asked for is told upstream when it is changed.

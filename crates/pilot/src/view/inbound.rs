@@ -179,25 +179,16 @@ impl View<'_> {
             false => self.inbound_http_terminal(port),
         };
         let mut listener = self.inbound_listener(name.clone(), &port.bind, port.number);
-        listener.default_chain = Some(FilterChain { name, condition, terminal });
+        listener.chains = vec![FilterChain { name, condition, terminal, origin: None }];
         listener
     }
 
     fn inbound_listener(&self, name: String, address: &Str, port: u32) -> Listener {
         Listener {
-            name,
-            address: address.clone(),
-            port,
-            bind_to_port: true,
-            direction: Direction::Inbound,
-            use_original_dst: false,
-            original_dst_filter: false,
-            tls_inspector: false,
-            http_inspector: false,
-            chains: Vec::new(),
-            default_chain: None,
             access_log: self.listener_log(),
-            transparent: false,
+            detection_timeout: Some(self.detection_timeout()),
+            continue_on_timeout: true,
+            ..Listener::new(name, address, port, Direction::Inbound)
         }
     }
 
@@ -214,6 +205,7 @@ impl View<'_> {
             name: "virtualInbound-blackhole".to_owned(),
             condition: Condition { port: Some(number), ..Condition::default() },
             terminal: Terminal::Tcp(self.tcp_to(BLACK_HOLE_CLUSTER)),
+            origin: None,
         });
         listener.chains.extend(self.catch_all_chains());
         for port in ports {
@@ -230,17 +222,19 @@ impl View<'_> {
             ":0/*".to_owned(),
             false,
         );
-        let http = self.inbound_http("InboundPassthroughCluster".to_owned(), Routes::Inline(routes));
+        let http = self.inbound_http(names::stat_prefix(INBOUND_PASSTHROUGH_CLUSTER), Routes::Inline(routes));
         [
             FilterChain {
                 name: "virtualInbound-catchall-http".to_owned(),
-                condition: Condition { protocols: http_protocols(), ..Condition::default() },
+                condition: Condition { protocols: self.http_protocols(), ..Condition::default() },
                 terminal: Terminal::Http(Box::new(http)),
+                origin: None,
             },
             FilterChain {
                 name: VIRTUAL_INBOUND.to_owned(),
                 condition: Condition::default(),
                 terminal: Terminal::Tcp(self.tcp_to(INBOUND_PASSTHROUGH_CLUSTER)),
+                origin: None,
             },
         ]
     }
@@ -249,10 +243,10 @@ impl View<'_> {
         let name = names::listener(WILDCARD_ADDRESS, port.number);
         let mut chain = |protocols: Vec<Str>, terminal| {
             let condition = Condition { port: Some(port.number), protocols, ..Condition::default() };
-            into.push(FilterChain { name: name.clone(), condition, terminal });
+            into.push(FilterChain { name: name.clone(), condition, terminal, origin: None });
         };
         if port.protocol.is_auto() {
-            chain(http_protocols(), self.inbound_http_terminal(port));
+            chain(self.http_protocols(), self.inbound_http_terminal(port));
             chain(Vec::new(), self.inbound_tcp(port));
         } else if port.protocol.is_tcp() {
             chain(Vec::new(), self.inbound_tcp(port));
@@ -270,7 +264,8 @@ impl View<'_> {
         let host = format!("inbound|http|{}", port.number);
         let grpc = matches!(port.protocol, Protocol::Grpc | Protocol::GrpcWeb);
         let routes = self.inbound_routes(cluster, host, port.operation.clone(), grpc);
-        let stat_prefix = format!("inbound_{}", names::listener(WILDCARD_ADDRESS, port.number));
+        let stat_prefix =
+            names::stat_prefix(&format!("inbound_{}", names::listener(WILDCARD_ADDRESS, port.number)));
         Terminal::Http(Box::new(self.inbound_http(stat_prefix, Routes::Inline(routes))))
     }
 
@@ -293,10 +288,6 @@ impl View<'_> {
         };
         RouteConfiguration { name: cluster, virtual_hosts: vec![Shared::new(host)], ignore_port: false }
     }
-}
-
-fn http_protocols() -> Vec<Str> {
-    vec!["http/1.1".into(), "h2c".into()]
 }
 
 fn one_endpoint(address: &Str, port: u32) -> Vec<Locality> {

@@ -1,9 +1,10 @@
 //! Outbound listeners of sidecars.
 //!
 //! HTTP ports share one listener on all addresses, which tells services apart by host; others have one for each virtual
-//! address (SEM-142). Redirected traffic gets to them through `virtualOutbound`; explicit ones open their ports.
+//! address (SEM-142). What wants one address and port is merged, service by service, oldest first: HTTP and bytes are told
+//! apart by looking, bytes by address range and server name, and of what is alike the first holds (SEM-143). Redirected
+//! traffic gets to them through `virtualOutbound`; explicit ones open their ports.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meltemi_config::networking::sidecar::{CaptureMode, IstioEgressListener};
@@ -11,10 +12,14 @@ use meltemi_config::{Protocol, Str};
 
 use super::View;
 use super::scope::Egress;
-use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Tcp, Terminal};
+use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
 use crate::names::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, VIRTUAL_OUTBOUND, WILDCARD_ADDRESS};
 use crate::node::Interception;
 use crate::registry::{Port, Resolution, Service};
+
+mod entry;
+
+use entry::{Entries, Entry, Offer, Table};
 
 /// Address of explicit listeners without one of their own.
 const LOCALHOST: &str = "127.0.0.1";
@@ -24,8 +29,6 @@ const LOCALHOST: &str = "127.0.0.1";
 pub(super) struct HttpListener {
     /// Which egress listener of the scope it belongs to.
     pub(super) egress: usize,
-    /// Address.
-    pub(super) address: Str,
     /// Port.
     pub(super) port: u32,
     /// Name of the table.
@@ -43,128 +46,206 @@ pub(super) fn shares_port(service: &Service, port: &Port) -> bool {
 
 /// The first address that is not a range.
 fn virtual_address(service: &Service) -> Option<&Str> {
-    service.addresses.iter().find(|address| !address.contains('/'))
+    service.addresses.first().filter(|address| !address.contains('/'))
+}
+
+/// Where an egress listener listens.
+struct Bind {
+    /// Address that it says, or that explicit ones have; else the services' own count.
+    address: Option<Str>,
+    /// Whether it opens its port.
+    explicit: bool,
 }
 
 impl View<'_> {
-    /// Whether an egress listener opens its port.
-    fn is_explicit(&self, egress: &Egress) -> bool {
-        match egress.listener.as_ref().map(|listener| listener.capture_mode) {
-            Some(CaptureMode::None) => true,
-            Some(CaptureMode::Iptables) => false,
-            Some(CaptureMode::Default) | None => self.node.captures_explicitly(),
-        }
-    }
-
-    /// All HTTP listeners of the sidecar; of those that would share an address the first is it.
+    /// All HTTP listeners of the sidecar, the one on all addresses first of each port.
     pub(super) fn http_listeners(&self) -> Vec<HttpListener> {
-        let mut listeners: BTreeMap<(u32, Str), HttpListener> = BTreeMap::new();
-        for egress in 0..self.scope.egress.len() {
-            for listener in self.http_of(egress) {
-                listeners.entry((listener.port, listener.address.clone())).or_insert(listener);
-            }
-        }
-        let mut listeners: Vec<_> = listeners.into_values().collect();
-        name_tables(&mut listeners);
-        listeners
-    }
-
-    fn http_of(&self, at: usize) -> Vec<HttpListener> {
-        let egress = &self.scope.egress[at];
-        let explicit = self.is_explicit(egress);
-        let bind = egress
-            .listener
-            .as_ref()
-            .and_then(|listener| listener.bind.clone())
-            .filter(|bind| !bind.is_empty());
-        let default = if explicit { LOCALHOST } else { WILDCARD_ADDRESS };
-        let address = bind.unwrap_or_else(|| default.into());
-        let make = |port: u32, address: Str, route: String, service| HttpListener {
-            egress: at,
-            address,
-            port,
-            route,
-            explicit,
-            service,
+        let listener = |entry: Entry| {
+            let table = entry.table?;
+            Some(HttpListener {
+                egress: table.egress,
+                port: entry.port,
+                route: table.route,
+                explicit: entry.explicit,
+                service: table.service,
+            })
         };
-        if let Some(port) = listener_port(egress) {
-            let http = port.protocol.is_http() || port.protocol.is_auto();
-            return http
-                .then(|| make(port.number, address, port.number.to_string(), None))
-                .into_iter()
-                .collect();
-        }
-        let mut listeners = Vec::new();
-        for service in egress.services.values() {
-            for port in service.ports.iter().filter(|port| !self.is_locked(port.number)) {
-                if shares_port(service, port) {
-                    listeners.push(make(port.number, address.clone(), port.number.to_string(), None));
-                } else if port.protocol.is_auto()
-                    && let Some(own) = virtual_address(service)
-                {
-                    let route = names::virtual_host(&service.host, port.number);
-                    listeners.push(make(port.number, own.clone(), route, Some(Arc::clone(service))));
-                }
-            }
-        }
-        listeners
+        self.entries().into_iter().filter_map(listener).collect()
     }
 
-    /// Whether an egress listener of its own has that port, so that the catch-all adds nothing to it (SEM-133).
-    fn is_locked(&self, port: u32) -> bool {
-        self.scope.egress.iter().filter_map(listener_port).any(|locked| locked.number == port)
-    }
-
-    /// All outbound listeners, sorted by name.
+    /// All outbound listeners, sorted by name, but for those of single endpoints.
     pub(super) fn outbound_listeners(&self) -> Vec<Listener> {
-        let mut listeners: BTreeMap<String, Listener> = BTreeMap::new();
-        for http in self.http_listeners() {
-            let listener = self.http_listener(&http);
-            listeners.entry(listener.name.clone()).or_insert(listener);
-        }
-        for egress in &self.scope.egress {
-            for listener in self.tcp_of(egress) {
-                listeners.entry(listener.name.clone()).or_insert(listener);
-            }
-        }
-        let mut listeners: Vec<Listener> = listeners.into_values().collect();
+        let mut listeners: Vec<Listener> =
+            self.entries().into_iter().map(|entry| self.entry_listener(entry)).collect();
+        listeners.sort_by(|a, b| a.name.cmp(&b.name));
         if !self.node.captures_explicitly() {
             listeners.push(self.virtual_outbound());
         }
         listeners
     }
 
-    fn http_listener(&self, http: &HttpListener) -> Listener {
-        let name = names::listener(&http.address, http.port);
-        let terminal = Terminal::Http(Box::new(
-            self.outbound_http(format!("outbound_{name}"), Routes::Rds(http.route.clone())),
-        ));
-        let mut listener = self.listener(name, &http.address, http.port, http.explicit);
-        if http.explicit {
-            listener.default_chain =
-                Some(FilterChain { name: String::new(), condition: Condition::default(), terminal });
+    /// Listeners for single endpoints of headless services, but for the proxy's own (SEM-146).
+    pub(super) fn endpoint_listeners(&self) -> Vec<Listener> {
+        let mut entries = Entries::default();
+        for (at, egress) in self.scope.egress.iter().enumerate().filter(|(_, e)| listener_port(e).is_none()) {
+            let bind = self.bind(egress);
+            if bind.address.is_some() {
+                continue;
+            }
+            for (service, port) in self.ports_by_age(egress) {
+                if !self.has_endpoint_listeners(service, port) {
+                    continue;
+                }
+                let instances = self.instances(service).iter();
+                let of_port = instances.filter(|instance| instance.service_port == port.number);
+                for instance in of_port.filter(|instance| !self.node.addresses.contains(&instance.address)) {
+                    if instance.address.parse::<std::net::IpAddr>().is_ok() {
+                        let bind = Bind { address: Some(instance.address.clone()), explicit: bind.explicit };
+                        self.offer(&mut entries, at, service, port, &bind);
+                    }
+                }
+            }
+        }
+        entries.into_sorted().into_iter().map(|entry| self.entry_listener(entry)).collect()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Entries::default();
+        for (at, egress) in self.scope.egress.iter().enumerate() {
+            let bind = self.bind(egress);
+            match listener_port(egress) {
+                Some(port) => {
+                    for (service, _) in self.ports_by_age(egress) {
+                        self.offer(&mut entries, at, service, &port, &bind);
+                    }
+                }
+                None => {
+                    // Ports that came before are as the Sidecar lists them; nothing is added (SEM-133).
+                    entries.lock();
+                    for (service, port) in self.ports_by_age(egress) {
+                        if !self.has_endpoint_listeners(service, port) || bind.address.is_some() {
+                            self.offer(&mut entries, at, service, port, &bind);
+                        }
+                    }
+                }
+            }
+        }
+        entries.into_sorted()
+    }
+
+    /// Services and their ports, oldest service first.
+    fn ports_by_age<'e>(&self, egress: &'e Egress) -> impl Iterator<Item = (&'e Arc<Service>, &'e Port)> {
+        let mut services: Vec<&Arc<Service>> = egress.services.values().collect();
+        services.sort_by(|a, b| {
+            (a.created, &a.name, &a.namespace, &a.host).cmp(&(b.created, &b.name, &b.namespace, &b.host))
+        });
+        services.into_iter().flat_map(|service| service.ports.iter().map(move |port| (service, port)))
+    }
+
+    /// Whether each endpoint has a listener of its own: bytes to a service without address whose clients pick endpoints.
+    fn has_endpoint_listeners(&self, service: &Service, port: &Port) -> bool {
+        let headless = service.headless && service.resolution == Resolution::Static;
+        let picked = headless || service.resolution == Resolution::Passthrough && self.has_endpoints(service);
+        picked && service.addresses.is_empty() && !port.protocol.is_http()
+    }
+
+    fn has_endpoints(&self, service: &Service) -> bool {
+        !self.instances(service).is_empty()
+    }
+
+    fn bind(&self, egress: &Egress) -> Bind {
+        let listener = egress.listener.as_ref();
+        let address =
+            listener.and_then(|listener| listener.bind.clone()).filter(|address| !address.is_empty());
+        let explicit = self.node.captures_explicitly()
+            || listener.is_some_and(|listener| listener.capture_mode == CaptureMode::None)
+            || address.as_ref().is_some_and(|address| address.starts_with("unix://"));
+        Bind { address: address.or_else(|| explicit.then(|| LOCALHOST.into())), explicit }
+    }
+
+    /// Whether the port can be listened at: not below 1024 without the right, not one of the proxy's own (SEM-159).
+    fn can_bind(&self, bind: &Bind, port: &Port) -> bool {
+        if bind.explicit && self.node.metadata.unprivileged && port.number < 1024 {
+            return false;
+        }
+        let everywhere = match bind.address.as_deref() {
+            Some(address) => address == WILDCARD_ADDRESS,
+            None => port.protocol.is_http(),
+        };
+        let mesh = &self.snapshot.mesh;
+        let own = [u32::from(mesh.proxy_listen_port()), u32::from(mesh.proxy_inbound_listen_port())];
+        !(everywhere && (own.contains(&port.number) || names::STATIC_PORTS.contains(&port.number)))
+    }
+
+    /// Offers what a service's port wants; `port` is the egress listener's if that has one.
+    fn offer(&self, entries: &mut Entries, at: usize, service: &Arc<Service>, port: &Port, bind: &Bind) {
+        if !self.can_bind(bind, port) || port.protocol == Protocol::Udp {
+            return;
+        }
+        let (address, range) = place(service, port, bind);
+        if !entries.wants(&address, port) {
+            return;
+        }
+        let http = port.protocol.is_http();
+        let everywhere = &*address == WILDCARD_ADDRESS;
+        let table = (http || port.protocol.is_auto()).then(|| {
+            let own = port.protocol.is_auto() && !everywhere;
+            let route = match own {
+                true => names::virtual_host(&service.host, port.number),
+                false => port.number.to_string(),
+            };
+            Table { egress: at, route, service: own.then(|| Arc::clone(service)) }
+        });
+        let chains = match http {
+            true => Vec::new(),
+            false => self.byte_chains(&self.scope.egress[at], service, port, range.as_ref()),
+        };
+        // An explicit address of its own that is declared as HTTP is not looked at.
+        let looks = !http || everywhere;
+        entries.add(Offer { address, port: port.clone(), explicit: bind.explicit, chains, table, looks });
+    }
+
+    /// The listener of an entry. A chain that takes everything is the default, or the only one.
+    fn entry_listener(&self, entry: Entry) -> Listener {
+        let name = names::listener(&entry.address, entry.port);
+        let mut chains = entry.chains;
+        if let Some(table) = entry.table {
+            let http =
+                self.outbound_http(names::stat_prefix(&format!("outbound_{name}")), Routes::Rds(table.route));
+            chains.push(FilterChain {
+                name: String::new(),
+                condition: if entry.looks { self.http_in_the_clear() } else { Condition::default() },
+                terminal: Terminal::Http(Box::new(http)),
+                origin: None,
+            });
+        }
+        let mut listener = self.listener(name, &entry.address, entry.port, entry.explicit);
+        listener.http_inspector = chains.iter().any(|chain| !chain.condition.protocols.is_empty());
+        listener.tls_inspector =
+            listener.http_inspector || chains.iter().any(|chain| !chain.condition.server_names.is_empty());
+        listener.continue_on_timeout = true;
+        listener.detection_timeout =
+            Some(if listener.http_inspector { self.detection_timeout() } else { std::time::Duration::ZERO });
+        let (mut all, some): (Vec<_>, Vec<_>) =
+            chains.into_iter().partition(|chain| chain.condition == Condition::default());
+        if some.is_empty() {
+            all.truncate(1);
+            listener.chains = all;
             return listener;
         }
-        let condition = Condition {
-            transport: "raw_buffer".into(),
-            protocols: vec!["http/1.1".into(), "h2c".into()],
-            ..Condition::default()
-        };
-        listener.chains = vec![FilterChain { name: String::new(), condition, terminal }];
-        listener.default_chain = Some(self.fall_through(http));
-        listener.tls_inspector = true;
-        listener.http_inspector = true;
+        listener.chains = some;
+        listener.default_chain = Some(all.into_iter().next().unwrap_or_else(|| self.pass_through()));
         listener
     }
 
-    /// What is not HTTP on an HTTP listener: to the service itself if it is the only one, else to where it was meant to go.
-    fn fall_through(&self, http: &HttpListener) -> FilterChain {
-        let tcp = match &http.service {
-            Some(service) => self.tcp_to(&names::outbound_cluster(http.port, "", &service.host)),
-            None => self.tcp_to(&self.unknown_cluster()),
-        };
-        let name = if http.service.is_some() { String::new() } else { "PassthroughFilterChain".to_owned() };
-        FilterChain { name, condition: Condition::default(), terminal: Terminal::Tcp(tcp) }
+    /// What nobody claims on a listener goes to where it was meant to go.
+    fn pass_through(&self) -> FilterChain {
+        FilterChain {
+            name: "PassthroughFilterChain".to_owned(),
+            condition: Condition::default(),
+            terminal: Terminal::Tcp(self.tcp_to(&self.unknown_cluster())),
+            origin: None,
+        }
     }
 
     /// Cluster of unknown destinations: the egress proxy that the Sidecar names, else where the client meant it.
@@ -181,83 +262,12 @@ impl View<'_> {
         }
     }
 
-    fn tcp_of(&self, egress: &Egress) -> Vec<Listener> {
-        let explicit = self.is_explicit(egress);
-        let bind = egress
-            .listener
-            .as_ref()
-            .and_then(|listener| listener.bind.clone())
-            .filter(|bind| !bind.is_empty());
-        let own = listener_port(egress);
-        if own.as_ref().is_some_and(|port| port.protocol.is_http() || port.protocol.is_auto()) {
-            return Vec::new();
-        }
-        let mut listeners = Vec::new();
-        for service in egress.services.values() {
-            for port in &service.ports {
-                let locked = own.is_none() && self.is_locked(port.number);
-                // A port that the Sidecar declares as TCP is TCP, whatever the service says.
-                if locked || own.is_none() && !port.protocol.is_tcp() {
-                    continue;
-                }
-                let addresses = self.tcp_addresses(service, port, bind.as_ref(), explicit);
-                let tcp = self.tcp_route(egress, service, port.number);
-                listeners.extend(
-                    addresses
-                        .iter()
-                        .map(|address| self.tcp_listener(address, port.number, explicit, tcp.clone())),
-                );
-            }
-        }
-        listeners
-    }
-
-    /// Where a TCP service is listened for: at the listener's address, else at the service's, else at its endpoints' if it
-    /// is headless, else everywhere (SEM-146, SEM-152).
-    fn tcp_addresses(&self, service: &Service, port: &Port, bind: Option<&Str>, explicit: bool) -> Vec<Str> {
-        if let Some(bind) = bind {
-            return vec![bind.clone()];
-        }
-        let own: Vec<Str> =
-            service.addresses.iter().filter(|address| !address.contains('/')).cloned().collect();
-        if !own.is_empty() {
-            return own;
-        }
-        if service.headless && service.resolution == Resolution::Static && !explicit {
-            let instances = self.instances(service).iter();
-            let of_port = instances.filter(|instance| instance.service_port == port.number);
-            let others = of_port.filter(|instance| !self.node.addresses.contains(&instance.address));
-            return others.map(|instance| instance.address.clone()).collect();
-        }
-        vec![if explicit { LOCALHOST } else { WILDCARD_ADDRESS }.into()]
-    }
-
-    fn tcp_listener(&self, address: &Str, port: u32, explicit: bool, tcp: Tcp) -> Listener {
-        let mut listener = self.listener(names::listener(address, port), address, port, explicit);
-        listener.chains.push(FilterChain {
-            name: String::new(),
-            condition: Condition::default(),
-            terminal: Terminal::Tcp(tcp),
-        });
-        listener
-    }
-
     /// A listener without chains.
     fn listener(&self, name: String, address: &Str, port: u32, bind_to_port: bool) -> Listener {
         Listener {
-            name,
-            address: address.clone(),
-            port,
             bind_to_port,
-            direction: Direction::Outbound,
-            use_original_dst: false,
-            original_dst_filter: false,
-            tls_inspector: false,
-            http_inspector: false,
-            chains: Vec::new(),
-            default_chain: None,
             access_log: self.listener_log(),
-            transparent: false,
+            ..Listener::new(name, address, port, Direction::Outbound)
         }
     }
 
@@ -267,19 +277,34 @@ impl View<'_> {
         let mut listener = self.listener(VIRTUAL_OUTBOUND.to_owned(), &WILDCARD_ADDRESS.into(), port, true);
         listener.use_original_dst = true;
         listener.transparent = self.node.metadata.interception == Interception::Tproxy;
+        let chain = |name: &str, condition, cluster: &str| FilterChain {
+            name: name.to_owned(),
+            condition,
+            terminal: Terminal::Tcp(self.tcp_to(cluster)),
+            origin: None,
+        };
+        let to_itself = Condition { port: Some(port), ..Condition::default() };
         listener.chains = vec![
-            FilterChain {
-                name: "virtualOutbound-blackhole".to_owned(),
-                condition: Condition { port: Some(port), ..Condition::default() },
-                terminal: Terminal::Tcp(self.tcp_to(BLACK_HOLE_CLUSTER)),
-            },
-            FilterChain {
-                name: "virtualOutbound-catchall-tcp".to_owned(),
-                condition: Condition::default(),
-                terminal: Terminal::Tcp(self.tcp_to(&self.unknown_cluster())),
-            },
+            chain("virtualOutbound-blackhole", to_itself, BLACK_HOLE_CLUSTER),
+            chain("virtualOutbound-catchall-tcp", Condition::default(), &self.unknown_cluster()),
         ];
         listener
+    }
+}
+
+/// Where a port is listened for: at the listener's address, else at the service's own, else everywhere (SEM-152); for a
+/// range everywhere with a condition.
+fn place(service: &Service, port: &Port, bind: &Bind) -> (Str, Option<Str>) {
+    if let Some(address) = &bind.address {
+        return (address.clone(), None);
+    }
+    match service.addresses.first() {
+        Some(address) if !port.protocol.is_http() => match address.split_once('/') {
+            None => (address.clone(), None),
+            Some((single, "32")) => (single.into(), None),
+            Some(_) => (WILDCARD_ADDRESS.into(), Some(address.clone())),
+        },
+        _ => (WILDCARD_ADDRESS.into(), None),
     }
 }
 
@@ -291,19 +316,4 @@ fn listener_port(egress: &Egress) -> Option<Port> {
     let declared = port.protocol.as_deref().and_then(Protocol::parse);
     let protocol = declared.or_else(|| Protocol::of_name(&name)).unwrap_or_default();
     Some(Port { number: port.number, name, protocol })
-}
-
-/// A table is named after its port; of several listeners with one port only the first can have that name.
-fn name_tables(listeners: &mut [HttpListener]) {
-    let mut taken: Vec<String> = Vec::new();
-    // The shared listener on all addresses comes first whatever the others are called.
-    listeners.sort_by_key(|listener| {
-        (listener.port, &*listener.address != WILDCARD_ADDRESS, listener.address.clone())
-    });
-    for listener in listeners {
-        if taken.contains(&listener.route) {
-            listener.route = names::listener(&listener.address, listener.port);
-        }
-        taken.push(listener.route.clone());
-    }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use meltemi_config::mesh::MeshConfig;
 use meltemi_config::networking::destination_rule::{
     ConnectionPoolSettings, ConsistentHashLb, H2UpgradePolicy, HashAlgorithm, HashKey as ConfigKey,
-    LoadBalancerPolicy, LoadBalancerSettings, OutlierDetection, SimpleLb, TcpKeepalive,
+    LoadBalancerPolicy, LoadBalancerSettings, OutlierDetection, SimpleLb, TcpKeepalive, TunnelSettings,
 };
 
 use super::View;
 use crate::model::cluster::{Balancer, Keepalive, Outlier, Pool};
+use crate::model::listener::Tunnel;
 use crate::model::route::{Cookie, HashKey};
 use crate::registry::Service;
 use crate::snapshot::destination_rule::{Policy, Rule, policy};
@@ -146,4 +147,18 @@ pub(super) fn outlier(settings: &OutlierDetection) -> Outlier {
         max_ejection: (settings.max_ejection_percent > 0).then(|| percent(settings.max_ejection_percent)),
         min_health: percent(settings.min_health_percent),
     }
+}
+
+/// Whether the client's address picks the endpoint.
+pub(super) fn hashes_source(settings: Option<&LoadBalancerSettings>) -> bool {
+    let policy = settings.and_then(|settings| settings.policy.as_ref());
+    matches!(policy, Some(LoadBalancerPolicy::ConsistentHash(hash)) if hash.hash_key == Some(ConfigKey::UseSourceIp(true)))
+}
+
+/// Through whom connections are made (DR-016…DR-019).
+pub(super) fn tunnel(settings: &TunnelSettings) -> Tunnel {
+    let host = &settings.target_host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let post = settings.protocol.as_deref().is_some_and(|word| word.eq_ignore_ascii_case("POST"));
+    Tunnel { target: format!("{host}:{}", settings.target_port), post }
 }

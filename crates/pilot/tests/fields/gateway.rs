@@ -94,3 +94,33 @@ fn several_resources_for_one_host_merge() {
     // The catch-all of the first goes to the end.
     assert_eq!(names, ["special", ""]);
 }
+
+#[test]
+fn tls_passes_by_server_name() {
+    let server = json!([{
+        "port": {"number": 443, "name": "tls", "protocol": "TLS"}, "hosts": ["*.example.com"],
+        "tls": {"mode": "PASSTHROUGH"},
+    }]);
+    let tls = json!([
+        {"match": [{"sniHosts": ["a.example.com", "b.example.com"]}], "route": to("reviews")},
+        // A name that a condition before it has makes Istio leave the condition out.
+        {"match": [{"sniHosts": ["b.example.com"]}], "route": to("ratings")},
+        {"match": [{"sniHosts": ["*.example.com"], "port": 443, "gateways": ["default/gw"]}], "route": to("ratings")},
+        {"match": [{"sniHosts": ["c.example.com"], "port": 80}], "route": to("ratings")},
+    ]);
+    let resource = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "sni"},
+        "spec": {"hosts": ["*.example.com"], "gateways": ["default/gw"], "tls": tls},
+    });
+    let gateway = resources(server).split("\n---\n").next().unwrap().to_owned();
+    let mesh = Mesh::new(&format!("{gateway}\n---\n{resource}"));
+    let listeners = mesh.listeners(&Mesh::gateway());
+    let [listener] = &listeners[..] else { panic!("{listeners:?}") };
+    let names: Vec<Vec<String>> = listener
+        .chains
+        .iter()
+        .map(|chain| chain.condition.server_names.iter().map(|name| name.to_string()).collect())
+        .collect();
+    assert_eq!(names, [vec!["a.example.com", "b.example.com"], vec!["*.example.com"]]);
+    assert!(listener.tls_inspector);
+}

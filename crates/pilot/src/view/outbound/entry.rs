@@ -1,0 +1,148 @@
+//! What services want of one address and port, merged as Istio does (SEM-143).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::{Protocol, Str};
+
+use crate::model::listener::{Condition, FilterChain};
+use crate::names::{self, WILDCARD_ADDRESS};
+use crate::registry::{Port, Service};
+
+/// A listener in the making.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) address: Str,
+    pub(super) port: u32,
+    /// Whether it opens its port.
+    pub(super) explicit: bool,
+    /// Chains of bytes.
+    pub(super) chains: Vec<FilterChain>,
+    /// Routes of HTTP, if any is spoken here.
+    pub(super) table: Option<Table>,
+    /// Whether HTTP is told apart by looking; else everything is HTTP.
+    pub(super) looks: bool,
+    /// What the first service declared, or `Auto` as soon as it is looked for.
+    protocol: Protocol,
+    /// Whether nothing may be added.
+    locked: bool,
+}
+
+/// A table of routes.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Which egress listener of the scope it belongs to.
+    pub(super) egress: usize,
+    /// Its name.
+    pub(super) route: String,
+    /// The one service it is for, if it is not shared.
+    pub(super) service: Option<Arc<Service>>,
+}
+
+/// What a service's port wants.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) address: Str,
+    pub(super) port: Port,
+    pub(super) explicit: bool,
+    pub(super) chains: Vec<FilterChain>,
+    pub(super) table: Option<Table>,
+    pub(super) looks: bool,
+}
+
+/// Listeners in the making, by port and address.
+#[derive(Debug, Default)]
+pub(super) struct Entries(BTreeMap<(u32, Str), Entry>);
+
+impl Entries {
+    /// From now on nothing is added to those that are there.
+    pub(super) fn lock(&mut self) {
+        self.0.values_mut().for_each(|entry| entry.locked = true);
+    }
+
+    /// Whether an offer can make a difference: most services share a listener that is there already.
+    pub(super) fn wants(&self, address: &Str, port: &Port) -> bool {
+        let Some(entry) = self.0.get(&(port.number, address.clone())) else { return true };
+        let plain = entry.protocol.is_tcp();
+        let known = match port.protocol {
+            protocol if protocol.is_http() => !plain,
+            protocol if protocol.is_auto() => entry.protocol.is_auto(),
+            _ => false,
+        };
+        !entry.locked && !known && !quarrels(entry.protocol, port.protocol)
+    }
+
+    /// Adds what is not there yet.
+    pub(super) fn add(&mut self, offer: Offer) {
+        let key = (offer.port.number, offer.address.clone());
+        // Looked for among what is declared as HTTP, it takes its place.
+        let replaces = |entry: &Entry| entry.protocol.is_http() && offer.port.protocol.is_auto();
+        match self.0.get_mut(&key) {
+            Some(entry) if !replaces(entry) => entry.merge(offer),
+            _ => {
+                self.0.insert(key, Entry::new(offer));
+            }
+        }
+    }
+
+    /// All of them: by port, those on all addresses first. Of several tables with one name only the first keeps it.
+    pub(super) fn into_sorted(self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.0.into_values().collect();
+        entries.sort_by_key(|entry| (entry.port, &*entry.address != WILDCARD_ADDRESS, entry.address.clone()));
+        let mut taken: Vec<(u32, String)> = Vec::new();
+        for entry in &mut entries {
+            let Some(table) = &mut entry.table else { continue };
+            taken.retain(|(port, _)| *port == entry.port);
+            if taken.iter().any(|(_, name)| *name == table.route) {
+                table.route = names::listener(&entry.address, entry.port);
+            }
+            taken.push((entry.port, table.route.clone()));
+        }
+        entries
+    }
+}
+
+impl Entry {
+    fn new(offer: Offer) -> Entry {
+        // HTTP that is told apart by looking leaves room for bytes.
+        let mixed = offer.table.is_some() && offer.looks;
+        Entry {
+            address: offer.address,
+            port: offer.port.number,
+            explicit: offer.explicit,
+            chains: offer.chains,
+            table: offer.table,
+            looks: offer.looks,
+            protocol: if mixed { Protocol::Auto } else { offer.port.protocol },
+            locked: false,
+        }
+    }
+
+    fn merge(&mut self, offer: Offer) {
+        let everything_is_http = self.table.is_some() && !self.looks;
+        for chain in offer.chains {
+            let taken = self.chains.iter().any(|known| known.condition == chain.condition)
+                || everything_is_http && chain.condition == Condition::default();
+            if !taken {
+                self.chains.push(chain);
+            }
+        }
+        let mixes = offer.table.is_some() != self.table.is_some() || offer.port.protocol.is_auto();
+        if self.table.is_none()
+            && let Some(table) = offer.table
+            && (offer.looks || self.chains.iter().all(|chain| chain.condition != Condition::default()))
+        {
+            self.table = Some(table);
+            self.looks = offer.looks;
+        }
+        if mixes {
+            self.protocol = Protocol::Auto;
+        }
+    }
+}
+
+/// Protocols in which the server speaks first share a port with nothing else: looking would hang them.
+fn quarrels(one: Protocol, other: Protocol) -> bool {
+    let first = |protocol: Protocol| matches!(protocol, Protocol::Mongo | Protocol::Mysql);
+    one != other && (first(one) || first(other))
+}
