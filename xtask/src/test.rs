@@ -13,7 +13,7 @@ pub(crate) struct Args {
     only: Option<String>,
 }
 
-/// Peers, format, lints, tests; stops at the first that fails.
+/// Peers, format, lints, tests; stops at the first of these that fails, and tells all tests that did.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if !args.no_peers {
         peers::install()?;
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         run::cargo().args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     )?;
     let mut tests = run::cargo();
-    tests.args(["test", "--workspace"]);
+    tests.args(["test", "--workspace", "--no-fail-fast"]);
     tests.args(&args.only);
     run::step("tests", &mut tests)
 }

@@ -46,8 +46,8 @@ fn warnings_alone_exit_with_0() {
     let output = validate(&[&golden("not_in_effect.yaml")]);
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("warning[MEL0002]: `fault` is not in effect yet"), "{text}");
-    assert!(text.contains("not_in_effect.yaml:8:5"), "{text}");
+    assert!(text.contains("warning[MEL0002]: AuthorizationPolicy is not in effect yet"), "{text}");
+    assert!(text.contains("not_in_effect.yaml:28:7"), "{text}");
     assert!(!text.contains('\x1b'), "no colour into a pipe");
 }
 
