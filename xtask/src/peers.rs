@@ -26,6 +26,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nghttpd", "nghttp2-server"),
     ("curl", "curl"),
     ("chromium", "chromium"),
+    ("promtool", "prometheus"),
 ];
 
 /// Packages from PyPI, pinned: tests compare behaviour with these very versions.

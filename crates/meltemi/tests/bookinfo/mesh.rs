@@ -73,6 +73,12 @@ impl Mesh {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Where the control plane serves metrics and debug pages.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) fn monitoring(&self) -> &str {
+        &self.monitoring
+    }
+
     /// Process ids of everything that the demo started.
     pub(crate) fn children(&self) -> Vec<u32> {
         let text =
