@@ -90,6 +90,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, default 1.
     pub max_connect_attempts: u32,
+    /// `hash_policy.source_ip`: the client's address chooses the endpoint where the balancer hashes.
+    pub hash_source_ip: bool,
     /// Where connections are logged.
     pub access_log: Vec<AccessLog>,
 }

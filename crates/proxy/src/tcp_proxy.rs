@@ -4,6 +4,7 @@
 //! endpoint and connect (as often as `max_connect_attempts` says), relay, log.
 //! Invariant: every connection leaves exactly one record, whatever became of it.
 
+pub mod early;
 mod relay;
 mod splice;
 mod target;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 use tracing::debug;
 
 use self::{
+    early::Early,
     relay::{End, Relay},
     target::Target,
 };
@@ -21,7 +23,7 @@ use crate::{
     cluster::Endpoint,
     error::{Flags, StreamError},
     http::{Worker, clock},
-    listener::{TcpProxy, connection::Connection},
+    listener::{TcpProxy, connection::Connection, filters::Inspected},
     stats::groups::TcpStats,
     stream::{Stream, UNSPECIFIED},
     upstream::cluster::ClusterState,
@@ -48,6 +50,30 @@ pub struct Outcome {
     pub upstream_local: SocketAddr,
 }
 
+/// What choosing an endpoint may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The original destination, where one was restored.
+    pub destination: Option<SocketAddr>,
+    /// The client.
+    pub source: SocketAddr,
+}
+
+impl Origin {
+    /// Of a connection whose filter chain is not chosen yet.
+    pub fn of(inspected: &Inspected) -> Self {
+        let destination = inspected.local_restored.then_some(inspected.local);
+        Self { destination, source: inspected.remote }
+    }
+}
+
+impl From<&Connection> for Origin {
+    fn from(connection: &Connection) -> Self {
+        let destination = connection.local_restored.then_some(connection.local);
+        Self { destination, source: connection.remote }
+    }
+}
+
 impl Default for Outcome {
     fn default() -> Self {
         Self {
@@ -64,12 +90,26 @@ impl Default for Outcome {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(mut downstream: Stream, connection: Connection, proxy: Arc<TcpProxy>, worker: Rc<Worker>) {
+/// `early` is the connection to the endpoint, where it was made before the filter chain was certain.
+pub async fn serve(
+    mut downstream: Stream,
+    connection: Connection,
+    proxy: Arc<TcpProxy>,
+    worker: Rc<Worker>,
+    early: Option<Box<Early>>,
+) {
     let started = clock::now();
     let stats = worker.tcp_stats(&proxy.stat_prefix);
     stats.downstream_cx_total.inc();
-    let mut outcome = Outcome::default();
-    if let Some(mut target) = target::connect(&proxy, &connection, &worker, &mut outcome).await {
+    let (mut outcome, target) = match early {
+        Some(early) => (early.outcome, Some(early.target)),
+        None => {
+            let mut outcome = Outcome::default();
+            let target = target::connect(&proxy, &Origin::from(&connection), &worker, &mut outcome).await;
+            (outcome, target)
+        }
+    };
+    if let Some(mut target) = target {
         relay(&mut downstream, &mut target, &proxy, &worker, &mut outcome).await;
     }
     count(&stats, &outcome);
@@ -111,6 +151,7 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
         direct_remote: connection.direct_remote,
         server_name: connection.server_name.as_deref().unwrap_or(""),
         connection: connection.id,
+        detected: connection.detected.name(),
         attempts: outcome.attempts,
         ..Record::default()
     };
@@ -125,6 +166,7 @@ async fn relay(
     outcome: &mut Outcome,
 ) {
     let mut relay = Relay::new(worker, downstream, &mut target.stream, proxy.idle_timeout);
+    relay.begin_with(&std::mem::take(&mut target.greeting));
     let end = relay.run().await;
     outcome.bytes = relay.totals();
     match end {

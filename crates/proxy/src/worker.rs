@@ -5,6 +5,7 @@
 //! Invariant: a worker shares nothing with another but immutable configuration and counters.
 
 mod accept;
+mod detect;
 mod serve;
 mod socket;
 mod table;

@@ -49,6 +49,8 @@ enum Kind {
     UpstreamHostName,
     Address(Which, Part),
     ServerName,
+    /// `FILTER_STATE(meltemi.detected_protocol)`.
+    Detected,
     Hostname(Arc<str>),
     Environment(Arc<str>),
     ConnectionId,
@@ -85,6 +87,9 @@ enum Header {
     Known(Known),
     Other(Arc<str>),
 }
+
+/// The filter state object that says what protocol detection found, and how.
+const DETECTED: &str = "meltemi.detected_protocol";
 
 /// Operators that Envoy knows and that never have a value here.
 const ABSENT: &[&str] = &[
@@ -212,6 +217,10 @@ fn kind(name: &str, argument: Option<&str>) -> Option<Result<Kind, String>> {
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Kind::Attempts,
         "GRPC_STATUS" => Kind::GrpcStatus,
         "GRPC_STATUS_NUMBER" => Kind::GrpcStatusNumber,
+        // What a stock Envoy has no such object for, and writes as absent.
+        "FILTER_STATE" if argument.is_some_and(|key| key.split(':').next() == Some(DETECTED)) => {
+            Kind::Detected
+        }
         _ if ABSENT.contains(&name) => Kind::Absent,
         _ => return address(name).map(Ok),
     };
@@ -305,6 +314,7 @@ impl Kind {
                 .is_some_and(|endpoint| text(out, endpoint.hostname.as_deref().unwrap_or(&endpoint.label))),
             Self::Address(which, part) => write_address(out, *which, *part, record),
             Self::ServerName => text(out, record.server_name),
+            Self::Detected => text(out, record.detected),
             Self::Hostname(name) | Self::Environment(name) => text(out, name),
             Self::ConnectionId => number(out, record.connection),
             Self::Attempts => number(out, u64::from(record.attempts)),

@@ -64,6 +64,8 @@ pub struct Record<'a> {
     pub connection: u64,
     /// Tries.
     pub attempts: u32,
+    /// What protocol detection found; empty when nobody looked.
+    pub detected: &'a str,
 }
 
 /// Durations since the start; `None` when the moment never came.
@@ -104,6 +106,7 @@ impl Default for Record<'_> {
             server_name: "",
             connection: 0,
             attempts: 0,
+            detected: "",
         }
     }
 }

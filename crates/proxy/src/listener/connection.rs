@@ -10,6 +10,44 @@ use crate::{
     listener::{FilterChain, Listener},
 };
 
+/// What a connection turned out to speak, and how that became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detected {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// The client opened with a TLS ClientHello.
+    Tls,
+    /// The client opened with an HTTP/1.0 request.
+    Http10,
+    /// The client opened with an HTTP/1.1 request.
+    Http11,
+    /// The client opened with the HTTP/2 preface.
+    Http2,
+    /// The client opened with something else.
+    Tcp,
+    /// The server spoke first.
+    ServerFirst,
+    /// Nobody spoke within `listener_filters_timeout`.
+    Silent,
+}
+
+impl Detected {
+    /// As logs say it; empty when nobody looked.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "",
+            Self::Tls => "tls",
+            Self::Http10 => "http/1.0",
+            Self::Http11 => "http/1.1",
+            Self::Http2 => "h2c",
+            Self::Tcp => "tcp",
+            Self::ServerFirst => "server-first",
+            Self::Silent => "silent",
+        }
+    }
+}
+
 /// A downstream connection with its pinned configuration.
 #[derive(Debug)]
 pub struct Connection {
@@ -29,6 +67,8 @@ pub struct Connection {
     pub server_name: Option<Arc<str>>,
     /// True when the peer opened with a TLS ClientHello.
     pub tls_detected: bool,
+    /// What listener filters made of its first bytes.
+    pub detected: Detected,
     /// Process-unique id, for `%CONNECTION_ID%`.
     pub id: u64,
     /// Says when to end.

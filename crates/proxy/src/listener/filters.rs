@@ -13,7 +13,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::listener::ListenerFilter;
+use crate::listener::{ListenerFilter, connection::Detected};
 
 /// The most that inspection may read: a ClientHello in several records, or a PROXY v2 header with extensions.
 pub const MAX_PREFIX: usize = 64 * 1024;
@@ -37,6 +37,12 @@ pub struct Inspected {
     pub tls_detected: bool,
     /// ALPN of the ClientHello, or what http_inspector saw.
     pub application_protocols: Vec<Arc<str>>,
+    /// The socket's own remote address.
+    pub direct_remote: SocketAddr,
+    /// The filter that is at work: inspection may be broken off and gone on with.
+    pub next: usize,
+    /// What the filters made of it.
+    pub detected: Detected,
 }
 
 /// Why a connection ends during inspection.
@@ -76,6 +82,9 @@ impl Inspected {
             server_name: None,
             tls_detected: false,
             application_protocols: Vec::new(),
+            direct_remote: remote,
+            next: 0,
+            detected: Detected::Unknown,
         }
     }
 
@@ -164,15 +173,16 @@ impl Inspected {
     }
 }
 
-/// Runs the filters in order. Cancel-safe: what was found stays in `connection`.
+/// Runs the filters in order, from the one that was at work. Cancel-safe: what was found stays in `connection`.
 pub async fn inspect(filters: &[ListenerFilter], connection: &mut Inspected) -> Result<(), FilterError> {
-    for filter in filters {
+    while let Some(filter) = filters.get(connection.next) {
         match filter {
             ListenerFilter::OriginalDst => connection.restore_destination(),
             ListenerFilter::TlsInspector => connection.inspect_tls().await?,
             ListenerFilter::HttpInspector => connection.inspect_http().await?,
             ListenerFilter::ProxyProtocol => connection.read_proxy_header().await?,
         }
+        connection.next += 1;
     }
     Ok(())
 }

@@ -120,6 +120,24 @@ group! {
         histogram { downstream_cx_length_ms }
     }
 
+    /// `http_inspector.`
+    HttpInspectorStats {
+        counter { read_error, http10_found, http11_found, http2_found, http_not_found }
+    }
+
+    /// `tls_inspector.`
+    TlsInspectorStats {
+        counter {
+            client_hello_too_large, tls_found, tls_not_found, alpn_found, alpn_not_found, sni_found, sni_not_found,
+        }
+    }
+
+    /// `protocol_detection.`, ours: connections on which the server spoke first, on which nobody spoke in time, and
+    /// endpoints connected before it was known.
+    DetectionStats {
+        counter { server_first, silent, early_connects }
+    }
+
     /// `tcp.<stat_prefix>.`
     TcpStats {
         counter {

@@ -82,6 +82,17 @@ impl<'a> Relay<'a> {
         Self { worker, downstream, upstream, up: Flow::default(), down: Flow::default(), idle_timeout }
     }
 
+    /// Bytes that the upstream has said already; a greeting fits the smallest buffer.
+    pub(crate) fn begin_with(&mut self, greeting: &[u8]) {
+        if greeting.is_empty() {
+            return;
+        }
+        let room = self.down.buffer.room(&self.worker.buffers, LARGEST);
+        let n = greeting.len().min(room.len());
+        room[..n].copy_from_slice(&greeting[..n]);
+        self.down.buffer.filled(n);
+    }
+
     /// (bytes from downstream, bytes to downstream).
     pub(crate) fn totals(&self) -> (u64, u64) {
         (self.up.total, self.down.total)

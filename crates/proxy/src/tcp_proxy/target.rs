@@ -4,13 +4,13 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::Outcome;
+use super::{Origin, Outcome};
 use crate::{
-    balancer::Selection,
+    balancer::{Selection, hash::xxh64},
     cluster::{ClusterSlot, Endpoint},
     error::Flags,
     http::Worker,
-    listener::{TcpProxy, connection::Connection},
+    listener::TcpProxy,
     stream::Stream,
     upstream::limits::{Permit, Resource},
 };
@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct Target {
     /// The connection.
     pub(super) stream: Stream,
+    /// What the endpoint said before anybody relayed.
+    pub(super) greeting: Vec<u8>,
     endpoint: Arc<Endpoint>,
     _permit: Permit,
 }
@@ -33,7 +35,7 @@ impl Drop for Target {
 /// Tries until connected or out of attempts; `outcome` says why not.
 pub(super) async fn connect(
     proxy: &TcpProxy,
-    connection: &Connection,
+    origin: &Origin,
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) -> Option<Target> {
@@ -44,8 +46,9 @@ pub(super) async fn connect(
     };
     outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
-        let destination = connection.local_restored.then_some(connection.local);
-        let Some(endpoint) = state.pick(worker, destination, Selection::default()) else {
+        let hash = proxy.hash_source_ip.then(|| xxh64(origin.source.ip().to_string().as_bytes(), 0));
+        let wanted = Selection { hash, ..Selection::default() };
+        let Some(endpoint) = state.pick(worker, origin.destination, wanted) else {
             outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
             return None;
         };
@@ -63,7 +66,7 @@ pub(super) async fn connect(
                 permit.connected(&state.stats);
                 outcome.flags = Flags::default();
                 outcome.upstream_local = stream.local_addr();
-                return Some(Target { stream, endpoint, _permit: permit });
+                return Some(Target { stream, greeting: Vec::new(), endpoint, _permit: permit });
             }
             Err(failure) => outcome.failed(&failure.error, failure.transport),
         }

@@ -7,14 +7,20 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-use super::{serve, table::Active, thread::WorkerThread};
+use super::{
+    detect::{self, End},
+    serve,
+    table::Active,
+    thread::WorkerThread,
+};
 use crate::{
     listener::{
         connection::Connection,
-        filters::{FilterError, Inspected, inspect},
+        filters::{FilterError, Inspected},
         matcher::ConnectionView,
     },
     stream::Stream,
+    tcp_proxy::early::Early,
 };
 
 /// Accepts until aborted.
@@ -58,23 +64,18 @@ fn start(thread: &Rc<WorkerThread>, active: &Rc<Active>, stream: TcpStream, peer
     };
     let connection = Inspected::new(stream, local, peer);
     if listener.filters.is_empty() {
-        return admit(thread, active, connection, peer);
+        return admit(thread, active, connection, None);
     }
     let (thread, active) = (thread.clone(), active.clone());
     tokio::task::spawn_local(async move {
         let live = thread.table.enter();
-        inspect_and_admit(&thread, &active, connection, peer).await;
+        inspect_and_admit(&thread, &active, connection).await;
         drop(live);
     });
 }
 
-async fn inspect_and_admit(
-    thread: &Rc<WorkerThread>,
-    active: &Rc<Active>,
-    connection: Inspected,
-    direct_remote: SocketAddr,
-) {
-    let Some(connection) = inspect_in_time(active, connection).await else { return };
+async fn inspect_and_admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, connection: Inspected) {
+    let Some((connection, early)) = inspect_in_time(thread, active, connection).await else { return };
     let hands_off = active.listener.borrow().use_original_dst && connection.local_restored;
     let other = match hands_off {
         true => thread.table.for_destination(connection.local),
@@ -83,41 +84,43 @@ async fn inspect_and_admit(
     match other.filter(|other| !Rc::ptr_eq(other, active)) {
         // The other listener looks at the connection with filters of its own, but never hands it on again.
         Some(other) => {
-            let Some(connection) = inspect_in_time(&other, connection).await else { return };
-            admit(thread, &other, connection, direct_remote);
+            drop(early);
+            let Some((connection, early)) = inspect_in_time(thread, &other, connection).await else { return };
+            admit(thread, &other, connection, early);
         }
-        None => admit(thread, active, connection, direct_remote),
+        None => admit(thread, active, connection, early),
     }
 }
 
 /// `None` when the connection is over.
-async fn inspect_in_time(active: &Rc<Active>, mut connection: Inspected) -> Option<Inspected> {
+async fn inspect_in_time(
+    thread: &Rc<WorkerThread>,
+    active: &Rc<Active>,
+    mut connection: Inspected,
+) -> Option<(Inspected, Option<Box<Early>>)> {
     let listener = active.listener.borrow().clone();
     let stats = &active.stats;
     stats.downstream_pre_cx_active.inc();
-    let inspection = inspect(&listener.filters, &mut connection);
-    let outcome = match listener.filters_timeout.is_zero() {
-        true => Ok(inspection.await),
-        false => tokio::time::timeout(listener.filters_timeout, inspection).await,
-    };
+    let end = detect::look(thread, &listener, &mut connection).await;
     stats.downstream_pre_cx_active.dec();
-    match outcome {
-        Ok(Ok(())) => return Some(connection),
-        Ok(Err(FilterError::RemoteClose)) => stats.downstream_listener_filter_remote_close.inc(),
-        Ok(Err(error)) => {
+    match end {
+        End::Found(early) => return Some((connection, early)),
+        End::Failed(FilterError::RemoteClose) => stats.downstream_listener_filter_remote_close.inc(),
+        End::Failed(error) => {
             debug!(listener = %listener.name, remote = %connection.remote, %error, "listener filter");
             stats.downstream_listener_filter_error.inc();
         }
-        Err(_) => {
+        End::TimedOut(early) => {
             stats.downstream_pre_cx_timeout.inc();
-            return listener.continue_on_timeout.then_some(connection);
+            return listener.continue_on_timeout.then_some((connection, early));
         }
     }
     None
 }
 
 /// Chooses the filter chain and starts the connection's task.
-fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, direct_remote: SocketAddr) {
+fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, early: Option<Box<Early>>) {
+    let direct_remote = inspected.direct_remote;
     // The configuration of now, not of when inspection began: old chains get no new connections.
     let listener = active.listener.borrow().clone();
     let view = ConnectionView {
@@ -145,12 +148,13 @@ fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, d
         direct_remote,
         server_name: inspected.server_name,
         tls_detected: inspected.tls_detected,
+        detected: inspected.detected,
         id: thread.next_connection_id(),
         drain: ticket,
     };
     let stream = Stream::accepted(inspected.stream, inspected.prefix);
     let open = Open::new(active, thread.table.enter());
-    let task = serve::connection(thread, stream, connection, open);
+    let task = serve::connection(thread, stream, connection, open, early);
     group.own(slot, task);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     http,
     listener::{Terminal, connection::Connection},
     stream::Stream,
-    tcp_proxy,
+    tcp_proxy::{self, early::Early},
 };
 
 /// Starts the connection's task.
@@ -21,6 +21,7 @@ pub(super) fn connection(
     stream: Stream,
     connection: Connection,
     open: Open,
+    early: Option<Box<Early>>,
 ) -> AbortHandle {
     let worker = thread.worker.clone();
     let task = match &connection.chain.terminal {
@@ -33,8 +34,10 @@ pub(super) fn connection(
         }
         Terminal::Tcp(proxy) => {
             let proxy = proxy.clone();
+            // Made for another filter, it is of no use.
+            let early = early.filter(|early| early.is_of(&proxy));
             tokio::task::spawn_local(async move {
-                tcp_proxy::serve(stream, connection, proxy, worker).await;
+                tcp_proxy::serve(stream, connection, proxy, worker, early).await;
                 drop(open);
             })
         }

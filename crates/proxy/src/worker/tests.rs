@@ -80,6 +80,7 @@ fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
         clusters: vec![(cluster.clone(), 1)],
         idle_timeout: Some(Duration::from_secs(60)),
         max_connect_attempts: 1,
+        hash_source_ip: false,
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
@@ -122,7 +123,8 @@ async fn say(stream: &mut TcpStream, text: &str) -> String {
 
 async fn hear(stream: &mut TcpStream, n: usize) -> String {
     let mut bytes = vec![0; n];
-    stream.read_exact(&mut bytes).await.unwrap();
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, stream.read_exact(&mut bytes)).await.unwrap().unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -255,4 +257,87 @@ async fn an_original_destination_leads_to_its_listener_and_no_match_is_counted()
     let listeners = workers.listeners();
     let (_, stats) = listeners.iter().find(|(listener, _)| &*listener.name == "entry").unwrap();
     assert_eq!(stats.iter().map(|stats| stats.no_filter_chain_match.get()).sum::<u64>(), 1);
+}
+
+fn inspected(name: &str, silent: &Arc<FilterChain>, http: &Arc<FilterChain>) -> Listener {
+    let is_http = ChainMatch {
+        application_protocols: vec!["http/1.1".into()],
+        transport_protocol: "raw_buffer".into(),
+        ..ChainMatch::default()
+    };
+    Listener {
+        filters: vec![ListenerFilter::TlsInspector, ListenerFilter::HttpInspector],
+        // For ever: nobody can wait for it to pass.
+        filters_timeout: Duration::ZERO,
+        continue_on_timeout: true,
+        chains: FilterChains::build(vec![(is_http, http.clone())], Some(silent.clone())).unwrap(),
+        ..listener(name, "127.0.0.1:0", silent)
+    }
+}
+
+/// A statistic, summed over workers.
+fn read(workers: &Workers, wanted: &str) -> u64 {
+    let mut sum = 0;
+    workers.stats().read(|prefix, samples| {
+        for (name, sample) in samples {
+            if let crate::stats::Sample::Counter(value) = sample
+                && format!("{prefix}{name}") == wanted
+            {
+                sum += value;
+            }
+        }
+    });
+    sum
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_heard_at_once_and_a_client_keeps_its_choice() {
+    let (a, b) = (backend("a").await, backend("b").await);
+    let (silent, http) = (tcp_chain(&cluster(0, a)), tcp_chain(&cluster(1, b)));
+    let workers = workers();
+    let address = put(&workers, inspected("l", &silent, &http)).await;
+    for round in 1..=3 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        assert_eq!(hear(&mut client, 1).await, "a");
+        assert_eq!(say(&mut client, "and on it goes").await, "and on it goes");
+        assert_eq!(read(&workers, "protocol_detection.server_first"), round);
+    }
+    // Whoever has spoken before anybody looks is served as ever.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let heard = hear(&mut client, 1).await;
+    assert!(["a", "b"].contains(&heard.as_str()), "a race that either side may win");
+}
+
+#[tokio::test]
+async fn a_client_that_speaks_first_chooses_and_costs_one_early_connection_at_most() {
+    let quiet = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let b = backend("b").await;
+    let (silent, http) = (tcp_chain(&cluster(0, quiet.local_addr().unwrap())), tcp_chain(&cluster(1, b)));
+    let workers = Workers::start(&Options { count: 1, ..Options::default() }).unwrap();
+    let address = put(&workers, inspected("l", &silent, &http)).await;
+    for round in 1..=20u64 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(hear(&mut client, 1).await, "b");
+        assert_eq!(read(&workers, "http_inspector.http11_found"), round);
+    }
+    assert!(read(&workers, "protocol_detection.early_connects") <= 1);
+
+    // Something else than HTTP goes where silence would have gone, on the connection that was made for it.
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let mut server = loop {
+        // An early one that turned out useless is closed without a byte.
+        let accepted = tokio::time::timeout(Duration::from_secs(20), quiet.accept());
+        let (mut stream, _) = accepted.await.unwrap().unwrap();
+        client.write_all(b"\x00\x01\x02\r\n").await.unwrap();
+        let mut byte = [0];
+        if stream.read(&mut byte).await.unwrap() == 1 {
+            break stream;
+        }
+    };
+    server.write_all(b"!").await.unwrap();
+    assert_eq!(hear(&mut client, 1).await, "!");
+    assert_eq!(read(&workers, "http_inspector.http_not_found"), 1);
+    assert_eq!(read(&workers, "protocol_detection.silent"), 0);
 }

@@ -2,7 +2,13 @@
 //!
 //! [`super::Workers`] starts it and talks to it. Invariant: commands take effect in the order they were given.
 
-use std::{cell::Cell, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, OnceCell},
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -12,6 +18,7 @@ use tracing::warn;
 
 use super::{
     accept::{accept, accept_pending},
+    detect::{Inspectors, Speakers},
     table::{Accepting, Active, Table},
 };
 use crate::{
@@ -60,12 +67,20 @@ pub(super) struct WorkerThread {
     pub(super) table: Rc<Table>,
     /// What the data path shares.
     pub(super) worker: Rc<Worker>,
+    /// Who spoke first where.
+    pub(super) speakers: Speakers,
+    inspectors: OnceCell<Inspectors>,
     drain_time: Duration,
     ids: Cell<u64>,
     workers: u64,
 }
 
 impl WorkerThread {
+    /// What listener filters count.
+    pub(super) fn inspectors(&self) -> &Inspectors {
+        self.inspectors.get_or_init(|| Inspectors::new(&self.worker.stats, self.worker.index))
+    }
+
     /// A connection id that no other worker gives.
     pub(super) fn next_connection_id(&self) -> u64 {
         let id = self.ids.get();
@@ -91,6 +106,8 @@ pub(super) fn run(
         let thread = Rc::new(WorkerThread {
             table: Rc::default(),
             worker: Worker::with_stats(index, stats),
+            speakers: Speakers::default(),
+            inspectors: OnceCell::new(),
             drain_time,
             ids: Cell::new(index as u64),
             workers: workers as u64,

@@ -70,12 +70,20 @@ pub fn compile(
     if chains.is_empty() && default.is_none() {
         return refuse("no filter chains specified").at("filter_chains");
     }
-    let filters: Result<Vec<_>, _> = message
+    let mut filters: Result<Vec<_>, _> = message
         .listener_filters
         .iter()
         .enumerate()
         .map(|(at, filter)| listener_filter(filter, context).at_index("listener_filters", at))
         .collect();
+    let use_original_dst = fields::flag(message.use_original_dst.as_ref(), false);
+    if let Ok(filters) = &mut filters
+        && use_original_dst
+        && !filters.contains(&ListenerFilter::OriginalDst)
+    {
+        // As in Envoy: what is handed on by its original destination must have one.
+        filters.push(ListenerFilter::OriginalDst);
+    }
     let chains = FilterChains::build(chains, default).map_err(|error| Rejection::new(error.to_string()))?;
     let timeout = fields::optional(message.listener_filters_timeout.as_ref(), "listener_filters_timeout")?;
     let bind = message.bind_to_port.as_ref();
@@ -92,7 +100,7 @@ pub fn compile(
         bind_to_port: fields::flag(bind.or(older_bind), true),
         reuse_port: fields::flag(message.enable_reuse_port.as_ref(), true),
         inbound: message.traffic_direction == TrafficDirection::Inbound as i32,
-        use_original_dst: fields::flag(message.use_original_dst.as_ref(), false),
+        use_original_dst,
         stat_prefix: context.intern(&stat_prefix),
         buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
         filters: filters?,

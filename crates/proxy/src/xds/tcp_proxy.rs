@@ -5,6 +5,7 @@ use std::time::Duration;
 use meltemi_xds::pb::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy as Message, tcp_proxy::ClusterSpecifier,
 };
+use meltemi_xds::pb::envoy::r#type::v3::hash_policy::PolicySpecifier;
 
 use super::{At, Context, Rejection, access_log, fields, refuse, route_action};
 use crate::listener::TcpProxy;
@@ -22,8 +23,18 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
     )?;
     fields::unsupported(!message.proxy_protocol_tlvs.is_empty(), "proxy_protocol_tlvs")?;
     fields::unsupported(message.upstream_connect_mode != 0, "upstream_connect_mode")?;
-    if !message.hash_policy.is_empty() {
-        context.note("hash_policy: no balancer that hashes is in use");
+    let mut hash_source_ip = false;
+    // As in Envoy, one policy at most.
+    match message.hash_policy.as_slice() {
+        [] => {}
+        [policy] => match &policy.policy_specifier {
+            Some(PolicySpecifier::SourceIp(_)) => hash_source_ip = true,
+            Some(PolicySpecifier::FilterState(_)) => {
+                return refuse("filter state is not supported").at_index("hash_policy", 0);
+            }
+            None => return refuse("a policy is required").at_index("hash_policy", 0),
+        },
+        _ => return refuse("at most one policy is allowed").at("hash_policy"),
     }
     if message.backoff_options.is_some() {
         context.note("tcp_proxy.backoff_options: attempts follow each other at once");
@@ -54,6 +65,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
         clusters,
         idle_timeout: fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", hour)?,
         max_connect_attempts: fields::number(message.max_connect_attempts.as_ref(), 1).max(1),
+        hash_source_ip,
         access_log: access_log::compile(&message.access_log)?,
     })
 }

@@ -127,6 +127,7 @@ impl Setup {
                     direct_remote: remote,
                     server_name: None,
                     tls_detected: false,
+                    detected: Default::default(),
                     id,
                     drain: group.ticket(),
                 };

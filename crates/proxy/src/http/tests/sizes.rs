@@ -29,6 +29,7 @@ fn the_task_of_a_connection_is_small() {
             direct_remote: stream.peer_addr().unwrap(),
             server_name: None,
             tls_detected: false,
+            detected: Default::default(),
             id: 1,
             drain: Group::new().ticket(),
         };

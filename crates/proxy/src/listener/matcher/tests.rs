@@ -13,6 +13,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
         clusters: Vec::new(),
         idle_timeout: None,
         max_connect_attempts: 1,
+        hash_source_ip: false,
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
