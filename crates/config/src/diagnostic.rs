@@ -40,6 +40,10 @@ pub mod code {
     pub const DEPRECATED: &str = "IST0002";
     /// A route that no request reaches (Istio: VirtualServiceUnreachableRule).
     pub const UNREACHABLE: &str = "IST0130";
+    /// A match that an earlier one has taken already (Istio: VirtualServiceIneffectiveMatch).
+    pub const INEFFECTIVE_MATCH: &str = "IST0131";
+    /// Legal, and advised against by Istio (Istio: SchemaWarning).
+    pub const SCHEMA_WARNING: &str = "IST0133";
     /// The text cannot be read at all.
     pub const SYNTAX: &str = "MEL0001";
     /// The field is understood and has no effect yet.
@@ -116,9 +120,10 @@ impl Diagnostic {
     pub fn full_message(&self) -> String {
         let begin = match self.code {
             code::SCHEMA => "Schema validation error: ",
-            code::DEPRECATED => "Deprecated: ",
-            code::UNREACHABLE => return self.message.clone(),
-            _ => "",
+            code::SCHEMA_WARNING => "Schema validation warning: ",
+            code if code.starts_with("MEL") => "",
+            // The message is Istio's from its first word.
+            _ => return self.message.clone(),
         };
         match &*self.path {
             "" => format!("{begin}{}", self.message),

@@ -6,6 +6,7 @@
 /// Shared text: names repeat all over a mesh.
 pub type Str = std::sync::Arc<str>;
 
+pub mod analysis;
 pub mod core;
 pub mod decode;
 pub mod diagnostic;

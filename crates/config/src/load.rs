@@ -91,6 +91,11 @@ pub fn mesh_networks(file: &str, text: &str) -> (MeshNetworks, Vec<Diagnostic>) 
     document::bare(file, text)
 }
 
+/// Reads a bare ProxyConfig, as the annotation `proxy.istio.io/config` holds one.
+pub fn proxy_config(file: &str, text: &str) -> (crate::mesh::ProxyConfig, Vec<Diagnostic>) {
+    document::bare(file, text)
+}
+
 /// Reads bare MeshNetworks as an object of that namespace, with its places.
 pub fn mesh_networks_object(file: &str, text: &str, namespace: &str) -> (Object, Vec<Diagnostic>) {
     document::mesh_networks_object(file, text, namespace)

@@ -64,6 +64,31 @@ pub(crate) fn list(words: &[&str]) -> String {
     }
 }
 
+/// The bytes that a base64 text stands for; line breaks are skipped. `None` if it is none.
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    let symbols = text.bytes().filter(|b| !b.is_ascii_whitespace());
+    for symbol in symbols.take_while(|b| *b != b'=') {
+        let value = match symbol {
+            b'A'..=b'Z' => symbol - b'A',
+            b'a'..=b'z' => symbol - b'a' + 26,
+            b'0'..=b'9' => symbol - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+            bits &= (1 << held) - 1;
+        }
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +107,12 @@ mod tests {
         ] {
             assert_eq!(closest(typed, &names), meant, "{typed}");
         }
+    }
+
+    #[test]
+    fn base64_is_read() {
+        assert_eq!(base64("bWVsdGVtaQ==").as_deref(), Some(&b"meltemi"[..]));
+        assert_eq!(base64("bWVs\ndGVtaQ").as_deref(), Some(&b"meltemi"[..]));
+        assert_eq!(base64("b!"), None);
     }
 }

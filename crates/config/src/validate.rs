@@ -15,6 +15,7 @@ mod http_route;
 mod names;
 mod policy;
 mod process;
+mod reachability;
 mod service_entry;
 mod sidecar;
 mod tls;
@@ -102,6 +103,18 @@ impl Check<'_> {
     /// Notes what is legal and most likely not meant.
     fn warn(&mut self, code: &'static str, at: &Path<'_>, message: impl Into<String>, hint: Option<String>) {
         self.cx.push(Severity::Warning, code, self.mark(at), at, message.into(), hint);
+    }
+
+    /// Notes a finding of any severity.
+    fn note(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: &Path<'_>,
+        message: String,
+        hint: Option<String>,
+    ) {
+        self.cx.push(severity, code, self.mark(at), at, message, hint);
     }
 
     /// Notes an error if a check of `names` failed.

@@ -3,12 +3,14 @@
 //! Invariant: a command is listed here only when it does what its help says.
 
 mod agent;
+mod analyze;
 mod bookinfo;
 mod control_plane;
 mod dashboard;
 mod demo;
 pub(crate) mod proxy;
 mod proxy_status;
+mod settings;
 mod translate;
 mod up;
 mod validate;
@@ -30,6 +32,7 @@ Examples:
   meltemi demo                          Bookinfo behind a gateway, through sidecars, on this machine
   meltemi up -f mesh/                   the same for a mesh of your own processes
   meltemi validate mesh/                check mesh resources before they are used
+  meltemi analyze mesh/                 find what goes wrong between them
   meltemi proxy -c envoy.yaml           the data plane alone, from an Envoy bootstrap
 
 Exit status: 0 done, 1 the thing asked about is wrong, 2 wrong usage.";
@@ -69,6 +72,8 @@ pub(crate) enum Command {
     Agent(agent::Args),
     /// Check mesh resources: findings with file, line and column
     Validate(validate::Args),
+    /// Find what goes wrong between resources: unknown hosts, conflicts, rules that no request reaches
+    Analyze(analyze::Args),
     /// Print what a proxy would be sent, as Envoy JSON, without a control plane
     Translate(translate::Args),
     /// Show each connected proxy with its sync state and age
@@ -89,6 +94,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Proxy(args) => proxy::run(args, &cli.log),
         Command::Agent(args) => agent::run(args),
         Command::Validate(args) => validate::run(args),
+        Command::Analyze(args) => analyze::run(args),
         Command::Translate(args) => translate::run(args),
         Command::ProxyStatus(args) => proxy_status::run(args),
         Command::Dashboard(args) => dashboard::run(args),

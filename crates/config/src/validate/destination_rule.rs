@@ -139,7 +139,7 @@ fn load_balancer(it: &LoadBalancerSettings, check: &mut Check<'_>, at: &Path<'_>
         check.warn(
             code::DEPRECATED,
             &at.key("warmupDurationSecs"),
-            "`warmupDurationSecs` is deprecated",
+            "Deprecated: LoadBalancerSettings.warmupDurationSecs is deprecated; use LoadBalancerSettings.warmup",
             hint,
         );
     }
@@ -224,7 +224,8 @@ fn outlier_detection(it: &OutlierDetection, check: &mut Check<'_>, at: &Path<'_>
     }
     if it.consecutive_errors != 0 {
         let hint = Some("write consecutive5xxErrors or consecutiveGatewayErrors".to_owned());
-        check.warn(code::DEPRECATED, &at.key("consecutiveErrors"), "`consecutiveErrors` has no effect", hint);
+        let message = "outlier detection consecutive errors is deprecated, use consecutiveGatewayErrors or consecutive5xxErrors instead";
+        check.warn(code::SCHEMA_WARNING, &at.key("consecutiveErrors"), message, hint);
     }
     if it.consecutive_local_origin_failures.is_some_and(|n| n > 0) && !it.split_external_local_origin_errors {
         let hint = "set splitExternalLocalOriginErrors: true";

@@ -278,7 +278,8 @@ fn fault(it: &HttpFaultInjection, check: &mut Check<'_>, at: &Path<'_>) {
         if let Some(percent) = delay.percent {
             check.accept(&at.key("percent"), names::percent(f64::from(percent)));
             let hint = Some("write percentage: {value: …}".to_owned());
-            check.warn(code::DEPRECATED, &at.key("percent"), "`percent` is deprecated", hint);
+            let message = "Deprecated: HTTPRoute.fault.delay.percent is deprecated; use HTTPRoute.fault.delay.percentage";
+            check.warn(code::DEPRECATED, &at.key("percent"), message, hint);
         }
         match delay.delay {
             None => check.error(&at, "`fixedDelay` is missing"),
@@ -363,7 +364,12 @@ fn mirrors(it: &HttpRoute, check: &mut Check<'_>, at: &Path<'_>) {
     if let Some(percent) = it.mirror_percent {
         check.accept(&at.key("mirrorPercent"), names::percent(f64::from(percent)));
         let hint = Some("write mirrorPercentage: {value: …}".to_owned());
-        check.warn(code::DEPRECATED, &at.key("mirrorPercent"), "`mirrorPercent` is deprecated", hint);
+        check.warn(
+            code::DEPRECATED,
+            &at.key("mirrorPercent"),
+            "Deprecated: HTTPRoute.mirrorPercent is deprecated; use HTTPRoute.mirrorPercentage",
+            hint,
+        );
     }
 }
 
@@ -374,7 +380,12 @@ fn cors(it: &CorsPolicy, check: &mut Check<'_>, at: &Path<'_>) {
     }
     if !it.allow_origin.is_empty() {
         let hint = Some("write allowOrigins: [{exact: …}]".to_owned());
-        check.warn(code::DEPRECATED, &at.key("allowOrigin"), "`allowOrigin` is deprecated", hint);
+        check.warn(
+            code::DEPRECATED,
+            &at.key("allowOrigin"),
+            "Deprecated: CorsPolicy.allowOrigin is deprecated; use CorsPolicy.allowOrigins",
+            hint,
+        );
     }
     let methods = at.key("allowMethods");
     for (index, method) in it.allow_methods.iter().enumerate() {

@@ -1,9 +1,9 @@
 //! VirtualService: hosts, gateways, which rules go together.
 
 use super::names::{self, is_label};
-use super::{Check, Path, code, http_route};
+use super::{Check, Path, http_route, reachability};
 use crate::networking::VirtualService;
-use crate::networking::virtual_service::{Destination, HttpRoute, StringMatch};
+use crate::networking::virtual_service::{Destination, HttpRoute};
 use crate::{Host, Labels, Str, text};
 
 pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
@@ -28,7 +28,6 @@ pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
     for (index, route) in it.http.iter().enumerate() {
         http_route::check(route, delegate, check, &http.index(index));
     }
-    unreachable(&it.http, check, &http);
     let tls = at.key("tls");
     for (index, route) in it.tls.iter().enumerate() {
         tls_route(route, &it.hosts, check, &tls.index(index));
@@ -40,6 +39,7 @@ pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
     if mesh && it.gateways.iter().all(|gateway| &**gateway == "mesh") {
         claims(&it.http, check, &http);
     }
+    reachability::check(it, check, at);
     export_to(&it.export_to, check, &at.key("exportTo"));
 }
 
@@ -97,43 +97,6 @@ pub(super) fn export_to(list: &[Str], check: &mut Check<'_>, at: &Path<'_>) {
     if list.len() > 1 && list.iter().any(|entry| &**entry == "*") {
         check.error(at, "`*` is everybody: nothing else may stand beside it");
     }
-}
-
-/// Routes after one that takes every request.
-fn unreachable(routes: &[HttpRoute], check: &mut Check<'_>, at: &Path<'_>) {
-    let Some(catch_all) = routes.iter().position(takes_everything) else { return };
-    let by = describe(&routes[catch_all], catch_all);
-    for (index, route) in routes.iter().enumerate().skip(catch_all + 1) {
-        let message = format!(
-            "VirtualService rule {} not used ({by} before it takes every request)",
-            describe(route, index)
-        );
-        check.warn(
-            code::UNREACHABLE,
-            &at.index(index),
-            message,
-            Some("routes are tried in order: move it up".into()),
-        );
-    }
-}
-
-fn describe(route: &HttpRoute, index: usize) -> String {
-    route.name.as_ref().map_or_else(|| format!("#{index}"), |name| format!("{name:?}"))
-}
-
-fn takes_everything(route: &HttpRoute) -> bool {
-    route.matches.is_empty()
-        || route.matches.iter().any(|condition| {
-            let uri = match &condition.uri {
-                None => true,
-                Some(StringMatch::Prefix(prefix)) => &**prefix == "/",
-                Some(StringMatch::Regex(regex)) => matches!(&**regex, "*" | ".*"),
-                Some(_) => false,
-            };
-            let mut plain = condition.clone();
-            (plain.uri, plain.name, plain.ignore_uri_case, plain.stat_prefix) = (None, None, false, None);
-            uri && plain == Default::default()
-        })
 }
 
 /// Claims of tokens are known at gateways only (SEM-044).

@@ -4,13 +4,12 @@
 //! message with Envoy's field names. Standard output carries it and nothing else.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use meltemi_config::diagnostic::render;
-use meltemi_config::mesh::MeshConfig;
 use meltemi_config::{Diagnostic, Options, Severity};
 use meltemi_pilot::node::Node;
 use meltemi_pilot::offline::{self, Resources};
@@ -18,6 +17,7 @@ use meltemi_pilot::snapshot::Snapshot;
 use meltemi_xds::json::to_value;
 use serde_json::{Map, Value, json};
 
+use super::settings;
 use crate::failure::Failure;
 
 /// What to translate, for whom.
@@ -39,21 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 
-    /// Namespace of documents that name none
-    #[arg(short, long, value_name = "NS", default_value = "default")]
-    namespace: String,
-
-    /// File with the mesh's settings (MeshConfig)
-    #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
-
-    /// File with the mesh's networks (MeshNetworks); checked, without effect yet
-    #[arg(long, value_name = "FILE")]
-    mesh_networks: Option<PathBuf>,
-
-    /// Namespace whose resources hold everywhere; unset: the mesh's settings say, else istio-system
-    #[arg(long, value_name = "NS")]
-    root_namespace: Option<String>,
+    #[command(flatten)]
+    settings: settings::Flags,
 
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
@@ -73,10 +60,11 @@ enum Output {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let node = node(&args)?;
-    let loaded = meltemi_config::load(&args.filename, &Options::in_namespace(&args.namespace));
+    let loaded = meltemi_config::load(&args.filename, &Options::in_namespace(&args.settings.namespace));
     report(&loaded.diagnostics);
-    let mesh = mesh(&args)?;
-    let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(mesh));
+    let settings = args.settings.read(None)?;
+    report(&settings.findings);
+    let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(settings.mesh));
     let value = document(&offline::translate(&snapshot, &node));
     let mut out = std::io::stdout().lock();
     match args.output {
@@ -115,26 +103,6 @@ fn labels(pairs: &[String]) -> Result<Value> {
         labels.insert(key.to_owned(), value.into());
     }
     Ok(Value::Object(labels))
-}
-
-fn mesh(args: &Args) -> Result<MeshConfig> {
-    let mut mesh = MeshConfig::default();
-    if let Some(file) = &args.mesh_config {
-        let (read, findings) = meltemi_config::load::mesh_config(&file.to_string_lossy(), &text(file)?);
-        report(&findings);
-        mesh = read;
-    }
-    if let Some(file) = &args.mesh_networks {
-        report(&meltemi_config::load::mesh_networks(&file.to_string_lossy(), &text(file)?).1);
-    }
-    if let Some(namespace) = &args.root_namespace {
-        mesh.root_namespace = Some(namespace.as_str().into());
-    }
-    Ok(mesh)
-}
-
-fn text(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// What is wrong is said beside the result, which is without it.

@@ -6,9 +6,11 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use meltemi_config::diagnostic::{Diagnostic, render, summary};
 use meltemi_config::{Loaded, Options, Severity, load};
+
+use super::settings;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -19,15 +21,8 @@ pub(crate) struct Args {
     /// The same, as other commands take them
     #[arg(short = 'f', long = "filename", value_name = "PATH", num_args = 1..)]
     more: Vec<PathBuf>,
-    /// Namespace of documents that name none
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// A file with a MeshConfig to check as well
-    #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
-    /// A file with MeshNetworks to check as well
-    #[arg(long, value_name = "FILE")]
-    mesh_networks: Option<PathBuf>,
+    #[command(flatten)]
+    settings: settings::Flags,
     /// Form of the output
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,8 +43,8 @@ enum Output {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let paths: Vec<PathBuf> = args.paths.iter().chain(&args.more).cloned().collect();
-    let mut loaded = load(&paths, &Options::in_namespace(&args.namespace));
-    settings(&args, &mut loaded.diagnostics)?;
+    let mut loaded = load(&paths, &Options::in_namespace(&args.settings.namespace));
+    loaded.diagnostics.extend(args.settings.read(None)?.findings);
     Diagnostic::sort(&mut loaded.diagnostics);
     let mut out = std::io::stdout().lock();
     match args.output {
@@ -58,20 +53,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Output::Yaml => write!(out, "{}", serde_saphyr::to_string(&loaded.diagnostics)?)?,
     }
     Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Checks the mesh's settings.
-fn settings(args: &Args, diagnostics: &mut Vec<Diagnostic>) -> Result<()> {
-    let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    if let Some(path) = &args.mesh_config {
-        diagnostics.extend(meltemi_config::load::mesh_config(&path.to_string_lossy(), &read(path)?).1);
-    }
-    if let Some(path) = &args.mesh_networks {
-        diagnostics.extend(meltemi_config::load::mesh_networks(&path.to_string_lossy(), &read(path)?).1);
-    }
-    Ok(())
 }
 
 /// Writes the findings for people, and a line that sums them up.

@@ -1,0 +1,305 @@
+//! Gateways: proxies that do not exist, ports that their Service does not have, Secrets, and gateways in each other's way.
+
+use std::collections::BTreeSet;
+
+use super::Analyzer;
+use super::messages::*;
+use super::report::{Report, full_name, go_list, selector_text};
+use super::view::Mesh;
+use super::workloads::Workload;
+use crate::core::{IntOrString, Service};
+use crate::kubernetes::Secret;
+use crate::networking::Gateway;
+use crate::networking::gateway::Server;
+use crate::networking::tls::{ServerTlsMode, ServerTlsSettings};
+use crate::{Object, Str, host, labels};
+
+pub(super) const ANALYZER: Analyzer = Analyzer {
+    name: "gateways",
+    about: "selectors, ports, certificates and conflicts of Gateways",
+    says: &[
+        &REFERENCED_RESOURCE_NOT_FOUND,
+        &DUPLICATE_CERTIFICATE,
+        &CONFLICTING_GATEWAYS,
+        &INVALID_CREDENTIAL,
+        &GATEWAY_PORT_NOT_ON_SERVICE,
+    ],
+    run,
+};
+
+fn run(mesh: &Mesh<'_>, report: &mut Report) {
+    for (object, gateway) in mesh.all::<Gateway>() {
+        let selected: Vec<&Workload<'_>> = mesh
+            .workloads
+            .iter()
+            .filter(|workload| labels::selects(&gateway.selector, &workload.labels))
+            .filter(|workload| !mesh.settings.scope_gateways || workload.namespace == *object.namespace())
+            .collect();
+        if selected.is_empty() {
+            no_proxy(mesh, object, gateway, report);
+        } else {
+            ports(mesh, object, gateway, &selected, report);
+            credentials(mesh, object, gateway, &selected[0].namespace, report);
+        }
+        conflicts(mesh, object, gateway, report);
+        certificates(mesh, object, gateway, report);
+    }
+}
+
+fn no_proxy(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
+    let selector = selector_text(&gateway.selector);
+    let host = gateway.servers.first().and_then(|server| server.hosts.first());
+    let host = host.map_or("HOST", |host| host.rsplit('/').next().unwrap_or_default());
+    let text = format!(
+        "Referenced selector not found: {selector:?}: no proxy is this gateway, so GET http://{}/ finds nobody listening",
+        super::evidence::host(Some(&host.into()), gateway.servers.first().map(|server| server.port.number))
+    );
+    // The ingress gateway of Istio, misspelt.
+    let usual = mesh.settings.mesh.ingress_selector.as_deref().unwrap_or("ingressgateway");
+    let hint = match gateway.selector.get("istio") {
+        Some(value) if **value != *usual && crate::text::closest(value, &[usual]).is_some() => {
+            format!("did you mean `istio: {usual}`?")
+        }
+        _ => "correct the labels, or start a gateway proxy that has them".to_owned(),
+    };
+    report.add(&REFERENCED_RESOURCE_NOT_FOUND, object, &selector_path(gateway), text, hint);
+}
+
+fn selector_path(gateway: &Gateway) -> String {
+    gateway.selector.keys().next().map_or("spec.selector".into(), |key| format!("spec.selector[{key:?}]"))
+}
+
+fn ports(
+    mesh: &Mesh<'_>,
+    object: &Object,
+    gateway: &Gateway,
+    selected: &[&Workload<'_>],
+    report: &mut Report,
+) {
+    // A local gateway opens its ports itself.
+    if selected.iter().any(|workload| workload.local_gateway) {
+        return;
+    }
+    let mut known: BTreeSet<u32> = BTreeSet::new();
+    for workload in selected {
+        for (service, spec) in mesh.all::<Service>() {
+            let selector = &spec.spec.selector;
+            if *service.namespace() != workload.namespace
+                || selector.is_empty()
+                || !labels::selects(selector, &workload.labels)
+            {
+                continue;
+            }
+            for port in spec.spec.ports.iter().filter(|port| port.protocol.as_deref() != Some("UDP")) {
+                // A server's port is the Service's; the proxy listens at the target port (SEM-173).
+                known.insert(port.port.into());
+                if let Some(IntOrString::Int(target)) = port.target_port {
+                    known.insert(target.into());
+                }
+            }
+        }
+    }
+    for (index, server) in gateway.servers.iter().enumerate() {
+        let number = server.port.number;
+        if number == 0 || known.contains(&number) {
+            continue;
+        }
+        let text = format!(
+            "The gateway is listening on a target port (port {number}) that is not defined in the Service associated with its workload instances (Pod selector {}). If you need to access the gateway port through the gateway Service, it will not be available.",
+            selector_text(&gateway.selector)
+        );
+        let ports: Vec<String> = known.iter().map(u32::to_string).collect();
+        let hint = match ports.is_empty() {
+            true => "no Service selects these proxies: create one with that port".to_owned(),
+            false => format!("use one of {}, or add the port to the Service", ports.join(", ")),
+        };
+        report.add(
+            &GATEWAY_PORT_NOT_ON_SERVICE,
+            object,
+            &format!("spec.servers[{index}].port.number"),
+            text,
+            hint,
+        );
+    }
+}
+
+fn credentials(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, namespace: &Str, report: &mut Report) {
+    for (index, server) in gateway.servers.iter().enumerate() {
+        let Some(tls) = &server.tls else { continue };
+        let one = tls
+            .credential_name
+            .iter()
+            .map(|name| (name, format!("spec.servers[{index}].tls.credentialName")));
+        let more = tls
+            .credential_names
+            .iter()
+            .enumerate()
+            .map(|(number, name)| (name, format!("spec.servers[{index}].tls.credentialNames[{number}]")));
+        for (name, path) in one.chain(more) {
+            // `sds://` and the like are served by others than Secrets.
+            if !name.contains("://") {
+                credential(mesh, object, (tls, server), name, (namespace, &path), report);
+            }
+        }
+    }
+}
+
+fn credential(
+    mesh: &Mesh<'_>,
+    object: &Object,
+    (tls, server): (&ServerTlsSettings, &Server),
+    name: &Str,
+    (namespace, path): (&Str, &str),
+    report: &mut Report,
+) {
+    let host = server.hosts.first().map_or("HOST", |host| host.rsplit('/').next().unwrap_or_default());
+    let host = super::evidence::host(Some(&host.into()), None);
+    let secret =
+        mesh.all::<Secret>().find(|(secret, _)| secret.name() == name && secret.namespace() == namespace);
+    let Some((_, secret)) = secret else {
+        let text =
+            format!("Referenced credentialName not found: {:?}: a TLS handshake for {host} fails", &**name);
+        let elsewhere = mesh.all::<Secret>().find(|(secret, _)| secret.name() == name);
+        let hint = match elsewhere {
+            Some((secret, _)) => format!(
+                "the Secret is in {}; a gateway reads those of its own namespace, {namespace}",
+                secret.namespace()
+            ),
+            None => format!("kubectl create secret tls {name} --cert=… --key=… -n {namespace}"),
+        };
+        report.add(&REFERENCED_RESOURCE_NOT_FOUND, object, path, text, hint);
+        return;
+    };
+    if let Some(problem) = invalid(secret, tls.mode) {
+        let text = format!(
+            "The credential referenced by the Gateway {} in namespace {} is invalid, which can cause the traffic not to work as expected. Secret {namespace}/{name}: {problem}, so a TLS handshake for {host} fails",
+            object.name(),
+            object.namespace()
+        );
+        let hint = format!("kubectl create secret tls {name} --cert=… --key=… -n {namespace}");
+        report.add(&INVALID_CREDENTIAL, object, path, text, hint);
+    }
+}
+
+/// What is wrong with a Secret of a server.
+fn invalid(secret: &Secret, mode: ServerTlsMode) -> Option<String> {
+    let pem = |names: [&str; 2]| -> Option<String> {
+        names.iter().find_map(|name| {
+            if let Some(text) = secret.string_data.get(*name) {
+                return Some(text.reveal().to_owned());
+            }
+            let bytes = crate::text::base64(secret.data.get(*name)?.reveal())?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        })
+    };
+    let is_pem = |text: &str, what: &str| {
+        text.contains("-----BEGIN ") && text.contains("-----END ") && text.contains(what)
+    };
+    match (pem(["tls.crt", "cert"]), pem(["tls.key", "key"])) {
+        (None, _) => Some("it has no certificate (tls.crt)".into()),
+        (_, None) => Some("it has no key (tls.key)".into()),
+        (Some(certificate), _) if !is_pem(&certificate, "CERTIFICATE") => {
+            Some("its certificate (tls.crt) is not one in PEM".into())
+        }
+        (_, Some(key)) if !is_pem(&key, "PRIVATE KEY") => Some("its key (tls.key) is not one in PEM".into()),
+        _ => {
+            let authority = pem(["ca.crt", "cacert"]);
+            let wrong = authority.is_some_and(|authority| !is_pem(&authority, "CERTIFICATE"));
+            (wrong && mode == ServerTlsMode::Mutual)
+                .then(|| "its CA (ca.crt) is not a certificate in PEM".into())
+        }
+    }
+}
+
+/// Gateways of the same proxies that serve the same hosts at the same port.
+fn conflicts(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
+    for (index, server) in gateway.servers.iter().enumerate() {
+        let collides = |(other, spec): &(&Object, &Gateway)| {
+            !std::ptr::eq(*other, object)
+                && spec.selector == gateway.selector
+                && (!mesh.settings.scope_gateways || other.namespace() == object.namespace())
+                && spec.servers.iter().any(|theirs| {
+                    theirs.port.number == server.port.number
+                        && theirs.bind == server.bind
+                        && theirs.hosts.iter().any(|host| server.hosts.iter().any(|own| overlap(own, host)))
+                })
+        };
+        let others: Vec<String> =
+            mesh.all::<Gateway>().filter(collides).map(|(other, _)| full_name(other)).collect();
+        if others.is_empty() {
+            continue;
+        }
+        let text = format!(
+            "Conflict with gateways {} (workload selector {}, port {}, hosts {}).",
+            others.join(","),
+            selector_text(&gateway.selector),
+            server.port.number,
+            server.hosts.join(",")
+        );
+        let hint = "put the servers into one Gateway, or give them different hosts, ports or selectors";
+        report.add(&CONFLICTING_GATEWAYS, object, &format!("spec.servers[{index}].hosts"), text, hint);
+    }
+}
+
+/// Whether some name in some namespace is meant by both, written `[ns/]host`.
+fn overlap(a: &str, b: &str) -> bool {
+    let parts = |text| {
+        let (namespace, name) = <str>::split_once(text, '/').unwrap_or(("*", text));
+        (namespace.to_owned(), name.to_ascii_lowercase())
+    };
+    let ((a_namespace, a), (b_namespace, b)) = (parts(a), parts(b));
+    let namespaces = a_namespace == "*" || b_namespace == "*" || a_namespace == b_namespace;
+    namespaces && host::matches(&a, &b)
+}
+
+/// Gateways of the same proxies with one certificate.
+fn certificates(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
+    for (other, spec) in mesh.all::<Gateway>() {
+        if std::ptr::eq(other, object)
+            || !labels::selects(&gateway.selector, &spec.selector)
+            || mesh.settings.scope_gateways && other.namespace() != object.namespace()
+        {
+            continue;
+        }
+        let shares = |server: &Server| {
+            spec.servers.iter().any(|theirs| match (&server.tls, &theirs.tls) {
+                (Some(own), Some(theirs)) => same_certificate(own, theirs),
+                _ => false,
+            })
+        };
+        let Some(index) = gateway.servers.iter().position(shares) else { continue };
+        let text = format!(
+            "Duplicate certificate in multiple gateways {} may cause 404s if clients re-use HTTP2 connections.",
+            go_list([full_name(object), full_name(other)])
+        );
+        let hint = "put the hosts into one Gateway, or give each its own certificate";
+        report.add(&DUPLICATE_CERTIFICATE, object, &format!("spec.servers[{index}].tls"), text, hint);
+    }
+}
+
+fn same_certificate(a: &ServerTlsSettings, b: &ServerTlsSettings) -> bool {
+    match (&a.credential_name, &b.credential_name) {
+        (Some(a), Some(b)) => a == b,
+        (None, None) => {
+            a.server_certificate.is_some()
+                && a.private_key.is_some()
+                && a.server_certificate == b.server_certificate
+                && a.private_key == b.private_key
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn hosts_overlap_within_namespaces() {
+        assert!(overlap("*", "a.example.com"));
+        assert!(overlap("./a.example.com", "./A.example.com"));
+        assert!(!overlap("x/a.example.com", "y/a.example.com"));
+        assert!(overlap("x/a.example.com", "*/a.example.com"));
+        assert!(!overlap("a.example.com", "b.example.com"));
+    }
+}
