@@ -25,6 +25,8 @@ pub use self::{
 
 use arc_swap::{ArcSwapOption, Guard};
 
+use crate::http::config::Http2Options;
+
 /// The place a cluster name has in this process: created when anything first mentions the name, filled and emptied by
 /// the cluster store. `id` is dense, so workers index their pools with it.
 #[derive(Debug)]
@@ -99,6 +101,8 @@ pub struct ClusterSettings {
     pub panic_threshold: u32,
     /// `common_lb_config.locality_weighted_lb_config`: localities get traffic by their weight.
     pub locality_weighted: bool,
+    /// `http2_protocol_options`.
+    pub http2: Http2Options,
     /// `slow_start_config` of ROUND_ROBIN and LEAST_REQUEST.
     pub slow_start: Option<SlowStart>,
 }
@@ -121,6 +125,7 @@ impl Default for ClusterSettings {
             source_address: None,
             panic_threshold: 50,
             locality_weighted: false,
+            http2: Http2Options::default(),
             slow_start: None,
         }
     }

@@ -189,12 +189,61 @@ pub struct Http1Options {
 }
 
 /// `Http2ProtocolOptions`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Http2Options {
-    /// `max_concurrent_streams`.
+    /// `max_concurrent_streams`; Envoy's default is 1024.
     pub max_concurrent_streams: u32,
-    /// `initial_stream_window_size`.
+    /// `initial_stream_window_size`, bytes; Envoy's default is 16 MiB.
     pub stream_window: u32,
-    /// `initial_connection_window_size`.
+    /// `initial_connection_window_size`, bytes; Envoy's default is 24 MiB.
     pub connection_window: u32,
+    /// Limits on what a peer may send that costs us more than it.
+    pub flood: FloodLimits,
+}
+
+impl Default for Http2Options {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 1024,
+            stream_window: 16 << 20,
+            connection_window: 24 << 20,
+            flood: FloodLimits::default(),
+        }
+    }
+}
+
+/// Flood limits of `Http2ProtocolOptions`, with Envoy's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FloodLimits {
+    /// `max_outbound_frames`, queued for a peer that does not read; default 10,000.
+    pub outbound_frames: u32,
+    /// `max_outbound_control_frames`, PING, SETTINGS and RST_STREAM among them; default 1000.
+    pub outbound_control_frames: u32,
+    /// `max_consecutive_inbound_frames_with_empty_payload`, default 1.
+    pub empty_frames: u32,
+    /// `max_inbound_priority_frames_per_stream`, default 100.
+    pub priority_frames_per_stream: u32,
+    /// `max_inbound_window_update_frames_per_data_frame_sent`, default 10.
+    pub window_updates_per_data_frame: u32,
+    /// Streams after which a connection is closed if most of its streams ended badly; 500, Envoy's
+    /// `overload.premature_reset_total_stream_count`.
+    pub premature_resets: u32,
+}
+
+impl FloodLimits {
+    /// Envoy's.
+    pub const DEFAULT: Self = Self {
+        outbound_frames: 10_000,
+        outbound_control_frames: 1000,
+        empty_frames: 1,
+        priority_frames_per_stream: 100,
+        window_updates_per_data_frame: 10,
+        premature_resets: 500,
+    };
+}
+
+impl Default for FloodLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
 }

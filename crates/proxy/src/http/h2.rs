@@ -1,13 +1,18 @@
-//! HTTP/2 in both roles, over the `h2` crate, which keeps frames, HPACK, windows and their limits.
+//! HTTP/2 in both roles, an engine of our own (docs/decisions/http2-engine.md has the reasons and the figures).
 //!
-//! [`server`] is the downstream side, one local task per stream; the upstream one lives in `crate::upstream::h2`.
+//! From the outside in: [`server`] is the downstream driver, `crate::upstream::h2` the upstream one; each has a
+//! [`wire::Wire`] (socket) and a [`connection::Connection`] (state, without io). [`stream::Stream`] is a stream's end of
+//! it, [`slots`] run the request phases of a downstream connection's streams in its own task. [`frame`], [`head`] and
+//! [`hpack`] read and write the bytes.
 //! Invariant: window is given back to a peer only as the other side of the exchange takes its data.
 
-pub mod body;
+pub mod connection;
 pub mod frame;
-pub mod headers;
+pub mod head;
 pub mod hpack;
-pub mod io;
 pub mod server;
+pub mod slots;
+pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod wire;

@@ -139,6 +139,15 @@ impl HeaderList {
         self.push_raw(start..start + name.len(), value);
     }
 
+    /// Adds a field whose lower-case name is not [`Known`].
+    #[inline]
+    pub fn append_other(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.buf.len() as u32;
+        self.buf.extend_from_slice(name);
+        let value = self.store(value);
+        self.entries.push(Entry { name: start, name_len: name.len() as u16, id: OTHER, value });
+    }
+
     /// True when there is such a field.
     #[inline]
     pub fn contains(&self, name: Known) -> bool {

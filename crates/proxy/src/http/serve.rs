@@ -94,19 +94,28 @@ fn poll_preface(
 
 async fn serve_h2(stream: Stream, received: Bytes, session: Rc<Session>) {
     session.counted.speaks(Protocol::Http2);
-    let shared = session.clone();
-    let handle = move |mut stream: h2::server::Stream, head| {
-        let session = shared.clone();
-        async move {
-            let mut exchange = session.worker.take_exchange();
-            exchange.request = head;
-            let deadline = session.worker.deadlines.register();
+    let make = |requests: Rc<h2::server::Requests>| serve_streams(session.clone(), requests);
+    let (manager, drain) = (&*session.manager, &session.connection.drain);
+    let serving = h2::server::Serving { manager, drain, worker: &session.worker };
+    h2::server::serve(stream, received, serving, make).await;
+}
+
+/// Serves one HTTP/2 stream after another.
+async fn serve_streams(session: Rc<Session>, requests: Rc<h2::server::Requests>) {
+    let deadline = session.worker.deadlines.register();
+    loop {
+        let mut stream = requests.next().await;
+        let mut exchange = session.worker.take_exchange();
+        if stream.take_head(&mut exchange.request) {
             connection_manager::handle(&session, &mut stream, &mut exchange, &deadline).await;
-            session.worker.give_exchange(exchange);
+        } else {
+            let reply = LocalReply::new(431, "", "http2.too_large_headers", 0);
+            Box::pin(connection_manager::refuse(&session, &mut stream, &mut exchange, reply, &deadline))
+                .await;
         }
-    };
-    let (manager, drain) = (&session.manager, &session.connection.drain);
-    h2::server::serve(stream, received, manager, drain, &session.worker, handle).await;
+        session.worker.give_exchange(exchange);
+        deadline.set(None);
+    }
 }
 
 async fn serve_h1(server: &mut Server, session: &Session, deadline: &Deadline) {

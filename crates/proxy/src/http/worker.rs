@@ -18,7 +18,7 @@ use crate::{
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     stats::{
         Registry,
-        groups::{HttpStats, TcpStats},
+        groups::{Http2Stats, HttpStats, TcpStats},
     },
     upstream::{cluster::ClusterState, pool::Reaper},
 };
@@ -39,6 +39,7 @@ pub struct Worker {
     http_stats: RefCell<FxHashMap<Arc<str>, Arc<HttpStats>>>,
     /// Likewise of TCP proxies.
     tcp_stats: RefCell<FxHashMap<Arc<str>, Arc<TcpStats>>>,
+    http2_stats: std::cell::OnceCell<Arc<Http2Stats>>,
     /// Wall-clock time.
     pub clock: WallClock,
     /// Deadlines of connections and streams.
@@ -69,6 +70,7 @@ impl Worker {
             stats,
             http_stats: RefCell::default(),
             tcp_stats: RefCell::default(),
+            http2_stats: std::cell::OnceCell::new(),
             clock: WallClock::new(),
             deadlines: Rc::default(),
             buffers: Buffers::default(),
@@ -94,6 +96,11 @@ impl Worker {
         let mut known = self.tcp_stats.borrow_mut();
         let fresh = || self.stats.group(&format!("tcp.{stat_prefix}."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// The statistics of downstream HTTP/2 connections, on this worker.
+    pub fn http2_stats(&self) -> Arc<Http2Stats> {
+        self.http2_stats.get_or_init(|| self.stats.group("http2.", self.index)).clone()
     }
 
     /// A random number; fast, not for secrets.

@@ -61,6 +61,18 @@ group! {
         histogram { downstream_cx_length_ms, downstream_rq_time }
     }
 
+    /// `http2.` and `cluster.<stat_name>.http2.`: codecs.
+    Http2Stats {
+        counter {
+            dropped_headers_with_underscores, goaway_sent, header_overflow, headers_cb_no_stream,
+            inbound_empty_frames_flood, inbound_priority_frames_flood, inbound_window_update_frames_flood,
+            keepalive_timeout, metadata_empty_frames, outbound_control_flood, outbound_flood, premature_resets,
+            requests_rejected_with_underscores_in_headers, rx_messaging_error, rx_reset, stream_refused_errors,
+            trailers, tx_flush_timeout, tx_reset,
+        }
+        gauge { deferred_stream_close, outbound_control_frames_active, outbound_frames_active, pending_send_bytes, streams_active }
+    }
+
     /// `cluster.<stat_name>.`: what one worker did to a cluster.
     ClusterStats {
         counter {

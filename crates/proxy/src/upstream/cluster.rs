@@ -162,7 +162,7 @@ impl ClusterState {
             Turn::Connect(attempt) => match self.open(endpoint).await {
                 Ok((stream, permit)) => {
                     self.stats.upstream_cx_http2_total.inc();
-                    let stream = attempt.connected(stream, permit, self.http2_settings(), worker);
+                    let stream = attempt.connected(stream, permit, self.http2_settings(worker), worker);
                     let error = StreamError::new(Side::Upstream, ResetReason::ConnectionTermination);
                     stream.ok_or(ConnectError { error, transport: String::new() })?
                 }
@@ -209,13 +209,15 @@ impl ClusterState {
         connected
     }
 
-    fn http2_settings(&self) -> h2::Settings {
+    fn http2_settings(&self, worker: &Worker) -> h2::Settings {
         let settings = &self.cluster.settings;
+        let prefix = format!("cluster.{}.http2.", self.cluster.stat_name);
         h2::Settings {
             idle_timeout: settings.idle_timeout,
             max_requests: settings.max_requests_per_connection,
             max_duration: settings.max_connection_duration,
-            max_streams: MAX_STREAMS,
+            options: settings.http2,
+            stats: worker.stats.group(&prefix, worker.index),
         }
     }
 
@@ -237,5 +239,3 @@ impl ClusterState {
 
 /// Destinations that an ORIGINAL_DST cluster remembers; beyond that it starts anew.
 const MAX_ORIGINALS: usize = 4096;
-/// Streams that we open on one HTTP/2 connection at most; the endpoint's own limit is usually lower.
-const MAX_STREAMS: usize = 1024;

@@ -8,48 +8,40 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
-    pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    sync::Arc,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use h2::{
-    RecvStream,
-    client::{ResponseFuture, SendRequest},
-};
-use http::Response;
 use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::{
-    error::{Side, StreamError},
+    error::StreamError,
     http::{
         Worker, clock,
+        config::Http2Options,
         deadline::Deadline,
-        exchange::{Next, Sink, Source, Upstream},
+        exchange::Upstream,
         h2::{
-            body::{Incoming, Outgoing, stream_error},
-            headers,
-            io::{Gathered, Gathering, gather},
+            connection::{self, Config, Role},
+            head,
+            stream::{self, delegate_body},
+            wire::Wire,
         },
-        headers::{HeaderList, Known},
         message::{RequestHead, ResponseHead},
     },
+    stats::groups::Http2Stats,
     stream::Stream as Socket,
     upstream::{connect::ConnectError, limits::Permit},
 };
 
-/// What we grant an endpoint, in bytes: per stream and per connection. With [`SEND_BUFFER`] it bounds the memory.
-const WINDOWS: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
-/// Bytes that a stream may have queued for the endpoint.
-const SEND_BUFFER: usize = 256 * 1024;
-/// Envoy's `max_response_headers_kb` default.
-const MAX_HEADERS: u32 = 60 * 1024;
+/// Envoy's `max_response_headers_kb` and `max_headers_count` defaults.
+const HEAD: head::Limits = head::Limits { bytes: 60 * 1024, fields: 100 };
 
 /// What a cluster asks of its connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Close after so long without a stream.
     pub idle_timeout: Option<Duration>,
@@ -57,8 +49,10 @@ pub struct Settings {
     pub max_requests: u32,
     /// Take a connection out of use at this age.
     pub max_duration: Option<Duration>,
-    /// `http2_protocol_options.max_concurrent_streams`: ours, beside the endpoint's own.
-    pub max_streams: usize,
+    /// `http2_protocol_options`: windows, and the streams that we open beside the endpoint's own limit.
+    pub options: Http2Options,
+    /// `cluster.<name>.http2.`
+    pub stats: Arc<Http2Stats>,
 }
 
 /// The connections of one worker to one endpoint.
@@ -93,7 +87,7 @@ impl Attempt<'_> {
         socket: Socket,
         permit: Permit,
         settings: Settings,
-        worker: &Worker,
+        worker: &Rc<Worker>,
     ) -> Option<Stream> {
         self.0.add(socket, permit, settings, worker)
     }
@@ -115,8 +109,9 @@ impl Drop for Attempt<'_> {
 /// One multiplexed connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// `None` once it must not be used again: the driver ends when the last handle is gone.
-    send: RefCell<Option<SendRequest<Bytes>>>,
+    shared: stream::Shared,
+    /// It gets no new stream; its driver ends when the last one does.
+    retired: Cell<bool>,
     streams: Cell<usize>,
     requests: Cell<u32>,
     created: Instant,
@@ -129,14 +124,9 @@ pub struct Connection {
 /// One request and its response.
 #[derive(Debug)]
 pub struct Stream {
+    stream: stream::Stream,
     connection: Rc<Connection>,
     reused: bool,
-    send: Option<SendRequest<Bytes>>,
-    response: Option<ResponseFuture>,
-    incoming: Incoming,
-    outgoing: Outgoing,
-    /// What an upgrade asked for: then a 200 means 101.
-    tunnel: Option<String>,
 }
 
 impl Pool {
@@ -174,8 +164,14 @@ impl Pool {
     }
 
     /// Adds a connection that was just made, and a first stream on it.
-    pub fn add(&self, socket: Socket, permit: Permit, settings: Settings, worker: &Worker) -> Option<Stream> {
-        let connection = Connection::start(socket, permit, settings, worker)?;
+    pub fn add(
+        &self,
+        socket: Socket,
+        permit: Permit,
+        settings: Settings,
+        worker: &Rc<Worker>,
+    ) -> Option<Stream> {
+        let connection = Connection::start(socket, permit, settings, worker);
         let stream = connection.open();
         self.connections.borrow_mut().push(connection);
         stream
@@ -206,23 +202,21 @@ impl Drop for Pool {
 }
 
 impl Connection {
-    /// Starts to speak; `None` when the socket failed at once.
-    fn start(socket: Socket, permit: Permit, settings: Settings, worker: &Worker) -> Option<Rc<Self>> {
+    /// Starts to speak.
+    fn start(socket: Socket, permit: Permit, settings: Settings, worker: &Rc<Worker>) -> Rc<Self> {
         let local = socket.local_addr();
-        let (gathering, gathered) = gather(socket, Bytes::new());
-        let mut builder = h2::client::Builder::new();
-        builder
-            .enable_push(false)
-            .initial_window_size(WINDOWS.0)
-            .initial_connection_window_size(WINDOWS.1)
-            .max_header_list_size(MAX_HEADERS)
-            .max_send_buffer_size(SEND_BUFFER);
-        // Writing the preface only fills the gathering buffer, so the handshake never waits.
-        let mut handshake = Box::pin(builder.handshake::<_, Bytes>(gathering));
-        let mut cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Ok((send, driver))) = handshake.as_mut().poll(&mut cx) else { return None };
+        let config = Config {
+            max_streams: 0,
+            stream_window: settings.options.stream_window,
+            connection_window: settings.options.connection_window,
+            head: HEAD,
+            extended_connect: false,
+            flood: settings.options.flood,
+        };
+        let shared = connection::Connection::new(Role::Client, config, settings.stats.clone());
         let connection = Rc::new(Self {
-            send: RefCell::new(Some(send)),
+            shared: Rc::new(RefCell::new(shared)),
+            retired: Cell::new(false),
             streams: Cell::new(0),
             requests: Cell::new(0),
             created: clock::now(),
@@ -231,48 +225,43 @@ impl Connection {
             local,
             _permit: permit,
         });
-        tokio::task::spawn_local(drive(connection.clone(), driver, gathered));
-        Some(connection)
+        let mut driver = Driver { connection: connection.clone(), wire: Wire::new(socket, worker.clone()) };
+        tokio::task::spawn_local(async move { poll_fn(|cx| driver.poll(cx)).await });
+        connection
     }
 
     /// True when all streams that the endpoint (or we) allow are in use.
     fn is_full(&self) -> bool {
-        let send = self.send.borrow();
-        let Some(send) = &*send else { return false };
-        self.streams.get() >= self.settings.max_streams.min(send.current_max_send_streams())
+        let limit = self.settings.options.max_concurrent_streams as usize;
+        self.streams.get() >= limit.min(self.shared.borrow().peer_max_streams())
     }
 
     /// A stream, unless the connection is out of use.
     fn open(self: &Rc<Self>) -> Option<Stream> {
         let worn = self.settings.max_requests != 0 && self.requests.get() >= self.settings.max_requests;
-        let age = clock::now().saturating_duration_since(self.created);
-        if worn || self.settings.max_duration.is_some_and(|limit| age >= limit) {
+        let age = || clock::now().saturating_duration_since(self.created);
+        if worn || self.settings.max_duration.is_some_and(|limit| age() >= limit) {
             self.retire();
         }
-        let mut send = self.send.borrow().clone()?;
-        // Without a stream of its own pending, this asks only whether the connection is good.
-        if !matches!(send.poll_ready(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(()))) {
-            self.retire();
+        let mut shared = self.shared.borrow_mut();
+        if self.retired.get() || !shared.is_open() {
             return None;
         }
+        let key = shared.reserve();
         if self.streams.get() == 0 {
             self.deadline.set(None);
         }
         self.streams.set(self.streams.get() + 1);
         let reused = self.requests.replace(self.requests.get() + 1) > 0;
-        Some(Stream {
-            connection: self.clone(),
-            reused,
-            send: Some(send),
-            response: None,
-            incoming: Incoming::new(Side::Upstream, None),
-            outgoing: Outgoing::new(Side::Upstream),
-            tunnel: None,
-        })
+        let stream = stream::Stream::new(self.shared.clone(), key);
+        Some(Stream { stream, connection: self.clone(), reused })
     }
 
     fn retire(&self) {
-        *self.send.borrow_mut() = None;
+        self.retired.set(true);
+        if self.streams.get() == 0 {
+            self.shared.borrow_mut().go_away();
+        }
     }
 
     fn stream_ended(&self) {
@@ -283,27 +272,62 @@ impl Connection {
     }
 }
 
-/// Runs a connection until it has ended.
-async fn drive(
+/// The connection's task.
+struct Driver {
     connection: Rc<Connection>,
-    mut driver: h2::client::Connection<Gathering, Bytes>,
-    gathered: Gathered,
-) {
-    let ended = poll_fn(|cx| {
-        let ended = Pin::new(&mut driver).poll(cx);
-        if let Poll::Ready(Err(error)) = gathered.poll_write_out(cx) {
-            return Poll::Ready(Err(error.to_string()));
+    wire: Wire,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let shared = &mut self.connection.shared.borrow_mut();
+        shared.set_driver(cx.waker());
+        self.wire.lend(shared);
+        let mut reading = true;
+        loop {
+            // What streams have queued goes first, so that the endpoint works while we read.
+            let written = self.wire.poll_write(cx, shared);
+            if let Poll::Ready(Err(error)) = written {
+                shared.terminate(Some(&error));
+            }
+            if shared.ended().is_some() {
+                return self.end(shared.ended());
+            }
+            if !reading {
+                break;
+            }
+            match self.wire.poll_read(cx, shared) {
+                Poll::Pending => reading = false,
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => shared.terminate(None),
+                Poll::Ready(Err(error)) => shared.terminate(Some(&error)),
+            }
+            // A violation leaves a GOAWAY to write.
+            if shared.ended().is_some() {
+                let _ = self.wire.poll_write(cx, shared);
+                return self.end(shared.ended());
+            }
         }
-        if ended.is_pending() && connection.deadline.poll(cx).is_ready() && connection.streams.get() == 0 {
-            connection.retire();
-            // The handle that was just dropped wakes the driver, which says GOAWAY and ends.
+        self.wire.release(shared);
+        if self.connection.streams.get() > 0 {
+            return Poll::Pending;
         }
-        ended.map_err(|error| error.to_string())
-    });
-    if let Err(error) = ended.await {
-        debug!(error, "upstream HTTP/2 connection");
+        let closing = self.connection.retired.get() || !shared.is_open();
+        if !closing && self.connection.deadline.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.connection.retired.set(true);
+        shared.go_away();
+        // A word of farewell is worth one try.
+        let _ = self.wire.poll_write(cx, shared);
+        Poll::Ready(())
     }
-    connection.retire();
+
+    fn end(&self, error: Option<StreamError>) -> Poll<()> {
+        debug!(?error, "upstream HTTP/2 connection");
+        self.connection.retired.set(true);
+        Poll::Ready(())
+    }
 }
 
 impl Stream {
@@ -316,26 +340,6 @@ impl Stream {
     pub fn local_addr(&self) -> SocketAddr {
         self.connection.local
     }
-
-    fn read_head(
-        &mut self,
-        response: Response<Option<RecvStream>>,
-        head: &mut ResponseHead,
-    ) -> Result<(), StreamError> {
-        let (parts, body) = response.into_parts();
-        let ended = body.as_ref().is_none_or(RecvStream::is_end_stream);
-        headers::read_response(parts.status, &parts.headers, ended, head)
-            .map_err(|error| StreamError::protocol(Side::Upstream, error.0))?;
-        if let Some(body) = body {
-            self.incoming.begin(body);
-            if let Some(protocol) = self.tunnel.take().filter(|_| head.status == 200) {
-                head.status = 101;
-                head.headers.append(Known::Upgrade, protocol.as_bytes());
-                head.headers.remove(Known::ContentLength);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Stream {
@@ -344,70 +348,11 @@ impl Drop for Stream {
     }
 }
 
-impl Source for Stream {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
-        self.incoming.poll_body(cx)
-    }
-
-    fn data(&self) -> &[u8] {
-        self.incoming.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.incoming.consume(n);
-    }
-
-    fn take(&mut self, n: usize) -> Bytes {
-        self.incoming.take(n)
-    }
-
-    fn trailers(&mut self) -> &mut HeaderList {
-        self.incoming.trailers()
-    }
-}
-
-impl Sink for Stream {
-    fn poll_send<S: Source>(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut S,
-        last: bool,
-    ) -> Poll<Result<(), StreamError>> {
-        self.outgoing.poll_send(cx, source, last)
-    }
-
-    fn send_last(&mut self, body: &[u8]) {
-        self.outgoing.send(Bytes::copy_from_slice(body), true);
-    }
-
-    fn send_trailers(&mut self, trailers: &HeaderList) {
-        self.outgoing.send_trailers(trailers);
-    }
-
-    fn send_end(&mut self) {
-        self.outgoing.send(Bytes::new(), true);
-    }
-
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.outgoing.poll_flush()
-    }
-}
+delegate_body!(Stream, stream);
 
 impl Upstream for Stream {
     fn send_request(&mut self, head: &RequestHead, end: bool) {
-        let Some(mut send) = self.send.take() else { return };
-        let request = match headers::write_request(head) {
-            Ok(request) => request,
-            Err(error) => return self.outgoing.fail(StreamError::protocol(Side::Local, error.0)),
-        };
-        self.tunnel = head.upgrade.then(|| head.headers.get_str(Known::Upgrade)).flatten().map(String::from);
-        match send.send_request(request, end) {
-            Ok((response, stream)) => {
-                self.response = Some(response);
-                self.outgoing.begin(stream);
-            }
-            Err(error) => self.outgoing.fail(stream_error(Side::Upstream, &error)),
-        }
+        self.stream.connection().borrow_mut().send_request(self.stream.key(), head, end);
     }
 
     fn poll_response(
@@ -415,22 +360,7 @@ impl Upstream for Stream {
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
     ) -> Poll<Result<(), StreamError>> {
-        let Some(response) = &mut self.response else {
-            return Poll::Ready(match ready!(self.outgoing.poll_flush()) {
-                Ok(()) => Err(StreamError::terminated(Side::Upstream, None)),
-                Err(error) => Err(error),
-            });
-        };
-        if let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-            return Poll::Ready(self.read_head(interim.map(|()| None), head));
-        }
-        match ready!(Pin::new(response).poll(cx)) {
-            Ok(response) => {
-                self.response = None;
-                Poll::Ready(self.read_head(response.map(Some), head))
-            }
-            Err(error) => Poll::Ready(Err(stream_error(Side::Upstream, &error))),
-        }
+        self.stream.connection().borrow_mut().poll_response(cx, self.stream.key(), head)
     }
 
     /// DATA frames carry a tunnel as they carry a body.

@@ -16,9 +16,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    cluster::{
-        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits, UpstreamProtocol,
-    },
+    cluster::{Address, Cluster, ClusterSettings, ClusterSlot, EndpointSet},
     listener::{
         FilterChain, ListenerFilter, TcpProxy, Terminal,
         matcher::{ChainMatch, FilterChains},
@@ -44,23 +42,7 @@ async fn backend(name: &'static str) -> SocketAddr {
 }
 
 fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
-    let settings = ClusterSettings {
-        connect_timeout: Duration::from_secs(5),
-        protocol: UpstreamProtocol::Http1,
-        balancer: BalancerPolicy::RoundRobin,
-        buffer_limit: 1024 * 1024,
-        idle_timeout: None,
-        max_requests_per_connection: 0,
-        max_connection_duration: None,
-        limits: Limits { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3 },
-        keepalive: None,
-        original_dst: false,
-        original_dst_port: None,
-        source_address: None,
-        panic_threshold: 50,
-        locality_weighted: false,
-        slow_start: None,
-    };
+    let settings = ClusterSettings { idle_timeout: None, ..ClusterSettings::default() };
     let endpoints = EndpointSet::of([(Address::Socket(endpoint), 1)]);
     let settings = Arc::new(settings);
     let name: Arc<str> = format!("c{id}").into();

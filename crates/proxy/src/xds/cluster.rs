@@ -14,7 +14,7 @@ use meltemi_xds::pb::{
                     ring_hash_lb_config::HashFunction as RingFunction,
                 },
             },
-            core::v3::{BindConfig, RuntimeDouble, TcpKeepalive},
+            core::v3::{BindConfig, Http2ProtocolOptions, RuntimeDouble, TcpKeepalive},
         },
         extensions::{
             load_balancing_policies::{
@@ -298,8 +298,9 @@ fn protocol(
     context: &mut Context,
 ) -> Result<(), Rejection> {
     let mut common = message.common_http_protocol_options;
-    if message.http2_protocol_options.is_some() {
+    if let Some(options) = &message.http2_protocol_options {
         settings.protocol = UpstreamProtocol::Http2;
+        settings.http2 = hcm::http2(Some(options), context).at("http2_protocol_options")?;
     }
     if message.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol as i32 {
         settings.protocol = UpstreamProtocol::Downstream;
@@ -317,6 +318,8 @@ fn protocol(
         let Some(config) = message.typed_extension_protocol_options.get(name) else { continue };
         let options: HttpProtocolOptions = fields::unpack(config).at(&field)?;
         settings.protocol = http_options(&options, context).at(&field)?;
+        settings.http2 =
+            hcm::http2(http2_options(&options), context).at("http2_protocol_options").at(&field)?;
         common = options.common_http_protocol_options.or(common);
     }
     let common = hcm::common(common.as_ref()).at("common_http_protocol_options")?;
@@ -328,6 +331,20 @@ fn protocol(
         limit => limit,
     };
     Ok(())
+}
+
+/// `http2_protocol_options`, wherever the protocol's choice puts them.
+fn http2_options(options: &HttpProtocolOptions) -> Option<&Http2ProtocolOptions> {
+    match options.upstream_protocol_options.as_ref()? {
+        UpstreamProtocolOptions::ExplicitHttpConfig(explicit) => match &explicit.protocol_config {
+            Some(ProtocolConfig::Http2ProtocolOptions(options)) => Some(options),
+            _ => None,
+        },
+        UpstreamProtocolOptions::UseDownstreamProtocolConfig(config) => {
+            config.http2_protocol_options.as_ref()
+        }
+        UpstreamProtocolOptions::AutoConfig(config) => config.http2_protocol_options.as_ref(),
+    }
 }
 
 fn http_options(options: &HttpProtocolOptions, context: &mut Context) -> Result<UpstreamProtocol, Rejection> {

@@ -341,9 +341,12 @@ fn http1(message: Option<&Http1ProtocolOptions>) -> Result<Http1Options, Rejecti
     })
 }
 
-fn http2(message: Option<&Http2ProtocolOptions>, context: &mut Context) -> Result<Http2Options, Rejection> {
-    let none = Http2ProtocolOptions::default();
-    let message = message.unwrap_or(&none);
+pub(super) fn http2(
+    message: Option<&Http2ProtocolOptions>,
+    context: &mut Context,
+) -> Result<Http2Options, Rejection> {
+    let mut options = Http2Options::default();
+    let Some(message) = message else { return Ok(options) };
     fields::unsupported(message.allow_metadata, "allow_metadata")?;
     fields::unsupported(!message.custom_settings_parameters.is_empty(), "custom_settings_parameters")?;
     if message.connection_keepalive.is_some() {
@@ -355,11 +358,30 @@ fn http2(message: Option<&Http2ProtocolOptions>, context: &mut Context) -> Resul
     };
     let stream = message.initial_stream_window_size.as_ref();
     let connection = message.initial_connection_window_size.as_ref();
-    Ok(Http2Options {
-        max_concurrent_streams: fields::number(message.max_concurrent_streams.as_ref(), 1024),
-        stream_window: window(stream, 16 << 20, "initial_stream_window_size")?,
-        connection_window: window(connection, 24 << 20, "initial_connection_window_size")?,
-    })
+    options.stream_window = window(stream, options.stream_window, "initial_stream_window_size")?;
+    options.connection_window =
+        window(connection, options.connection_window, "initial_connection_window_size")?;
+    let streams = message.max_concurrent_streams.as_ref();
+    options.max_concurrent_streams = match fields::number(streams, options.max_concurrent_streams) {
+        most @ 1..=2_147_483_647 => most,
+        most => {
+            return refuse(format!("{most} is not between 1 and 2147483647")).at("max_concurrent_streams");
+        }
+    };
+    let flood = &mut options.flood;
+    for (value, limit) in [
+        (&message.max_outbound_frames, &mut flood.outbound_frames),
+        (&message.max_outbound_control_frames, &mut flood.outbound_control_frames),
+        (&message.max_consecutive_inbound_frames_with_empty_payload, &mut flood.empty_frames),
+        (&message.max_inbound_priority_frames_per_stream, &mut flood.priority_frames_per_stream),
+        (
+            &message.max_inbound_window_update_frames_per_data_frame_sent,
+            &mut flood.window_updates_per_data_frame,
+        ),
+    ] {
+        *limit = fields::number(value.as_ref(), *limit);
+    }
+    Ok(options)
 }
 
 fn scheme(message: &Message, context: &mut Context) -> Result<Option<Arc<str>>, Rejection> {

@@ -1,202 +1,212 @@
-//! The downstream HTTP/2 side: one task drives the connection, one local task per stream runs the request phases.
+//! The downstream HTTP/2 side: one task drives a connection and the request phases of all its streams.
 //!
-//! [`crate::http::serve`] calls [`serve`] for connections that speak HTTP/2. Streams and driver meet only inside
-//! `h2`, on one thread. Invariant: the driver writes out once per wakeup, after all streams that were ready have run.
+//! [`crate::http::serve`] calls [`serve`] for connections that speak HTTP/2. In a turn the task reads, lets every stream
+//! run that can, and writes once. Invariant: it waits only when nothing is left to read, to run or to write.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     future::poll_fn,
     rc::Rc,
-    task::{Context, Poll, ready},
-    time::Instant,
+    task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
-use http::{Request, Response, StatusCode};
 use tracing::debug;
 
 use super::{
-    body::{Incoming, Outgoing, reset, stream_error},
-    headers,
-    io::{Gathered, Gathering, gather},
+    connection::{Config, Connection, Role},
+    frame::Code,
+    head,
+    slots::{Mailbox, Slots},
+    stream::{self, delegate_body},
+    wire::Wire,
 };
 use crate::{
     drain::{Phase, Ticket},
-    error::{ResetReason, Side, StreamError},
+    error::StreamError,
     http::{
         Worker, clock,
         config::HttpConnectionManager,
         deadline::Deadline,
-        exchange::{Downstream, Next, Sink, Source},
-        headers::HeaderList,
+        exchange::Downstream,
         message::{Protocol, RequestHead, ResponseHead},
     },
     stream::Stream as Socket,
 };
 
-/// Larger windows than these are not given, whatever is configured: together with what the other side has not taken
-/// yet they are the memory that a peer can make us hold (bytes, per stream and per connection).
-const LARGEST_WINDOWS: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
-/// Bytes that a stream may have queued for the peer (`h2` then grants no more capacity).
-const SEND_BUFFER: usize = 256 * 1024;
-
-/// What streams tell the driver of their connection.
-#[derive(Debug, Default)]
-struct Shared {
-    streams: Cell<usize>,
-    close: Cell<bool>,
-}
-
 /// One request and its response on an HTTP/2 connection.
 #[derive(Debug)]
 pub struct Stream {
-    connection: Rc<Shared>,
-    respond: SendResponse<Bytes>,
-    incoming: Incoming,
-    outgoing: Outgoing,
-    answered: bool,
+    stream: stream::Stream,
 }
 
-/// Serves a connection until it ends; `received` was read from the socket already. Every request becomes a local task
-/// made by `handle`.
-pub async fn serve<H, F>(
+/// A connection that streams wait for.
+pub type Requests = Mailbox<Stream>;
+
+/// What [`serve`] needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Serving<'a> {
+    /// Settings.
+    pub manager: &'a HttpConnectionManager,
+    /// Says when to end.
+    pub drain: &'a Ticket,
+    /// The thread's context.
+    pub worker: &'a Rc<Worker>,
+}
+
+/// Serves a connection until it ends; `received` was read from the socket already. Every future that `make` makes
+/// serves one stream after another.
+pub async fn serve<F: Future<Output = ()>>(
     socket: Socket,
     received: Bytes,
-    manager: &HttpConnectionManager,
-    drain: &Ticket,
-    worker: &Worker,
-    handle: H,
-) where
-    H: Fn(Stream, RequestHead) -> F,
-    F: Future<Output = ()> + 'static,
-{
-    let (gathering, gathered) = gather(socket, received);
-    let handshake = builder(manager).handshake(gathering);
-    let connection = match handshake.await {
-        Ok(connection) => connection,
-        Err(error) => return debug!(%error, "HTTP/2 handshake"),
-    };
+    serving: Serving<'_>,
+    make: impl Fn(Rc<Requests>) -> F,
+) {
+    let Serving { manager, worker, .. } = serving;
+    let mut connection = Connection::new(Role::Server, config(manager), worker.http2_stats());
+    let mut wire = Wire::new(socket, worker.clone());
+    wire.replay(&received, &mut connection);
     let mut driver = Driver {
-        connection,
-        gathered,
-        shared: Rc::default(),
-        manager,
-        drain,
+        connection: Rc::new(RefCell::new(connection)),
+        wire,
+        slots: Slots::default(),
+        serving,
         deadline: worker.deadlines.register(),
         until: manager.max_connection_duration.map(|limit| clock::now() + limit),
         idle: false,
         closing: false,
         accepted: 0,
+        lingering: false,
     };
-    poll_fn(|cx| driver.poll(cx, &handle)).await;
+    poll_fn(|cx| driver.poll(cx, &make)).await;
 }
 
-fn builder(manager: &HttpConnectionManager) -> h2::server::Builder {
+fn config(manager: &HttpConnectionManager) -> Config {
     let options = &manager.http2;
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(options.max_concurrent_streams)
-        .initial_window_size(options.stream_window.min(LARGEST_WINDOWS.0))
-        .initial_connection_window_size(options.connection_window.min(LARGEST_WINDOWS.1))
-        .max_header_list_size(manager.max_request_headers as u32)
-        .max_send_buffer_size(SEND_BUFFER);
-    if !manager.upgrades.is_empty() {
-        builder.enable_connect_protocol();
+    Config {
+        max_streams: options.max_concurrent_streams,
+        stream_window: options.stream_window,
+        connection_window: options.connection_window,
+        head: head::Limits { bytes: manager.max_request_headers, fields: manager.max_headers_count },
+        extended_connect: !manager.upgrades.is_empty(),
+        flood: options.flood,
     }
-    builder
 }
 
 /// The connection's task.
-struct Driver<'a> {
-    connection: h2::server::Connection<Gathering, Bytes>,
-    gathered: Gathered,
-    shared: Rc<Shared>,
-    manager: &'a HttpConnectionManager,
-    drain: &'a Ticket,
+struct Driver<'a, F> {
+    connection: stream::Shared,
+    wire: Wire,
+    slots: Slots<F, Stream>,
+    serving: Serving<'a>,
     deadline: Deadline,
     /// `max_connection_duration` has passed then.
     until: Option<Instant>,
     idle: bool,
     closing: bool,
     accepted: u32,
+    lingering: bool,
 }
 
-impl Driver<'_> {
-    fn poll<H, F>(&mut self, cx: &mut Context<'_>, handle: &H) -> Poll<()>
-    where
-        H: Fn(Stream, RequestHead) -> F,
-        F: Future<Output = ()> + 'static,
-    {
+impl<F: Future<Output = ()>> Driver<'_, F> {
+    fn poll(&mut self, cx: &mut Context<'_>, make: &impl Fn(Rc<Requests>) -> F) -> Poll<()> {
+        if self.lingering {
+            return self.poll_linger(cx);
+        }
+        self.slots.begin_turn(cx);
+        if self.serving.drain.poll_phase(cx, Phase::Draining).is_ready() {
+            self.go_away();
+        }
+        self.turn(cx, make);
+        if self.connection.borrow().ended().is_some() {
+            return self.poll_ended(cx);
+        }
+        self.wire.release(&mut self.connection.borrow_mut());
+        self.poll_close(cx)
+    }
+
+    /// Reads, runs and writes until nothing more can be done now.
+    fn turn(&mut self, cx: &mut Context<'_>, make: &impl Fn(Rc<Requests>) -> F) {
+        self.wire.lend(&mut self.connection.borrow_mut());
         loop {
-            if self.drain.poll_phase(cx, Phase::Draining).is_ready() || self.shared.close.get() {
+            let reading = self.read(cx);
+            self.start(make);
+            while self.slots.poll_ready() {}
+            let written = self.wire.poll_write(cx, &mut self.connection.borrow_mut());
+            if let Poll::Ready(Err(error)) = &written {
+                // One that failed has nobody left to talk to.
+                self.connection.borrow_mut().terminate(Some(error));
+            }
+            // Streams that waited for room in the queue may go on.
+            let more = self.slots.poll_ready() || !self.connection.borrow().output().is_empty();
+            if !(reading || (more && written.is_ready())) {
+                return;
+            }
+        }
+    }
+
+    /// Reads once; true when there may be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let connection = &mut self.connection.borrow_mut();
+        if connection.ended().is_some() {
+            return false;
+        }
+        match self.wire.poll_read(cx, connection) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(true)) => return connection.ended().is_none(),
+            Poll::Ready(Ok(false)) => connection.terminate(None),
+            Poll::Ready(Err(error)) => connection.terminate(Some(&error)),
+        }
+        false
+    }
+
+    /// Gives the requests that have arrived to slots.
+    fn start(&mut self, make: &impl Fn(Rc<Requests>) -> F) {
+        loop {
+            let Some(key) = self.connection.borrow_mut().accept() else { return };
+            let stream = Stream { stream: stream::Stream::new(self.connection.clone(), key) };
+            self.accepted += 1;
+            let limit = self.serving.manager.max_requests_per_connection;
+            if limit != 0 && self.accepted >= limit {
                 self.go_away();
             }
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.start(request, respond, handle);
-                    continue;
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    debug!(%error, "HTTP/2 connection");
-                    return self.end(cx);
-                }
-                Poll::Ready(None) => return self.end(cx),
-                Poll::Pending => {}
-            }
-            // A socket that is full wakes us; one that failed has nobody left to talk to.
-            if let Poll::Ready(Err(error)) = self.gathered.poll_write_out(cx) {
-                debug!(%error, "HTTP/2 connection");
-                return Poll::Ready(());
-            }
-            ready!(self.poll_deadline(cx));
-            if self.closing && self.shared.streams.get() == 0 {
-                return Poll::Ready(());
-            }
-            self.go_away();
+            self.slots.start(stream, make);
         }
     }
 
-    fn start<H, F>(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>, handle: &H)
-    where
-        H: Fn(Stream, RequestHead) -> F,
-        F: Future<Output = ()> + 'static,
-    {
-        self.accepted += 1;
-        let limit = self.manager.max_requests_per_connection;
-        if limit != 0 && self.accepted >= limit {
-            self.go_away();
+    /// Ready when the connection is at its end, politely: after GOAWAY, or idle or old for long enough.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let manager = self.serving.manager;
+        let idle = self.slots.busy() == 0;
+        if idle && self.connection.borrow().is_finished() {
+            return self.poll_last_words(cx);
         }
-        let mut stream = Stream::new(self.shared.clone(), respond);
-        let mut head = RequestHead::default();
-        let ended = request.body().is_end_stream();
-        if let Err(error) = headers::read_request(&request, ended, &mut head) {
-            debug!(details = error.0, "HTTP/2 request refused");
-            return stream.refuse(StatusCode::BAD_REQUEST);
-        }
-        if head.headers.len() > self.manager.max_headers_count {
-            return stream.refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        }
-        stream.incoming.begin(request.into_body());
-        tokio::task::spawn_local(handle(stream, head));
-    }
-
-    /// Ready when the connection has been idle, or old, for long enough.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let idle = self.shared.streams.get() == 0;
-        if idle && self.drain.poll_phase(cx, Phase::CloseIdle).is_ready() {
-            return Poll::Ready(());
+        if idle && self.serving.drain.poll_phase(cx, Phase::CloseIdle).is_ready() {
+            self.connection.borrow_mut().close();
+            return self.poll_last_words(cx);
         }
         if idle != self.idle || self.accepted == 0 {
             self.idle = idle;
             let idle_until = match self.closing {
-                true => Some(clock::now() + self.manager.drain_timeout),
-                false => self.manager.idle_timeout.map(|limit| clock::now() + limit),
+                true => Some(clock::now() + manager.drain_timeout),
+                false => manager.idle_timeout.map(|limit| clock::now() + limit),
             };
             let at = [idle_until.filter(|_| idle), self.until.filter(|_| !self.closing)];
             self.deadline.set(at.into_iter().flatten().min());
         }
-        self.deadline.poll(cx)
+        if self.deadline.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.closing {
+            self.connection.borrow_mut().close();
+            return self.poll_last_words(cx);
+        }
+        self.go_away();
+        self.idle = !idle;
+        // What go_away queued is written by another turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// No new streams; those that are open finish.
@@ -204,92 +214,54 @@ impl Driver<'_> {
         if !self.closing {
             self.closing = true;
             self.idle = !self.idle;
-            self.connection.graceful_shutdown();
+            self.connection.borrow_mut().go_away();
         }
     }
 
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // The last words (GOAWAY) are worth one try.
-        let _ = self.gathered.poll_write_out(cx);
-        Poll::Ready(())
+    /// The connection has failed: its streams see that, then it is over.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.slots.poll_ready() {}
+        if self.slots.busy() > 0 {
+            return Poll::Pending;
+        }
+        let error = self.connection.borrow().ended();
+        debug!(?error, "HTTP/2 connection");
+        self.poll_last_words(cx)
+    }
+
+    /// Writes what is left (GOAWAY) and waits a little for the peer to read it.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // One try: a peer that does not read now will not mind.
+        let mut connection = self.connection.borrow_mut();
+        if connection.output().is_empty()
+            || !matches!(self.wire.poll_write(cx, &mut connection), Poll::Ready(Ok(())))
+        {
+            return Poll::Ready(());
+        }
+        drop(connection);
+        let _ = self.wire.poll_shutdown(cx);
+        let limit = self.serving.manager.delayed_close_timeout;
+        self.deadline.set(Some(clock::now() + if limit.is_zero() { Duration::from_secs(1) } else { limit }));
+        self.lingering = true;
+        self.poll_linger(cx)
+    }
+
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.wire.poll_linger(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => self.deadline.poll(cx),
+        }
     }
 }
 
 impl Stream {
-    fn new(connection: Rc<Shared>, respond: SendResponse<Bytes>) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
-        Self {
-            connection,
-            respond,
-            incoming: Incoming::new(Side::Downstream, None),
-            outgoing: Outgoing::new(Side::Downstream),
-            answered: false,
-        }
-    }
-
-    /// Answers a request that never reaches the request phases.
-    fn refuse(mut self, status: StatusCode) {
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        // A client that is gone needs no answer.
-        let _ = self.respond.send_response(response, true);
+    /// Moves the request's head to `head`, which must be clear; false when it was too large to be kept.
+    pub fn take_head(&mut self, head: &mut RequestHead) -> bool {
+        self.stream.connection().borrow_mut().take_request(self.stream.key(), head)
     }
 }
 
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.connection.streams.set(self.connection.streams.get() - 1);
-    }
-}
-
-impl Source for Stream {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
-        self.incoming.poll_body(cx)
-    }
-
-    fn data(&self) -> &[u8] {
-        self.incoming.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.incoming.consume(n);
-    }
-
-    fn take(&mut self, n: usize) -> Bytes {
-        self.incoming.take(n)
-    }
-
-    fn trailers(&mut self) -> &mut HeaderList {
-        self.incoming.trailers()
-    }
-}
-
-impl Sink for Stream {
-    fn poll_send<S: Source>(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut S,
-        last: bool,
-    ) -> Poll<Result<(), StreamError>> {
-        self.outgoing.poll_send(cx, source, last)
-    }
-
-    fn send_last(&mut self, body: &[u8]) {
-        self.outgoing.send(Bytes::copy_from_slice(body), true);
-    }
-
-    fn send_trailers(&mut self, trailers: &HeaderList) {
-        self.outgoing.send_trailers(trailers);
-    }
-
-    fn send_end(&mut self) {
-        self.outgoing.send(Bytes::new(), true);
-    }
-
-    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.outgoing.poll_flush()
-    }
-}
+delegate_body!(Stream, stream);
 
 impl Downstream for Stream {
     fn protocol(&self) -> Protocol {
@@ -297,51 +269,31 @@ impl Downstream for Stream {
     }
 
     fn send_interim(&mut self, head: &ResponseHead) {
-        if let Ok(response) = headers::write_response(head) {
-            // A client that is gone is noticed by the next poll.
-            let _ = self.respond.send_informational(response);
-        }
+        self.stream.connection().borrow_mut().send_response(self.stream.key(), head, false);
     }
 
     fn send_head(&mut self, head: &ResponseHead, end: bool) {
-        self.answered = true;
-        let response = match headers::write_response(head) {
-            Ok(response) => response,
-            Err(error) => return self.outgoing.fail(StreamError::protocol(Side::Upstream, error.0)),
-        };
-        match self.respond.send_response(response, end) {
-            Ok(stream) => self.outgoing.begin(stream),
-            Err(error) => self.outgoing.fail(stream_error(Side::Downstream, &error)),
-        }
+        self.stream.connection().borrow_mut().send_response(self.stream.key(), head, end);
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {
-        if self.answered {
-            return self.outgoing.poll_reset(cx);
-        }
-        match ready!(self.respond.poll_reset(cx)) {
-            Ok(reason) => Poll::Ready(reset(Side::Downstream, reason)),
-            Err(_) => Poll::Ready(StreamError::new(Side::Downstream, ResetReason::ConnectionTermination)),
-        }
+        self.stream.connection().borrow_mut().poll_error(cx, self.stream.key())
     }
 
     fn abort(&mut self) {
-        match self.answered {
-            true => self.outgoing.abort(Reason::INTERNAL_ERROR),
-            false => self.respond.send_reset(Reason::INTERNAL_ERROR),
-        }
+        self.stream.connection().borrow_mut().abort(self.stream.key(), Code::INTERNAL_ERROR);
     }
 
     fn close_after_response(&mut self) {
-        self.connection.close.set(true);
+        self.stream.connection().borrow_mut().go_away();
     }
 
     fn request_complete(&self) -> bool {
-        self.incoming.is_complete()
+        self.stream.is_complete()
     }
 
     fn body_bytes(&self) -> (u64, u64) {
-        (self.incoming.received, self.outgoing.sent)
+        (self.stream.received, self.stream.sent)
     }
 
     /// DATA frames carry a tunnel as they carry a body.

@@ -28,8 +28,10 @@ use crate::{
     },
 };
 
-const SETTINGS: Settings =
-    Settings { idle_timeout: None, max_requests: 0, max_duration: None, max_streams: 100 };
+fn settings() -> Settings {
+    let (options, stats) = (Http2Options::default(), Default::default());
+    Settings { idle_timeout: None, max_requests: 0, max_duration: None, options, stats }
+}
 
 /// A proxy on this thread, and its parts.
 struct Proxy {
@@ -54,15 +56,23 @@ async fn proxy<F: Future<Output = ()> + 'static>(
     let pool = Rc::new(Pool::default());
     let Ok(Turn::Connect(attempt)) = pool.turn().await else { panic!("no turn") };
     let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
-    drop(attempt.connected(Socket::Tcp(upstream), permit, SETTINGS, &worker).unwrap());
+    drop(attempt.connected(Socket::Tcp(upstream), permit, settings(), &worker).unwrap());
 
     let (client, socket) = pair().await;
     let group = Group::new();
     let ticket = group.ticket();
     let manager = manager();
     let ended = tokio::task::spawn_local(async move {
-        let handle = |stream, head| forward(stream, head, pool.clone());
-        server::serve(Socket::Tcp(socket), Bytes::new(), &manager, &ticket, &worker, handle).await;
+        let make = |requests: Rc<server::Requests>| {
+            let pool = pool.clone();
+            async move {
+                loop {
+                    forward(requests.next().await, pool.clone()).await;
+                }
+            }
+        };
+        let serving = server::Serving { manager: &manager, drain: &ticket, worker: &worker };
+        server::serve(Socket::Tcp(socket), Bytes::new(), serving, make).await;
     });
     let (client, connection) = h2::client::handshake(client).await.unwrap();
     tokio::task::spawn_local(async move { connection.await.unwrap() });
@@ -76,7 +86,9 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client.unwrap(), accepted.unwrap().0)
 }
 
-async fn forward(mut down: server::Stream, head: RequestHead, pool: Rc<Pool>) {
+async fn forward(mut down: server::Stream, pool: Rc<Pool>) {
+    let mut head = RequestHead::default();
+    assert!(down.take_head(&mut head));
     let Some(mut up) = pool.stream() else { return down.abort() };
     up.send_request(&head, down.request_complete());
     let mut response = ResponseHead::default();
@@ -159,6 +171,7 @@ fn manager() -> HttpConnectionManager {
             max_concurrent_streams: 100,
             stream_window: 1 << 20,
             connection_window: 1 << 22,
+            ..Http2Options::default()
         },
         proxy_100_continue: false,
         scheme_overwrite: None,
@@ -332,7 +345,7 @@ async fn a_connection_that_says_goaway_gets_no_new_stream() {
         let pool = Pool::default();
         let Ok(Turn::Connect(attempt)) = pool.turn().await else { panic!("no turn") };
         let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
-        let mut stream = attempt.connected(Socket::Tcp(upstream), permit, SETTINGS, &worker).unwrap();
+        let mut stream = attempt.connected(Socket::Tcp(upstream), permit, settings(), &worker).unwrap();
         let mut connection = h2::server::handshake(socket).await.unwrap();
         let mut head = RequestHead::default();
         head.set_method("GET");

@@ -9,10 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    cluster::{
-        Address, BalancerPolicy, Cluster, ClusterSettings, ClusterSlot, EndpointSet, Limits,
-        UpstreamProtocol, store::ClusterStore,
-    },
+    cluster::{Address, Cluster, ClusterSettings, ClusterSlot, EndpointSet, store::ClusterStore},
     drain::Group,
     http::{
         self, Worker,
@@ -319,23 +316,7 @@ fn forward() -> Forward {
 }
 
 fn settings() -> ClusterSettings {
-    ClusterSettings {
-        connect_timeout: Duration::from_secs(5),
-        protocol: UpstreamProtocol::Http1,
-        balancer: BalancerPolicy::RoundRobin,
-        buffer_limit: 1024 * 1024,
-        idle_timeout: Some(Duration::from_secs(3600)),
-        max_requests_per_connection: 0,
-        max_connection_duration: None,
-        limits: Limits { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3 },
-        keepalive: None,
-        original_dst: false,
-        original_dst_port: None,
-        source_address: None,
-        panic_threshold: 50,
-        locality_weighted: false,
-        slow_start: None,
-    }
+    ClusterSettings::default()
 }
 
 fn manager() -> HttpConnectionManager {
@@ -382,6 +363,7 @@ fn manager() -> HttpConnectionManager {
             max_concurrent_streams: 100,
             stream_window: 1 << 20,
             connection_window: 1 << 22,
+            ..Http2Options::default()
         },
         proxy_100_continue: false,
         scheme_overwrite: None,
