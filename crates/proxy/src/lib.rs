@@ -13,6 +13,7 @@ pub mod bootstrap;
 pub mod cluster;
 pub mod drain;
 pub mod error;
+pub mod explain;
 pub mod http;
 pub mod lifecycle;
 pub mod listener;

@@ -9,6 +9,7 @@ pub mod lazy;
 pub mod matcher;
 pub mod rewrite;
 pub mod strings;
+pub mod verdict;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 

@@ -172,7 +172,7 @@ impl RouteMatch {
 
 impl PathMatch {
     #[inline]
-    fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &str) -> bool {
         match self {
             Self::Prefix(prefix) => path.as_bytes().starts_with(prefix.as_bytes()),
             Self::Exact(whole) => path == &**whole,
@@ -270,13 +270,14 @@ impl ValueMatch {
 }
 
 impl QueryMatch {
-    fn matches(&self, query: &str) -> bool {
-        let value = query
-            .split('&')
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .find(|(name, _)| *name == &*self.name)
-            .map(|(_, value)| value);
-        match (&self.value, value) {
+    /// The parameter's first value.
+    pub(super) fn value_in<'q>(&self, query: &'q str) -> Option<&'q str> {
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.into_iter().find(|(name, _)| *name == &*self.name).map(|(_, value)| value)
+    }
+
+    pub(super) fn matches(&self, query: &str) -> bool {
+        match (&self.value, self.value_in(query)) {
             (ValueMatch::Present(wanted), value) => value.is_some() == *wanted,
             (_, None) => false,
             (condition, Some(value)) => condition.matches(value),
@@ -285,7 +286,7 @@ impl QueryMatch {
 }
 
 /// `application/grpc`, alone or with a `+…` suffix.
-fn is_grpc<V: RequestView>(request: &V) -> bool {
+pub(super) fn is_grpc<V: RequestView>(request: &V) -> bool {
     request.header("content-type").is_some_and(|value| {
         value.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
     })
@@ -301,7 +302,7 @@ pub(crate) fn without_query(path: &str) -> &str {
 }
 
 /// What stands between `?` and `#`.
-fn query_of(path: &str) -> &str {
+pub(super) fn query_of(path: &str) -> &str {
     let Some(start) = path.find('?') else { return "" };
     let query = &path[start + 1..];
     query.find('#').map_or(query, |end| &query[..end])
