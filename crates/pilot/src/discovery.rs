@@ -3,31 +3,37 @@
 //! [`Pilot::start`] is what commands and tests call; the protocol itself is in `meltemi_xds::server`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use meltemi_config::mesh::MeshConfig;
 use meltemi_config::{Diagnostic, Object};
 use meltemi_xds::pb::envoy::config::core::v3::Node as EnvoyNode;
-use meltemi_xds::server::{Ads, AggregatedDiscoveryServiceServer, Backend};
-use tokio::sync::watch;
+use meltemi_xds::server::{Ads, Backend};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{StreamExt, StreamMap};
 use tonic::Status;
 
 use crate::node::{Node, Role, json};
-use crate::snapshot::Snapshot;
-use crate::source::{Source, State};
-use crate::translate::cache::Cache;
+use crate::snapshot::{Change, Snapshot};
+use crate::source::{Source, Update};
 
 mod client;
 mod debounce;
+mod group;
 mod overview;
 mod proxyless;
 mod serve;
 pub mod status;
+mod world;
 
 use client::Client;
+use debounce::Pending;
 use status::Proxy;
+use world::World;
 
 /// How pilot behaves.
 #[derive(Debug, Clone)]
@@ -56,15 +62,13 @@ pub struct Pilot(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    snapshot: ArcSwap<Snapshot>,
-    /// What the snapshot was made of, for debug pages.
-    objects: ArcSwap<Vec<Object>>,
+    world: Mutex<World>,
     findings: ArcSwap<Vec<Diagnostic>>,
-    /// Version of the snapshot.
+    /// Version of the configuration.
     changes: watch::Sender<u64>,
-    cache: Cache,
     /// Connected proxies by number of connection.
     proxies: Mutex<BTreeMap<u64, Proxy>>,
+    connections: AtomicU64,
     counters: status::Counters,
     started: Instant,
 }
@@ -72,38 +76,39 @@ struct Inner {
 impl Pilot {
     /// Starts following the sources; the first snapshot is there when this returns.
     pub fn start(mut sources: Vec<Box<dyn Source>>, options: Options) -> Pilot {
-        let mut states: Vec<watch::Receiver<Arc<State>>> =
-            sources.iter_mut().map(|source| source.watch()).collect();
-        let merged = Merged::of(&mut states, &options.mesh);
-        let snapshot = Snapshot::build(1, &merged.objects, Arc::clone(&merged.mesh));
-        let pilot = Pilot(Arc::new(Inner {
-            snapshot: ArcSwap::from_pointee(snapshot),
-            objects: ArcSwap::from_pointee(merged.objects),
-            findings: ArcSwap::from_pointee(merged.findings),
-            changes: watch::Sender::new(1),
-            cache: Cache::default(),
+        let inner = Arc::new(Inner {
+            world: Mutex::new(World::new(Arc::new(options.mesh.clone()))),
+            findings: ArcSwap::default(),
+            changes: watch::Sender::new(0),
             proxies: Mutex::default(),
+            connections: AtomicU64::new(0),
             counters: status::Counters::default(),
             started: Instant::now(),
-        }));
-        let weak = Arc::downgrade(&pilot.0);
-        tokio::spawn(async move {
-            while let Some(waited) = debounce::next(&states, &options).await {
-                let Some(inner) = weak.upgrade() else { return };
-                inner.publish(Merged::of(&mut states, &options.mesh), waited);
-            }
         });
-        pilot
+        let (mut first, updates): (Vec<Update>, Vec<_>) =
+            sources.iter_mut().map(|source| source.follow()).unzip();
+        let mut findings: Vec<Vec<Diagnostic>> = Vec::new();
+        let mut objects = Vec::new();
+        for update in &mut first {
+            findings.push(update.findings.take().unwrap_or_default());
+            objects.append(&mut update.objects);
+        }
+        // Of several settings of the mesh those of the first source hold.
+        let mesh = first.into_iter().find_map(|update| update.mesh);
+        inner.publish(objects, mesh, Duration::ZERO);
+        inner.report(&findings);
+        tokio::spawn(follow(Arc::downgrade(&inner), updates, findings, options));
+        Pilot(inner)
     }
 
     /// The ADS service, to be served with tonic.
-    pub fn service(&self) -> AggregatedDiscoveryServiceServer<Ads<Pilot>> {
-        AggregatedDiscoveryServiceServer::new(Ads::new(Arc::new(self.clone())))
+    pub fn service(&self) -> Ads<Pilot> {
+        Ads::new(Arc::new(self.clone()))
     }
 
     /// The mesh as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.0.snapshot.load_full()
+        Arc::clone(&self.0.world().snapshot)
     }
 
     /// What is wrong or worth knowing, sorted.
@@ -112,8 +117,8 @@ impl Pilot {
     }
 
     /// Objects in force.
-    pub fn objects(&self) -> Arc<Vec<Object>> {
-        self.0.objects.load_full()
+    pub fn objects(&self) -> Vec<Object> {
+        self.0.world().objects()
     }
 
     /// Connected proxies.
@@ -127,59 +132,87 @@ impl Pilot {
     }
 }
 
+/// Acts on what the sources say until pilot or all of them have ended.
+async fn follow(
+    inner: Weak<Inner>,
+    updates: Vec<mpsc::Receiver<Update>>,
+    mut findings: Vec<Vec<Diagnostic>>,
+    options: Options,
+) {
+    let mut updates: StreamMap<usize, _> = updates.into_iter().map(ReceiverStream::new).enumerate().collect();
+    let mut pending = Pending::default();
+    loop {
+        let due = pending.due(&options);
+        let wait = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let update = tokio::select! {
+            update = updates.next() => update,
+            () = wait => {
+                let Some(inner) = inner.upgrade() else { return };
+                let (objects, mesh, waited) = pending.take();
+                inner.publish(objects, mesh, waited);
+                continue;
+            }
+        };
+        let (Some((source, mut update)), Some(inner)) = (update, inner.upgrade()) else { return };
+        if let Some(found) = update.findings.take() {
+            findings[source] = found;
+            inner.report(&findings);
+        }
+        let urgent = {
+            let world = inner.world();
+            pending.add(update, |id| world.object(id))
+        };
+        if !urgent.is_empty() {
+            inner.publish(urgent, None, Duration::ZERO);
+        }
+    }
+}
+
 impl Inner {
     fn proxies(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Proxy>> {
         self.proxies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, merged: Merged, waited: Duration) {
-        let began = Instant::now();
-        let version = *self.changes.borrow() + 1;
-        let snapshot = Snapshot::build(version, &merged.objects, merged.mesh);
-        self.cache.advance();
-        self.snapshot.store(Arc::new(snapshot));
-        self.objects.store(Arc::new(merged.objects));
-        self.findings.store(Arc::new(merged.findings));
-        self.counters.pushed(waited, began.elapsed());
-        self.changes.send_replace(version);
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// All sources together.
-struct Merged {
-    objects: Vec<Object>,
-    mesh: Arc<MeshConfig>,
-    findings: Vec<Diagnostic>,
-}
+    fn publish(&self, objects: Vec<Change>, mesh: Option<Arc<MeshConfig>>, waited: Duration) {
+        let began = Instant::now();
+        self.world().apply(objects, mesh);
+        self.counters.pushed(waited, began.elapsed());
+        self.changes.send_modify(|version| *version += 1);
+    }
 
-impl Merged {
-    fn of(states: &mut [watch::Receiver<Arc<State>>], default: &MeshConfig) -> Merged {
-        let states: Vec<Arc<State>> =
-            states.iter_mut().map(|state| Arc::clone(&state.borrow_and_update())).collect();
-        let mesh = states.iter().find_map(|state| state.mesh.clone());
-        let mut findings: Vec<Diagnostic> =
-            states.iter().flat_map(|state| state.findings.iter().cloned()).collect();
+    fn report(&self, findings: &[Vec<Diagnostic>]) {
+        let mut findings: Vec<Diagnostic> = findings.iter().flatten().cloned().collect();
         Diagnostic::sort(&mut findings);
-        Merged {
-            objects: states.iter().flat_map(|state| state.objects.iter().cloned()).collect(),
-            mesh: mesh.unwrap_or_else(|| Arc::new(default.clone())),
-            findings,
-        }
+        self.findings.store(Arc::new(findings));
     }
 }
 
 impl Backend for Pilot {
     type Client = Client;
 
-    fn connect(&self, envoy: &EnvoyNode, delta: bool) -> Result<Client, Status> {
+    fn connect(&self, envoy: &EnvoyNode, delta: bool) -> Result<(Client, Arc<Notify>), Status> {
         let node = node_of(envoy)?;
         tracing::info!(proxy = %node.id, delta, "connected");
-        Ok(Client::new(Arc::clone(&self.0), node, envoy, delta))
+        let connection = self.0.connections.fetch_add(1, Ordering::Relaxed);
+        let discovers_hosts = delta && knows_vhds(envoy);
+        let (sources, wake) = self.0.world().join(connection, &node, discovers_hosts);
+        self.0.proxies().insert(connection, Proxy::new(&node, envoy, delta));
+        Ok((Client { inner: Arc::clone(&self.0), node, connection, sources }, wake))
     }
+}
 
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.0.changes.subscribe()
-    }
+/// Whether a proxy takes virtual hosts one by one: Envoy and ours do; of others nobody knows.
+fn knows_vhds(envoy: &EnvoyNode) -> bool {
+    matches!(envoy.user_agent_name.as_str(), "envoy" | "meltemi")
 }
 
 /// Proxies have Istio's ids; gRPC's own clients may have any.

@@ -124,6 +124,20 @@ impl Node {
         }
     }
 
+    /// What of a proxy may influence the resources that it has in common with others, and nothing else: two proxies for which
+    /// this is equal are sent the same. Of its labels those that `matters` says; of its addresses those given.
+    pub fn in_common(&self, labels: &Labels, matters: impl Fn(&str) -> bool, addresses: Vec<Str>) -> Node {
+        let labels = labels.iter().filter(|(name, _)| matters(name));
+        let labels = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Node {
+            id: Str::default(),
+            name: Str::default(),
+            addresses,
+            metadata: Metadata { labels, ..self.metadata.clone() },
+            ..self.clone()
+        }
+    }
+
     /// Whether it is a sidecar whose ports clients connect to.
     pub fn captures_explicitly(&self) -> bool {
         self.metadata.interception == Interception::None

@@ -112,7 +112,7 @@ pub struct Instance {
 }
 
 /// All services and endpoints.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
     /// Services by host; of several namespaces, in the order in which they win (SEM-007, but for the client's own).
     pub services: BTreeMap<Host, Vec<Arc<Service>>>,
@@ -122,6 +122,7 @@ pub struct Registry {
     pub by_address: FxHashMap<Str, Vec<ServiceKey>>,
     /// Workloads by address.
     pub workloads: BTreeMap<Str, Arc<Workload>>,
+    parts: build::Parts,
 }
 
 impl Registry {

@@ -122,7 +122,8 @@ impl<'a> View<'a> {
     }
 }
 
-fn labels(snapshot: &Snapshot, node: &Node) -> Labels {
+/// The labels of a proxy: from metadata, else of the workload at its address or of its name.
+pub(crate) fn labels(snapshot: &Snapshot, node: &Node) -> Labels {
     if !node.metadata.labels.is_empty() {
         return node.metadata.labels.clone();
     }
@@ -194,18 +195,17 @@ impl View<'_> {
     pub fn common_listeners(&self) -> Vec<crate::model::listener::Listener> {
         match self.node.role {
             Role::Router => self.gateway_listeners(),
-            Role::Sidecar => self.outbound_listeners(),
+            Role::Sidecar => {
+                let mut listeners = self.endpoint_listeners();
+                listeners.extend(self.outbound_listeners());
+                listeners
+            }
         }
     }
 
     /// The listeners of this one proxy: towards its workload.
     pub fn own_listeners(&self) -> Vec<crate::model::listener::Listener> {
-        if self.node.role == Role::Router {
-            return Vec::new();
-        }
-        let mut listeners = self.endpoint_listeners();
-        listeners.extend(self.inbound_listeners());
-        listeners
+        if self.node.role == Role::Sidecar { self.inbound_listeners() } else { Vec::new() }
     }
 
     /// Names of all route tables that its listeners use, sorted.

@@ -23,31 +23,40 @@ use meltemi_xds::{
     json,
     pb::envoy::config::core::v3::Node,
     pb::google::protobuf::Any,
-    server::{self, Ads, AggregatedDiscoveryServiceServer, Backend, Interest},
+    server::{self, Ads, Backend, Collection},
     type_url::{self, CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST},
 };
 use tokio::{
     net::TcpListener,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 
-type Resources = BTreeMap<(&'static str, String), server::Resource>;
+/// The resources of a control plane, by type.
+type Resources = Arc<Mutex<BTreeMap<String, Arc<Collection>>>>;
 
-/// A control plane that serves a map and tells what becomes of it.
+fn of_type(resources: &Resources, type_url: &str) -> Arc<Collection> {
+    Arc::clone(resources.lock().unwrap().entry(type_url.to_owned()).or_default())
+}
+
+/// A control plane that serves them and tells what becomes of them.
 struct Map {
-    resources: Arc<Mutex<Resources>>,
-    changes: watch::Sender<u64>,
+    resources: Resources,
+    wake: Mutex<Vec<Arc<Notify>>>,
     events: mpsc::UnboundedSender<String>,
 }
 
-struct Of(Arc<Mutex<Resources>>, mpsc::UnboundedSender<String>);
+impl Map {
+    fn wake(&self) {
+        self.wake.lock().unwrap().iter().for_each(|wake| wake.notify_one());
+    }
+}
+
+struct Of(Resources, mpsc::UnboundedSender<String>);
 
 impl server::Client for Of {
-    fn resources(&mut self, type_url: &str, interest: &Interest) -> Vec<server::Resource> {
-        let resources = self.0.lock().unwrap();
-        let wanted = resources.iter().filter(|((url, name), _)| *url == type_url && interest.wants(name));
-        wanted.map(|(_, resource)| resource.clone()).collect()
+    fn collections(&mut self, type_url: &str) -> Vec<Arc<Collection>> {
+        vec![of_type(&self.0, type_url)]
     }
 
     fn event(&mut self, event: server::Event<'_>) {
@@ -65,13 +74,11 @@ impl server::Client for Of {
 impl Backend for Map {
     type Client = Of;
 
-    fn connect(&self, node: &Node, _: bool) -> Result<Of, tonic::Status> {
+    fn connect(&self, node: &Node, _: bool) -> Result<(Of, Arc<Notify>), tonic::Status> {
         let _ = self.events.send(format!("connect {}", node.id));
-        Ok(Of(self.resources.clone(), self.events.clone()))
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        let wake = Arc::new(Notify::new());
+        self.wake.lock().unwrap().push(Arc::clone(&wake));
+        Ok((Of(self.resources.clone(), self.events.clone()), wake))
     }
 }
 
@@ -93,7 +100,7 @@ fn serve(map: Arc<Map>, listener: std::net::TcpListener) -> tokio::runtime::Runt
     listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move {
         let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-        let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+        let service = Ads::new(map);
         tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
     });
     runtime
@@ -104,7 +111,7 @@ impl Mesh {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
-        let map = Arc::new(Map { resources: Arc::default(), changes: watch::Sender::new(0), events: sender });
+        let map = Arc::new(Map { resources: Arc::default(), wake: Mutex::default(), events: sender });
         let runtime = serve(map.clone(), listener);
         let bootstrap = format!(
             r#"
@@ -134,19 +141,17 @@ impl Mesh {
     fn put(&self, type_url: &'static str, name: &str, text: &str) {
         let full_name = type_url.rsplit('/').next().unwrap();
         let value = json::wire_from_text(full_name, text).unwrap();
-        let version =
-            format!("{:x}", text.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte)));
-        let body = Arc::new(Any { type_url: type_url.into(), value });
-        let resource = server::Resource { name: name.into(), version: version.into(), body };
-        self.map.resources.lock().unwrap().insert((type_url, name.to_owned()), resource);
+        let version = text.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let resource = server::Resource::joined(name, version, type_url, &Any::default(), &[&value]);
+        of_type(&self.map.resources, type_url).update([(name.into(), Some(resource))]);
     }
 
     fn remove(&self, type_url: &'static str, name: &str) {
-        self.map.resources.lock().unwrap().remove(&(type_url, name.to_owned()));
+        of_type(&self.map.resources, type_url).update([(name.into(), None)]);
     }
 
     fn push(&self) {
-        self.map.changes.send_modify(|version| *version += 1);
+        self.map.wake();
     }
 
     async fn event(&mut self, wanted: &str) -> String {
@@ -234,7 +239,7 @@ impl Mesh {
         let socket = std::net::TcpListener::bind(self.address).unwrap();
         let map = Map {
             resources: self.map.resources.clone(),
-            changes: watch::Sender::new(0),
+            wake: Mutex::default(),
             events: self.map.events.clone(),
         };
         self.map = Arc::new(map);

@@ -1,49 +1,67 @@
-//! One connected proxy: its resources by type, and what becomes of them.
+//! One connected proxy: where its resources are, and what becomes of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use meltemi_xds::pb::envoy::config::core::v3::Node as EnvoyNode;
-use meltemi_xds::server::{self, Event, Interest, Resource};
+use arc_swap::ArcSwap;
+use meltemi_xds::server::{self, Collection, Event};
 use meltemi_xds::type_url;
 
-use super::status::Proxy;
-use super::{Inner, proxyless};
+use super::Inner;
+use super::group::Shared;
 use crate::node::Node;
-use crate::snapshot::Snapshot;
-use crate::translate::cache::Cache;
-use crate::view::View;
-
-/// Numbers connections, so that a proxy that comes again before its old stream has ended is another one.
-static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
 /// A connected proxy.
 #[derive(Debug)]
 pub struct Client {
-    inner: Arc<Inner>,
-    node: Node,
-    connection: u64,
+    pub(super) inner: Arc<Inner>,
+    pub(super) node: Node,
+    /// Number of the connection: a proxy that comes again before its old stream has ended is another one.
+    pub(super) connection: u64,
+    pub(super) sources: Arc<ArcSwap<Sources>>,
 }
 
-impl Client {
-    pub(super) fn new(inner: Arc<Inner>, node: Node, envoy: &EnvoyNode, delta: bool) -> Client {
-        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        inner.proxies().insert(connection, Proxy::new(&node, envoy, delta));
-        Client { inner, node, connection }
-    }
+/// Where the resources of a proxy are.
+#[derive(Debug)]
+pub(super) struct Sources {
+    /// What it has in common with its group.
+    pub(super) shared: Arc<Shared>,
+    /// Its inbound listeners and clusters.
+    pub(super) own: Arc<Own>,
+}
+
+/// What is of one proxy alone.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) listeners: Arc<Collection>,
+    pub(super) clusters: Arc<Collection>,
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
         self.inner.proxies().remove(&self.connection);
+        self.inner.world().leave(self.connection);
         tracing::info!(proxy = %self.node.id, "disconnected");
     }
 }
 
 impl server::Client for Client {
-    fn resources(&mut self, type_url: &str, interest: &Interest) -> Vec<Resource> {
-        let snapshot = self.inner.snapshot.load_full();
-        resources(&snapshot, &self.node, &self.inner.cache, type_url, interest)
+    fn collections(&mut self, type_url: &str) -> Vec<Arc<Collection>> {
+        let sources = self.sources.load();
+        let Sources { shared, own } = &**sources;
+        match type_url {
+            type_url::LISTENER => vec![Arc::clone(&own.listeners), Arc::clone(&shared.listeners)],
+            type_url::CLUSTER => vec![Arc::clone(&own.clusters), Arc::clone(&shared.clusters)],
+            type_url::ENDPOINT => vec![Arc::clone(&shared.endpoints)],
+            type_url::ROUTE => vec![Arc::clone(&shared.routes)],
+            type_url::VIRTUAL_HOST if shared.discovers_hosts => vec![Arc::clone(&shared.virtual_hosts)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn asked(&mut self, type_url: &str, names: &[String]) {
+        if self.node.is_proxyless() {
+            self.inner.world().asked(self.connection, type_url, names);
+        }
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -54,47 +72,5 @@ impl server::Client for Client {
         if let Some(proxy) = self.inner.proxies().get_mut(&self.connection) {
             proxy.record(event);
         }
-    }
-}
-
-/// The resources of a type that a proxy wants, sorted by name.
-pub(crate) fn resources(
-    snapshot: &Snapshot,
-    node: &Node,
-    cache: &Cache,
-    url: &str,
-    interest: &Interest,
-) -> Vec<Resource> {
-    let view = View::new(snapshot, node);
-    let mut resources = if node.is_proxyless() {
-        proxyless::resources(&view, cache, url, interest)
-    } else {
-        of_proxy(&view, cache, url, interest)
-    };
-    resources.sort_by(|a, b| a.name.cmp(&b.name));
-    resources.dedup_by(|a, b| a.name == b.name);
-    resources
-}
-
-fn of_proxy(view: &View<'_>, cache: &Cache, url: &str, interest: &Interest) -> Vec<Resource> {
-    match url {
-        type_url::LISTENER => {
-            let wanted = view.listeners().into_iter().filter(|listener| interest.wants(&listener.name));
-            wanted.map(|listener| cache.listener(listener)).collect()
-        }
-        type_url::CLUSTER => {
-            let wanted = view.clusters().into_iter().filter(|cluster| interest.wants(&cluster.name));
-            wanted.map(|cluster| cache.cluster(cluster)).collect()
-        }
-        type_url::ROUTE => {
-            let all = if interest.wildcard { view.route_names() } else { Vec::new() };
-            let names = interest.names.iter().chain(&all);
-            names.filter_map(|name| view.route_table(name)).map(|table| cache.route(table)).collect()
-        }
-        // Of a cluster without endpoints there is an empty assignment, so that it does not wait for one.
-        type_url::ENDPOINT => {
-            interest.names.iter().map(|name| cache.assignment(view.assignment(name))).collect()
-        }
-        _ => Vec::new(),
     }
 }

@@ -1,37 +1,81 @@
-//! When a change is acted on: after a short quiet time, at the latest after a long one, and at once when endpoints are lost.
+//! When a change is acted on: endpoints at once, everything else after a short quiet time, at the latest after a long one.
+//!
+//! Invariant: of one object the changes are acted on in the order in which they came.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::select_all;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use meltemi_config::mesh::MeshConfig;
+use meltemi_config::networking::ServiceEntry;
+use meltemi_config::{Kind, Object, ResourceId, Spec};
+use tokio::time::{Duration, Instant};
 
 use super::Options;
-use crate::source::State;
+use crate::snapshot::Change;
+use crate::source::Update;
 
-/// Waits for the next change to act on; how long it was held back. `None` when all sources have ended.
-pub(super) async fn next(states: &[watch::Receiver<Arc<State>>], options: &Options) -> Option<Duration> {
-    let mut seen = states.to_vec();
-    changed(&mut seen).await?;
-    let first = Instant::now();
-    let latest = first + options.debounce_max;
-    while !states.iter().any(|state| state.borrow().urgent && state.has_changed().unwrap_or(false)) {
-        let quiet = (Instant::now() + options.debounce_after).min(latest);
-        tokio::select! {
-            () = sleep_until(quiet) => break,
-            more = changed(&mut seen) => more?,
-        }
-    }
-    Some(first.elapsed())
+/// Changes that wait.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    objects: BTreeMap<ResourceId, Option<Object>>,
+    mesh: Option<Arc<MeshConfig>>,
+    /// When the first of them came, and the last.
+    since: Option<(Instant, Instant)>,
 }
 
-/// Waits for a change that `seen` has not seen; the receivers themselves stay as they are, for the reader.
-async fn changed(seen: &mut [watch::Receiver<Arc<State>>]) -> Option<()> {
-    if seen.is_empty() {
-        return None;
+impl Pending {
+    /// Takes an update in; what of it is to be acted on at once. `known` gives an object as it was last acted on.
+    pub(super) fn add<'o>(
+        &mut self,
+        update: Update,
+        known: impl Fn(&ResourceId) -> Option<&'o Object>,
+    ) -> Vec<Change> {
+        let mut urgent = Vec::new();
+        let before = self.objects.len();
+        let mut waits = update.mesh.is_some();
+        self.mesh = update.mesh.or(self.mesh.take());
+        for (id, object) in update.objects {
+            if !self.objects.contains_key(&id) && is_endpoint(&id, known(&id), object.as_ref()) {
+                urgent.push((id, object));
+            } else {
+                self.objects.insert(id, object);
+                waits = true;
+            }
+        }
+        if waits || self.objects.len() != before {
+            let now = Instant::now();
+            self.since = Some((self.since.map_or(now, |(first, _)| first), now));
+        }
+        urgent
     }
-    let waits = seen.iter_mut().map(|state| Box::pin(state.changed()));
-    let (result, ..) = select_all(waits).await;
-    result.ok()
+
+    /// When they are to be acted on.
+    pub(super) fn due(&self, options: &Options) -> Option<Instant> {
+        let (first, last) = self.since?;
+        Some((last + options.debounce_after).min(first + options.debounce_max))
+    }
+
+    /// Takes all, and how long they were held back.
+    pub(super) fn take(&mut self) -> (Vec<Change>, Option<Arc<MeshConfig>>, Duration) {
+        let waited = self.since.take().map_or(Duration::ZERO, |(first, _)| first.elapsed());
+        (std::mem::take(&mut self.objects).into_iter().collect(), self.mesh.take(), waited)
+    }
+}
+
+/// Whether only endpoints change: callers must stop using those that are gone, and begin to use new ones, at once.
+fn is_endpoint(id: &ResourceId, old: Option<&Object>, new: Option<&Object>) -> bool {
+    match id.kind {
+        Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice => true,
+        Kind::ServiceEntry => match (old, new) {
+            (Some(old), Some(new)) => old.metadata == new.metadata && but_for_endpoints(&old.spec, &new.spec),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn but_for_endpoints(old: &Spec, new: &Spec) -> bool {
+    let (Spec::ServiceEntry(old), Spec::ServiceEntry(new)) = (old, new) else { return false };
+    let bare = |entry: &ServiceEntry| ServiceEntry { endpoints: Vec::new(), ..entry.clone() };
+    bare(old) == bare(new)
 }

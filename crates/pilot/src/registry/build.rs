@@ -1,103 +1,362 @@
-//! Builds the registry from objects. Called by `snapshot`.
+//! Keeps the registry in step with objects, one change at a time. Called by `snapshot`.
+//!
+//! Each Service and ServiceEntry gives services with endpoints (its part); a change is worked out again for the parts that it
+//! reaches, found by index: selectors by label, slices by Service, addresses by slice.
+//!
+//! Invariant: the registry depends on the objects only, not on the order in which they came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use meltemi_config::core::{EndpointSlice, Pod, Service as KubernetesService};
-use meltemi_config::labels::selects;
+use meltemi_config::core::{EndpointSlice, Pod};
+use meltemi_config::labels::{Labels, selects};
 use meltemi_config::mesh::MeshConfig;
-use meltemi_config::networking::{ServiceEntry, WorkloadEntry};
-use meltemi_config::{Object, Spec, Str};
-use rustc_hash::FxHashMap;
+use meltemi_config::networking::WorkloadEntry;
+use meltemi_config::{Host, Kind, Object, ResourceId, Spec, Str};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Instance, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
 
 /// Label of a slice that says whose it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// The registry of these objects.
-pub fn registry(objects: &[Object], mesh: &MeshConfig) -> Registry {
-    let mut builder = Builder::new(objects, mesh);
-    for object in objects {
-        match &object.spec {
-            Spec::Service(spec) => builder.kubernetes(object, spec),
-            Spec::ServiceEntry(spec) => builder.entry(object, spec),
-            _ => {}
-        }
-    }
-    builder.finish()
+/// A label of a workload in a namespace.
+type Label = (Str, Str, Str);
+
+/// What a change of objects changed in the registry.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Hosts with another definition: ports, addresses, who sees it, how it is resolved; also those that came or went.
+    pub services: BTreeSet<Host>,
+    /// Hosts with other endpoints.
+    pub endpoints: BTreeSet<Host>,
+    /// Addresses whose workload is another one or serves other ports.
+    pub addresses: BTreeSet<Str>,
 }
 
-/// Workloads of a namespace with one label, so that a selector looks at few.
-type ByLabel = FxHashMap<(Str, Str, Str), Vec<Arc<Workload>>>;
-
-struct Builder<'o> {
-    mesh: &'o MeshConfig,
-    by_label: ByLabel,
-    workloads: BTreeMap<Str, Arc<Workload>>,
-    slices: FxHashMap<(Str, Str), Vec<&'o EndpointSlice>>,
-    services: Vec<Arc<Service>>,
-    instances: FxHashMap<ServiceKey, Vec<Instance>>,
+/// What the registry is made of.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parts {
+    parts: FxHashMap<ResourceId, Part>,
+    /// Parts that give a service of that host.
+    by_host: FxHashMap<Host, BTreeSet<ResourceId>>,
+    /// Parts by one label that they select by.
+    selecting: FxHashMap<Label, BTreeSet<ResourceId>>,
+    workloads: FxHashMap<ResourceId, Arc<Workload>>,
+    by_label: FxHashMap<Label, BTreeSet<ResourceId>>,
+    /// Workloads at an address; the first is it.
+    at_address: FxHashMap<Str, BTreeSet<ResourceId>>,
+    /// Slices by Service.
+    slices: FxHashMap<(Str, Str), BTreeMap<Str, Arc<EndpointSlice>>>,
+    /// Services that have slices with an address.
+    sliced: FxHashMap<Str, FxHashSet<(Str, Str)>>,
+    /// Services by slice.
+    owners: FxHashMap<ResourceId, (Str, Str)>,
 }
 
-impl<'o> Builder<'o> {
-    fn new(objects: &'o [Object], mesh: &'o MeshConfig) -> Self {
-        let mut builder = Builder {
-            mesh,
-            by_label: FxHashMap::default(),
-            workloads: BTreeMap::new(),
-            slices: FxHashMap::default(),
-            services: Vec::new(),
-            instances: FxHashMap::default(),
-        };
-        for object in objects {
-            builder.index(object);
-        }
-        builder
-    }
+/// What one Service or ServiceEntry gives.
+#[derive(Debug, Clone)]
+struct Part {
+    object: Object,
+    services: Vec<(Arc<Service>, Vec<Instance>)>,
+}
 
-    fn index(&mut self, object: &'o Object) {
-        if let Some(pod) = object.spec_as::<Pod>() {
-            if let Some(workload) = Workload::of_pod(object, pod) {
-                self.workload(workload);
+impl Registry {
+    /// Takes changed objects (`None`: gone) in.
+    pub fn update(&mut self, objects: &[(ResourceId, Option<Object>)], mesh: &MeshConfig) -> Changes {
+        let mut changes = Changes::default();
+        let mut dirty: BTreeSet<ResourceId> = BTreeSet::new();
+        let mut hosts: BTreeSet<Host> = BTreeSet::new();
+        for (id, object) in objects {
+            match id.kind {
+                Kind::Pod | Kind::WorkloadEntry => {
+                    self.set_workload(id, object.as_ref(), &mut dirty, &mut changes);
+                }
+                Kind::EndpointSlice => self.parts.set_slice(id, object.as_ref(), &mut dirty),
+                Kind::Service | Kind::ServiceEntry => {
+                    hosts.extend(self.parts.set_part(id, object.as_ref()));
+                    dirty.insert(id.clone());
+                }
+                _ => {}
             }
-        } else if let Some(entry) = object.spec_as::<WorkloadEntry>() {
-            self.workload(Workload::of_entry(object, entry, true));
-        } else if let Some(slice) = object.spec_as::<EndpointSlice>()
-            && let Some(service) = object.labels().get(SERVICE_NAME)
+        }
+        for id in dirty {
+            self.work_out(&id, mesh, &mut hosts);
+        }
+        for host in hosts {
+            self.settle(host, &mut changes);
+        }
+        changes
+    }
+
+    fn set_workload(
+        &mut self,
+        id: &ResourceId,
+        object: Option<&Object>,
+        dirty: &mut BTreeSet<ResourceId>,
+        changes: &mut Changes,
+    ) {
+        let new = object.and_then(|object| {
+            if let Some(pod) = object.spec_as::<Pod>() {
+                return Workload::of_pod(object, pod);
+            }
+            object.spec_as::<WorkloadEntry>().map(|entry| Workload::of_entry(object, entry, true))
+        });
+        let old = self.parts.workloads.remove(id);
+        if old.as_deref() == new.as_ref() {
+            self.parts.workloads.extend(old.map(|old| (id.clone(), old)));
+            return;
+        }
+        for workload in old.iter().map(|old| &**old).chain(&new) {
+            dirty.extend(self.parts.reached_by(workload));
+            changes.addresses.extend(workload.addresses.iter().cloned());
+        }
+        if let Some(old) = &old {
+            self.parts.unlist(id, old);
+        }
+        if let Some(new) = &new {
+            self.parts.enlist(id, new);
+            self.parts.workloads.insert(id.clone(), Arc::new(new.clone()));
+        }
+        for address in
+            old.iter().flat_map(|old| &old.addresses).chain(new.iter().flat_map(|new| &new.addresses))
         {
-            self.slices.entry((object.namespace().clone(), service.clone())).or_default().push(slice);
+            match self.parts.at(address) {
+                Some(workload) => self.workloads.insert(address.clone(), workload),
+                None => self.workloads.remove(address),
+            };
         }
     }
 
-    fn workload(&mut self, workload: Workload) {
-        let workload = Arc::new(workload);
-        for (label, value) in &workload.labels {
-            let key = (workload.namespace.clone(), label.clone(), value.clone());
-            self.by_label.entry(key).or_default().push(Arc::clone(&workload));
+    /// Works out what an object gives, notes the hosts that it gives or gave.
+    fn work_out(&mut self, id: &ResourceId, mesh: &MeshConfig, hosts: &mut BTreeSet<Host>) {
+        // A slice may be of a Service that is not there.
+        let Some(part) = self.parts.parts.get(id) else { return };
+        let services = match &part.object.spec {
+            Spec::Service(spec) => self.parts.kubernetes(&part.object, spec, mesh, &self.workloads),
+            Spec::ServiceEntry(spec) => self.parts.entry(&part.object, spec, mesh),
+            _ => Vec::new(),
+        };
+        hosts.extend(self.parts.forget_hosts(id));
+        for (service, _) in &services {
+            hosts.insert(service.host.clone());
+            self.parts.by_host.entry(service.host.clone()).or_default().insert(id.clone());
+        }
+        if let Some(part) = self.parts.parts.get_mut(id) {
+            part.services = services;
+        }
+    }
+
+    /// Brings the services and endpoints of a host together, and notes what is other than before.
+    fn settle(&mut self, host: Host, changes: &mut Changes) {
+        let mut given: Vec<&(Arc<Service>, Vec<Instance>)> = Vec::new();
+        for id in self.parts.by_host.get(&host).into_iter().flatten() {
+            let services = self.parts.parts.get(id).map_or(&[][..], |part| &part.services);
+            given.extend(services.iter().filter(|(service, _)| service.host == host));
+        }
+        given.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
+        let mut services: Vec<Arc<Service>> = Vec::new();
+        let mut instances: BTreeMap<Str, Vec<Instance>> = BTreeMap::new();
+        for (service, endpoints) in given {
+            instances.entry(service.namespace.clone()).or_default().extend(endpoints.iter().cloned());
+            merge(&mut services, Arc::clone(service));
+        }
+        let before = self.services.get(&host).map_or(&[][..], Vec::as_slice);
+        let differs = before != services.as_slice();
+        let mut namespaces: BTreeSet<Str> = instances.keys().cloned().collect();
+        namespaces.extend(before.iter().map(|service| service.namespace.clone()));
+        for namespace in namespaces {
+            let new = instances.remove(&namespace);
+            self.set_instances((host.clone(), namespace), new, differs, changes);
+        }
+        if differs {
+            changes.services.insert(host.clone());
+            match services.is_empty() {
+                true => self.services.remove(&host),
+                false => self.services.insert(host, services),
+            };
+        }
+    }
+
+    fn set_instances(
+        &mut self,
+        key: ServiceKey,
+        new: Option<Vec<Instance>>,
+        redefined: bool,
+        changes: &mut Changes,
+    ) {
+        let new = new.map(|mut instances| {
+            instances.sort_by(|a, b| instance_order(a).cmp(&instance_order(b)));
+            instances.dedup();
+            instances
+        });
+        let old = self.instances.get(&key).cloned();
+        let same = old.as_deref() == new.as_ref();
+        if same && !redefined {
+            return;
+        }
+        let addresses = |instances: Option<&Vec<Instance>>| -> BTreeSet<Str> {
+            instances.into_iter().flatten().map(|instance| instance.address.clone()).collect()
+        };
+        let (before, after) = (addresses(old.as_deref()), addresses(new.as_ref()));
+        for address in before.difference(&after) {
+            if let Some(keys) = self.by_address.get_mut(address) {
+                keys.retain(|known| *known != key);
+                if keys.is_empty() {
+                    self.by_address.remove(address);
+                }
+            }
+        }
+        for address in after.difference(&before) {
+            let keys = self.by_address.entry(address.clone()).or_default();
+            let at = keys.partition_point(|known| *known < key);
+            keys.insert(at, key.clone());
+        }
+        changes.addresses.extend(before);
+        changes.addresses.extend(after);
+        if !same {
+            changes.endpoints.insert(key.0.clone());
+        }
+        match new {
+            Some(new) => self.instances.insert(key, Arc::new(new)),
+            None => self.instances.remove(&key),
+        };
+    }
+}
+
+impl Parts {
+    /// Parts that a workload may give endpoints to.
+    fn reached_by(&self, workload: &Workload) -> BTreeSet<ResourceId> {
+        let labels = labels_of(workload);
+        let mut reached: BTreeSet<ResourceId> =
+            labels.filter_map(|label| self.selecting.get(&label)).flatten().cloned().collect();
+        let sliced = workload.addresses.iter().filter_map(|address| self.sliced.get(address)).flatten();
+        reached.extend(sliced.map(|(namespace, name)| ResourceId {
+            kind: Kind::Service,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        }));
+        reached
+    }
+
+    fn enlist(&mut self, id: &ResourceId, workload: &Workload) {
+        for label in labels_of(workload) {
+            self.by_label.entry(label).or_default().insert(id.clone());
         }
         for address in &workload.addresses {
-            self.workloads.insert(address.clone(), Arc::clone(&workload));
+            self.at_address.entry(address.clone()).or_default().insert(id.clone());
         }
     }
 
-    /// Workloads of a namespace that a selector takes; an empty one takes none.
-    fn selected(&self, namespace: &Str, selector: &meltemi_config::Labels) -> Vec<Arc<Workload>> {
+    fn unlist(&mut self, id: &ResourceId, workload: &Workload) {
+        for label in labels_of(workload) {
+            remove(&mut self.by_label, &label, id);
+        }
+        for address in &workload.addresses {
+            remove(&mut self.at_address, address, id);
+        }
+    }
+
+    /// The workload at an address.
+    fn at(&self, address: &Str) -> Option<Arc<Workload>> {
+        let first = self.at_address.get(address)?.first()?;
+        self.workloads.get(first).cloned()
+    }
+
+    fn set_slice(&mut self, id: &ResourceId, object: Option<&Object>, dirty: &mut BTreeSet<ResourceId>) {
+        if let Some(owner) = self.owners.remove(id) {
+            let slices = self.slices.get_mut(&owner);
+            let emptied = slices.is_some_and(|slices| {
+                slices.remove(&id.name);
+                slices.is_empty()
+            });
+            if emptied {
+                self.slices.remove(&owner);
+            }
+            dirty.insert(service_id(&owner));
+            self.index_slices(&owner);
+        }
+        let Some(slice) = object.and_then(Object::spec_as::<EndpointSlice>) else { return };
+        let Some(service) = object.and_then(|object| object.labels().get(SERVICE_NAME)) else { return };
+        let owner = (id.namespace.clone(), service.clone());
+        self.slices.entry(owner.clone()).or_default().insert(id.name.clone(), Arc::clone(slice));
+        self.owners.insert(id.clone(), owner.clone());
+        dirty.insert(service_id(&owner));
+        self.index_slices(&owner);
+    }
+
+    /// Notes that the addresses of a Service's slices are its.
+    fn index_slices(&mut self, owner: &(Str, Str)) {
+        // Addresses that are not in them any more stay noted: a needless look, until the Service's slices are all gone.
+        let slices = self.slices.get(owner);
+        if slices.is_none() {
+            self.sliced.retain(|_, owners| {
+                owners.remove(owner);
+                !owners.is_empty()
+            });
+            return;
+        }
+        for slice in slices.into_iter().flat_map(BTreeMap::values) {
+            for address in slice.endpoints.iter().filter_map(|endpoint| endpoint.addresses.first()) {
+                self.sliced.entry(address.clone()).or_default().insert(owner.clone());
+            }
+        }
+    }
+
+    /// Sets or removes an object; the hosts that it gave, if it is gone.
+    fn set_part(&mut self, id: &ResourceId, object: Option<&Object>) -> Vec<Host> {
+        let old = self.parts.get(id).and_then(|part| selector_label(&part.object));
+        if let Some(label) = old {
+            remove(&mut self.selecting, &label, id);
+        }
+        let Some(object) = object else {
+            let hosts = self.forget_hosts(id);
+            self.parts.remove(id);
+            return hosts;
+        };
+        if let Some(label) = selector_label(object) {
+            self.selecting.entry(label).or_default().insert(id.clone());
+        }
+        match self.parts.get_mut(id) {
+            Some(part) => part.object = object.clone(),
+            None => {
+                self.parts.insert(id.clone(), Part { object: object.clone(), services: Vec::new() });
+            }
+        }
+        Vec::new()
+    }
+
+    /// Takes an object out of the hosts that it gave; which these were.
+    fn forget_hosts(&mut self, id: &ResourceId) -> Vec<Host> {
+        let services = self.parts.get(id).map_or(&[][..], |part| &part.services);
+        let hosts: Vec<Host> = services.iter().map(|(service, _)| service.host.clone()).collect();
+        for host in &hosts {
+            remove(&mut self.by_host, host, id);
+        }
+        hosts
+    }
+
+    /// Workloads of a namespace that a selector takes, by name; an empty one takes none.
+    fn selected(&self, namespace: &Str, selector: &Labels) -> Vec<Arc<Workload>> {
         let Some((label, value)) = selector.iter().next() else { return Vec::new() };
         let candidates = self.by_label.get(&(namespace.clone(), label.clone(), value.clone()));
-        let candidates = candidates.into_iter().flatten();
+        let candidates = candidates.into_iter().flatten().filter_map(|id| self.workloads.get(id));
         candidates.filter(|workload| selects(selector, &workload.labels)).cloned().collect()
     }
 
-    fn kubernetes(&mut self, object: &Object, spec: &KubernetesService) {
-        let service = Arc::new(kubernetes::service(object, spec, self.mesh));
+    fn kubernetes(
+        &self,
+        object: &Object,
+        spec: &meltemi_config::core::Service,
+        mesh: &MeshConfig,
+        workloads: &BTreeMap<Str, Arc<Workload>>,
+    ) -> Vec<(Arc<Service>, Vec<Instance>)> {
+        let service = Arc::new(kubernetes::service(object, spec, mesh));
         let mut instances = Vec::new();
         let slices = self.slices.get(&(service.namespace.clone(), service.name.clone()));
-        if let Some(slices) = slices {
-            let find = |address: &Str| self.workloads.get(address).cloned();
-            for slice in slices {
-                kubernetes::from_slice(spec, slice, &find, &service.namespace, &mut instances);
-            }
+        for slice in slices.into_iter().flat_map(BTreeMap::values) {
+            let find = |address: &Str| workloads.get(address).cloned();
+            kubernetes::from_slice(spec, slice, &find, &service.namespace, &mut instances);
         }
         // Where slices are given, they speak for the Pods; a WorkloadEntry is in none of them (SEM-153).
         for workload in self.selected(&service.namespace, &spec.spec.selector) {
@@ -108,49 +367,61 @@ impl<'o> Builder<'o> {
         if let Some(name) = spec.spec.external_name.as_ref().filter(|_| service.external) {
             instances.extend(external_name(object, name, &service));
         }
-        self.add(service, instances);
+        vec![handled(service, instances)]
     }
 
-    fn entry(&mut self, object: &Object, spec: &ServiceEntry) {
-        for service in service_entry::services(object, spec, self.mesh) {
+    fn entry(
+        &self,
+        object: &Object,
+        spec: &meltemi_config::networking::ServiceEntry,
+        mesh: &MeshConfig,
+    ) -> Vec<(Arc<Service>, Vec<Instance>)> {
+        let services = service_entry::services(object, spec, mesh).into_iter().map(|service| {
             let mut instances = service_entry::listed(object, spec, &service.host);
             if let Some(selector) = &spec.workload_selector {
                 for workload in self.selected(&service.namespace, &selector.labels) {
                     service_entry::selected(spec, &workload, &mut instances);
                 }
             }
-            self.add(Arc::new(service), instances);
-        }
+            handled(Arc::new(service), instances)
+        });
+        services.collect()
     }
+}
 
-    fn add(&mut self, service: Arc<Service>, mut instances: Vec<Instance>) {
-        // Ports that are not handled, such as UDP's, have no endpoints either.
-        instances.retain(|instance| service.port(instance.service_port).is_some());
-        self.instances.entry(service.key()).or_default().extend(instances);
-        self.services.push(service);
-    }
+/// Ports that are not handled, such as UDP's, have no endpoints either.
+fn handled(service: Arc<Service>, mut instances: Vec<Instance>) -> (Arc<Service>, Vec<Instance>) {
+    instances.retain(|instance| service.port(instance.service_port).is_some());
+    (service, instances)
+}
 
-    fn finish(self) -> Registry {
-        let mut registry = Registry { workloads: self.workloads, ..Registry::default() };
-        let mut services = self.services;
-        services.sort_by(|a, b| order(a).cmp(&order(b)));
-        for service in services {
-            merge(registry.services.entry(service.host.clone()).or_default(), service);
+fn remove<K: std::hash::Hash + Eq>(index: &mut FxHashMap<K, BTreeSet<ResourceId>>, key: &K, id: &ResourceId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(id);
+        if ids.is_empty() {
+            index.remove(key);
         }
-        for (key, mut instances) in self.instances {
-            instances.sort_by(|a, b| instance_order(a).cmp(&instance_order(b)));
-            instances.dedup();
-            for instance in &instances {
-                let keys = registry.by_address.entry(instance.address.clone()).or_default();
-                if !keys.contains(&key) {
-                    keys.push(key.clone());
-                }
-            }
-            registry.instances.insert(key, Arc::new(instances));
-        }
-        registry.by_address.values_mut().for_each(|keys| keys.sort());
-        registry
     }
+}
+
+fn service_id(owner: &(Str, Str)) -> ResourceId {
+    ResourceId { kind: Kind::Service, namespace: owner.0.clone(), name: owner.1.clone() }
+}
+
+fn labels_of(workload: &Workload) -> impl Iterator<Item = Label> + '_ {
+    let namespace = &workload.namespace;
+    workload.labels.iter().map(|(label, value)| (namespace.clone(), label.clone(), value.clone()))
+}
+
+/// The label by which workloads that an object may select are found.
+fn selector_label(object: &Object) -> Option<Label> {
+    let selector = match &object.spec {
+        Spec::Service(spec) => &spec.spec.selector,
+        Spec::ServiceEntry(spec) => &spec.workload_selector.as_ref()?.labels,
+        _ => return None,
+    };
+    let (label, value) = selector.iter().next()?;
+    Some((object.namespace().clone(), label.clone(), value.clone()))
 }
 
 /// Kubernetes first, then by age (SEM-007), then by namespace and name.

@@ -10,9 +10,12 @@ use meltemi_config::networking::destination_rule::{
     ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, Subset, TrafficPolicy,
 };
 use meltemi_config::networking::tls::ClientTlsSettings;
-use meltemi_config::{ExportTo, Host, Object, Str, host};
+use meltemi_config::{ExportTo, Host, Object, ResourceId, Str, host};
+use rustc_hash::FxHashMap;
 
-use super::export_to;
+use super::change::Changes;
+use super::selector::Keys;
+use super::{Age, age, export_to};
 use crate::names::config_path;
 
 /// A rule, be it merged of several.
@@ -38,36 +41,71 @@ pub struct Rule {
 type ByHost = BTreeMap<Host, Vec<Arc<Rule>>>;
 
 /// All rules.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     by_namespace: BTreeMap<Str, ByHost>,
+    /// Objects of each namespace and host, in the order in which they win.
+    objects: FxHashMap<(Str, Host), BTreeMap<Age, Object>>,
+    /// Where an object is, by its name.
+    places: FxHashMap<(Str, Str), (Host, Age)>,
 }
 
 impl Rules {
-    /// Adds a rule, younger than those before it. Of one host, namespace and visibility they merge (SEM-051); rules with
-    /// a selector stay apart (SEM-053).
-    pub(super) fn add(&mut self, object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) {
-        let namespace = object.namespace();
-        let selector = spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
-        let rule = Rule {
-            host: spec.host.resolve(namespace, mesh.trust_domain()),
-            namespace: namespace.clone(),
-            export_to: match selector {
-                Some(_) => ExportTo::Namespaces(vec![namespace.clone()]),
-                None => export_to(&spec.export_to, &mesh.default_destination_rule_export_to, object),
-            },
-            selector,
-            policy: spec.traffic_policy.clone(),
-            subsets: spec.subsets.clone(),
-            origin: config_path("destination-rule", namespace, object.name()).into(),
-        };
-        let rules = self.by_namespace.entry(namespace.clone()).or_default();
-        let rules = rules.entry(rule.host.clone()).or_default();
-        let alike =
-            |known: &&mut Arc<Rule>| known.export_to == rule.export_to && known.selector == rule.selector;
-        match rules.iter_mut().find(alike) {
-            Some(known) => merge(Arc::make_mut(known), rule),
-            None => rules.push(Arc::new(rule)),
+    /// Sets or removes an object.
+    pub(super) fn set(
+        &mut self,
+        id: &ResourceId,
+        object: Option<&Object>,
+        mesh: &MeshConfig,
+        selectors: &mut Keys,
+        changes: &mut Changes,
+    ) {
+        let name = (id.namespace.clone(), id.name.clone());
+        if let Some((host, age)) = self.places.remove(&name) {
+            let key = (id.namespace.clone(), host.clone());
+            let old = self.objects.get_mut(&key).and_then(|objects| objects.remove(&age));
+            if let Some(selector) = old.as_ref().and_then(selector) {
+                selectors.remove(selector);
+            }
+            self.join(key, mesh);
+            changes.rules.insert(host);
+        }
+        if let Some((object, spec)) =
+            object.and_then(|object| Some((object, object.spec_as::<DestinationRule>()?)))
+        {
+            if let Some(selector) = selector(object) {
+                selectors.add(selector);
+            }
+            let host = spec.host.resolve(&id.namespace, mesh.trust_domain());
+            let key = (id.namespace.clone(), host.clone());
+            self.objects.entry(key.clone()).or_default().insert(age(object), object.clone());
+            self.places.insert(name, (host.clone(), age(object)));
+            self.join(key, mesh);
+            changes.rules.insert(host);
+        }
+    }
+
+    /// Joins the objects of a namespace and host: those of one visibility merge (SEM-051); rules with a selector stay apart
+    /// (SEM-053).
+    fn join(&mut self, key: (Str, Host), mesh: &MeshConfig) {
+        let mut rules: Vec<Arc<Rule>> = Vec::new();
+        for object in self.objects.get(&key).into_iter().flat_map(BTreeMap::values) {
+            let Some(spec) = object.spec_as::<DestinationRule>() else { continue };
+            let rule = rule(object, spec, mesh);
+            let alike =
+                |known: &&mut Arc<Rule>| known.export_to == rule.export_to && known.selector == rule.selector;
+            match rules.iter_mut().find(alike) {
+                Some(known) => merge(Arc::make_mut(known), rule),
+                None => rules.push(Arc::new(rule)),
+            }
+        }
+        if !rules.is_empty() {
+            self.by_namespace.entry(key.0).or_default().insert(key.1, rules);
+            return;
+        }
+        self.objects.remove(&key);
+        if let Some(hosts) = self.by_namespace.get_mut(&key.0) {
+            hosts.remove(&key.1);
         }
     }
 
@@ -85,6 +123,27 @@ impl Rules {
     fn of(&self, namespace: &str) -> Option<&ByHost> {
         self.by_namespace.get(namespace)
     }
+}
+
+fn rule(object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) -> Rule {
+    let namespace = object.namespace();
+    let selector = spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
+    Rule {
+        host: spec.host.resolve(namespace, mesh.trust_domain()),
+        namespace: namespace.clone(),
+        export_to: match selector {
+            Some(_) => ExportTo::Namespaces(vec![namespace.clone()]),
+            None => export_to(&spec.export_to, &mesh.default_destination_rule_export_to, object),
+        },
+        selector,
+        policy: spec.traffic_policy.clone(),
+        subsets: spec.subsets.clone(),
+        origin: config_path("destination-rule", namespace, object.name()).into(),
+    }
+}
+
+fn selector(object: &Object) -> Option<&Labels> {
+    object.spec_as::<DestinationRule>()?.workload_selector.as_ref().map(|selector| &selector.labels)
 }
 
 /// The proxy that a rule is looked up for.

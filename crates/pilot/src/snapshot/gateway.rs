@@ -6,6 +6,8 @@ use meltemi_config::labels::selects;
 use meltemi_config::networking::Gateway;
 use meltemi_config::{Labels, Object, Str};
 
+use super::{Age, age};
+
 /// A Gateway.
 #[derive(Debug)]
 pub struct Resolved {
@@ -15,15 +17,18 @@ pub struct Resolved {
     pub namespace: Str,
     /// As written.
     pub spec: Arc<Gateway>,
+    /// Which of several wins.
+    pub order: Age,
 }
 
 impl Resolved {
-    pub(super) fn new(object: &Object, spec: &Arc<Gateway>) -> Resolved {
-        Resolved {
+    pub(super) fn new(object: &Object) -> Option<Resolved> {
+        Some(Resolved {
             full_name: format!("{}/{}", object.namespace(), object.name()).into(),
             namespace: object.namespace().clone(),
-            spec: Arc::clone(spec),
-        }
+            spec: Arc::clone(object.spec_as::<Gateway>()?),
+            order: age(object),
+        })
     }
 
     /// Whether it is for proxies with these labels, whatever their namespace (SEM-170).

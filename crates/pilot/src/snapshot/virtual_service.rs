@@ -1,20 +1,22 @@
 //! VirtualServices with their names resolved. Routes stay as written until a virtual host asks for them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meltemi_config::mesh::MeshConfig;
 use meltemi_config::networking::VirtualService;
 use meltemi_config::networking::virtual_service::{Destination, HttpRoute};
-use meltemi_config::{ExportTo, Host, Object, Str};
+use meltemi_config::{ExportTo, Host, Object, ResourceId, Str};
+use rustc_hash::FxHashMap;
 
-use super::export_to;
+use super::change::Changes;
+use super::selector::Keys;
+use super::{Age, age, export_to};
 use crate::model::route::Place;
 use crate::names::{MESH_GATEWAY, config_path};
 use crate::view::retry_setting;
 
 mod delegate;
-
-pub(super) use delegate::merge_delegates;
 
 /// A VirtualService.
 #[derive(Debug)]
@@ -41,6 +43,105 @@ pub struct Resolved {
     pub retries: Option<bool>,
     /// Those that it delegates to, by namespace and name: a change of one is a change of this one.
     pub delegates: Vec<(Str, Str)>,
+    /// Which of several wins.
+    pub order: Age,
+}
+
+/// All VirtualServices, in the order in which they win.
+#[derive(Debug, Clone, Default)]
+pub struct All {
+    ordered: Vec<Arc<Resolved>>,
+    /// Each by namespace and name, without the rules of others.
+    written: FxHashMap<Name, Arc<Resolved>>,
+    /// Who delegates to one.
+    delegating: FxHashMap<Name, BTreeSet<Name>>,
+}
+
+/// Namespace and name.
+type Name = (Str, Str);
+
+impl All {
+    /// In the order in which they win.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resolved>> {
+        self.ordered.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ordered.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ordered.is_empty()
+    }
+
+    /// Sets or removes objects.
+    pub(super) fn set(
+        &mut self,
+        objects: &[(&ResourceId, Option<&Object>)],
+        mesh: &MeshConfig,
+        selectors: &mut Keys,
+        changes: &mut Changes,
+    ) {
+        let mut touched: BTreeSet<Name> = BTreeSet::new();
+        for (id, object) in objects {
+            let name = (id.namespace.clone(), id.name.clone());
+            let old = self.written.remove(&name);
+            if let Some(old) = &old {
+                selectors.remove_virtual_service(&old.spec);
+                self.lend(old, false);
+            }
+            let spec = object.and_then(Object::spec_as::<VirtualService>);
+            if let Some((object, spec)) = object.zip(spec) {
+                let new = Arc::new(Resolved::new(object, spec, mesh));
+                selectors.add_virtual_service(&new.spec);
+                self.lend(&new, true);
+                self.written.insert(name.clone(), Arc::clone(&new));
+            }
+            touched.extend(self.delegating.get(&name).into_iter().flatten().cloned());
+            touched.insert(name.clone());
+            // One of another age is at another place.
+            let before = old.and_then(|old| self.take(&old.order));
+            changes.virtual_services.extend(before.map(|before| (Some(before), None)));
+        }
+        for name in touched {
+            self.renew(&name, changes);
+        }
+    }
+
+    /// Puts one where it belongs, with the rules of those that it delegates to.
+    fn renew(&mut self, name: &Name, changes: &mut Changes) {
+        let Some(written) = self.written.get(name) else { return };
+        let new = match delegate::delegates(&written.spec) {
+            true => Arc::new(delegate::merged(written, &self.written)),
+            false => Arc::clone(written),
+        };
+        let old = self.take(&new.order);
+        let at = self.ordered.partition_point(|other| other.order < new.order);
+        self.ordered.insert(at, Arc::clone(&new));
+        changes.virtual_services.push((old, Some(new)));
+    }
+
+    fn take(&mut self, order: &Age) -> Option<Arc<Resolved>> {
+        let at = self.ordered.binary_search_by(|other| other.order.cmp(order)).ok()?;
+        Some(self.ordered.remove(at))
+    }
+
+    /// Notes whom one delegates to, or takes that back.
+    fn lend(&mut self, resolved: &Resolved, begins: bool) {
+        let own = (resolved.namespace.clone(), resolved.name.clone());
+        for lender in delegate::names(resolved) {
+            let roots = self.delegating.entry(lender.clone()).or_default();
+            match begins {
+                true => roots.insert(own.clone()),
+                false => roots.remove(&own),
+            };
+            if roots.is_empty() {
+                self.delegating.remove(&lender);
+            }
+        }
+    }
 }
 
 impl Resolved {
@@ -62,6 +163,7 @@ impl Resolved {
             places: (0..spec.http.len()).map(|at| place(object, at)).collect(),
             retries: retry_setting(&object.metadata.annotations),
             delegates: Vec::new(),
+            order: age(object),
         }
     }
 

@@ -1,28 +1,37 @@
 //! Objects from files and folders, read again when they change.
 //!
 //! A file that cannot be read as a whole keeps what it last gave; a resource with an error keeps its last good form; both heal
-//! when mended. Only files that changed are read again.
+//! when mended. Only files that changed are looked at and read again, and only objects that differ are passed on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use meltemi_config::diagnostic::code;
 use meltemi_config::mesh::MeshConfig;
-use meltemi_config::{Diagnostic, Kind, Object, Options, ResourceId, Severity};
-use notify::Watcher;
-use tokio::sync::{mpsc, watch};
+use meltemi_config::{Diagnostic, Object, Options, ResourceId, Severity};
+use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
 
-use super::{Source, State};
+use super::{Source, Update};
+use watcher::{Seen, Watcher};
 
-/// How long to gather events of one save, which editors split into several.
+mod watcher;
+
+/// How long to wait for the end of a save that goes in several steps.
 const SETTLE: Duration = Duration::from_millis(20);
-/// How often files are looked at even when nobody says that they changed (network file systems).
-const POLL: Duration = Duration::from_secs(10);
+/// How often all files are looked at even when nobody says that they changed (network file systems).
+const POLL: Duration = Duration::from_secs(60);
+/// How long after a folder has come it is looked at again: files may be in it before it is watched.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often all files are looked at where nobody can say.
+const POLL_BLIND: Duration = Duration::from_millis(200);
+/// Updates that may wait for the reader.
+const QUEUE: usize = 16;
 
 /// Files and folders.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FileSource {
     paths: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
@@ -40,13 +49,6 @@ impl FileSource {
         self.mesh_config = file;
         self
     }
-
-    /// Reads everything once.
-    pub fn read(&self) -> State {
-        let mut files = Files::default();
-        files.refresh(self);
-        files.state()
-    }
 }
 
 impl Source for FileSource {
@@ -55,75 +57,57 @@ impl Source for FileSource {
         paths.join(", ")
     }
 
-    fn watch(&mut self) -> watch::Receiver<Arc<State>> {
+    fn follow(&mut self) -> (Update, mpsc::Receiver<Update>) {
+        // The watch begins before the first reading, so that nothing is missed between.
+        let watcher = watcher::start(self.paths.iter().chain(&self.mesh_config));
         let mut files = Files::default();
-        files.refresh(self);
-        let (sender, receiver) = watch::channel(Arc::new(files.state()));
-        let source = FileSource {
-            paths: self.paths.clone(),
-            mesh_config: self.mesh_config.clone(),
-            options: self.options.clone(),
-        };
-        tokio::spawn(follow(source, files, sender));
-        receiver
+        let first = files.refresh(self, None);
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(follow(self.clone(), files, watcher, sender));
+        (first, receiver)
     }
 }
 
 /// Reads again on every change until nobody listens.
-async fn follow(mut source: FileSource, mut files: Files, sender: watch::Sender<Arc<State>>) {
-    let (events, mut changed) = mpsc::channel(1);
-    let watcher = start_watcher(&source, events);
-    // Between the first reading and the watch something may have changed.
-    let mut first = true;
+async fn follow(
+    source: FileSource,
+    mut files: Files,
+    watcher: Option<Watcher>,
+    sender: mpsc::Sender<Update>,
+) {
+    let source = Arc::new(source);
     loop {
-        if !std::mem::take(&mut first) {
-            tokio::select! {
-                _ = changed.recv(), if watcher.is_some() => {}
-                () = tokio::time::sleep(if watcher.is_some() { POLL } else { Duration::from_millis(200) }) => {}
-                () = sender.closed() => return,
-            }
-            tokio::time::sleep(SETTLE).await;
-            while changed.try_recv().is_ok() {}
-        }
-        let read = tokio::task::spawn_blocking(move || {
-            let differs = files.refresh(&source);
-            (source, files, differs)
-        });
-        let Ok((back, read, differs)) = read.await else { return };
-        source = back;
-        files = read;
-        if differs {
-            sender.send_replace(Arc::new(files.state()));
-        }
-    }
-}
-
-/// A watch over the folders that hold the files; `None` where the system cannot.
-fn start_watcher(source: &FileSource, events: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let notify_one = move |event: notify::Result<notify::Event>| {
-        let only_read = event.is_ok_and(|event| event.kind.is_access());
-        if !only_read {
-            // A full channel already says that something changed.
-            let _ = events.try_send(());
-        }
-    };
-    let mut watcher = notify::recommended_watcher(notify_one).ok()?;
-    for path in source.paths.iter().chain(&source.mesh_config) {
-        // Editors replace files, which ends a watch on the file itself: its folder is watched.
-        let (folder, mode) = if path.is_dir() {
-            (path.as_path(), notify::RecursiveMode::Recursive)
-        } else {
-            (parent(path), notify::RecursiveMode::NonRecursive)
+        let seen = tokio::select! {
+            seen = changed(watcher.as_ref(), if files.folders { AGAIN } else { POLL }) => seen,
+            () = sender.closed() => return,
         };
-        if let Err(error) = watcher.watch(folder, mode) {
-            tracing::warn!(path = %folder.display(), %error, "cannot be watched; it is looked at every {POLL:?}");
+        let reading = Arc::clone(&source);
+        let read = tokio::task::spawn_blocking(move || {
+            let paths = match seen {
+                Seen::Paths(paths) => Some(paths),
+                Seen::Everything => None,
+            };
+            let update = files.refresh(&reading, paths);
+            (files, update)
+        });
+        let Ok((back, update)) = read.await else { return };
+        files = back;
+        if !update.is_empty() && sender.send(update).await.is_err() {
+            return;
         }
     }
-    Some(watcher)
 }
 
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// Waits for a change, or for the time to look at everything.
+async fn changed(watcher: Option<&Watcher>, patience: Duration) -> Seen {
+    let Some(watcher) = watcher else {
+        tokio::time::sleep(POLL_BLIND).await;
+        return Seen::Everything;
+    };
+    match tokio::time::timeout(patience, watcher.changed(SETTLE)).await {
+        Ok(seen) => seen,
+        Err(_) => Seen::Everything,
+    }
 }
 
 /// What tells one content of a file from another without reading it.
@@ -133,50 +117,129 @@ type Stamp = (Option<SystemTime>, u64);
 #[derive(Debug, Default)]
 struct Files {
     files: BTreeMap<PathBuf, FileState>,
+    /// Files that hold an object; the last one's holds, as when each file is applied in turn.
+    holders: FxHashMap<ResourceId, BTreeSet<PathBuf>>,
+    /// Objects that are in several files.
+    doubled: BTreeSet<ResourceId>,
     mesh: Option<(Stamp, Arc<MeshConfig>, Vec<Diagnostic>)>,
-    /// Endpoints before the last reading, to see whether some have gone.
-    urgent: bool,
+    /// Whether a folder came or went.
+    folders: bool,
 }
 
 /// One file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct FileState {
     stamp: Stamp,
     /// Objects in force.
-    good: Vec<Object>,
+    good: FxHashMap<ResourceId, Object>,
     findings: Vec<Diagnostic>,
 }
 
 impl Files {
-    /// Reads what changed; whether anything did.
-    fn refresh(&mut self, source: &FileSource) -> bool {
-        let found: BTreeMap<PathBuf, Stamp> = list(&source.paths);
-        let before = self.files.len();
-        let mut urgent = false;
-        self.files.retain(|path, state| {
-            let stays = found.contains_key(path);
-            urgent |= !stays && state.good.iter().any(is_endpoint);
-            stays
-        });
-        let mut differs = self.files.len() != before;
+    /// Looks at these paths, or at everything; reads what changed.
+    fn refresh(&mut self, source: &FileSource, paths: Option<BTreeSet<PathBuf>>) -> Update {
+        self.folders = paths.as_ref().is_some_and(|paths| paths.iter().any(|path| self.is_folder(path)));
+        let found = match paths {
+            // A folder that came or went is looked at as a whole.
+            Some(paths) if !self.folders => look_at(paths, source),
+            _ => self.look_at_all(source),
+        };
+        let mut before: BTreeMap<ResourceId, Option<Object>> = BTreeMap::new();
+        let mut faults = false;
+        let doubled = self.doubled.clone();
         for (path, stamp) in found {
-            if self.files.get(&path).is_none_or(|state| state.stamp != stamp) {
-                let old = self.files.remove(&path);
-                let new = read(&path, stamp, old.as_ref(), &source.options);
-                urgent |= old.is_some_and(|old| lost_endpoints(&old.good, &new.good));
-                self.files.insert(path, new);
-                differs = true;
+            let old = self.files.get(&path);
+            if old.map(|old| old.stamp) == stamp {
+                continue;
+            }
+            let new = stamp.map(|stamp| read(&path, stamp, old, &source.options));
+            faults |= old.is_some_and(|old| !old.findings.is_empty());
+            faults |= new.as_ref().is_some_and(|new| !new.findings.is_empty());
+            self.replace(path, new, &mut before);
+        }
+        let mut objects = Vec::new();
+        for (id, old) in before {
+            faults |= self.doubled.contains(&id) || doubled.contains(&id);
+            let new = self.in_force(&id).cloned();
+            if !same(old.as_ref(), new.as_ref()) {
+                objects.push((id, new));
             }
         }
-        self.urgent = urgent;
-        differs | self.refresh_mesh(source)
+        let mesh = self.refresh_mesh(source);
+        let findings = (faults || mesh.is_some()).then(|| self.findings());
+        Update { objects, mesh, findings }
     }
 
-    fn refresh_mesh(&mut self, source: &FileSource) -> bool {
-        let Some(path) = &source.mesh_config else { return false };
+    /// Puts what a file holds now in the place of what it held; notes what was in force before.
+    fn replace(
+        &mut self,
+        path: PathBuf,
+        new: Option<FileState>,
+        before: &mut BTreeMap<ResourceId, Option<Object>>,
+    ) {
+        let old = self.files.get(&path).map(|old| old.good.keys().cloned().collect::<Vec<_>>());
+        let fresh = new.iter().flat_map(|new| new.good.keys().cloned());
+        for id in old.iter().flatten().cloned().chain(fresh) {
+            let in_force = self.in_force(&id).cloned();
+            before.entry(id).or_insert(in_force);
+        }
+        for id in old.into_iter().flatten() {
+            self.hold(&id, &path, false);
+        }
+        match new {
+            Some(new) => {
+                let ids: Vec<ResourceId> = new.good.keys().cloned().collect();
+                ids.iter().for_each(|id| self.hold(id, &path, true));
+                self.files.insert(path, new);
+            }
+            None => {
+                self.files.remove(&path);
+            }
+        }
+    }
+
+    fn hold(&mut self, id: &ResourceId, path: &Path, holds: bool) {
+        let holders = self.holders.entry(id.clone()).or_default();
+        match holds {
+            true => holders.insert(path.to_owned()),
+            false => holders.remove(path),
+        };
+        match holders.len() {
+            0 => {
+                self.holders.remove(id);
+                self.doubled.remove(id);
+            }
+            1 => {
+                self.doubled.remove(id);
+            }
+            _ => {
+                self.doubled.insert(id.clone());
+            }
+        }
+    }
+
+    fn in_force(&self, id: &ResourceId) -> Option<&Object> {
+        let path = self.holders.get(id)?.last()?;
+        self.files.get(path)?.good.get(id)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+            || !self.files.contains_key(path) && self.files.keys().any(|file| file.starts_with(path))
+    }
+
+    /// All files, those that are gone included.
+    fn look_at_all(&self, source: &FileSource) -> BTreeMap<PathBuf, Option<Stamp>> {
+        let known = self.files.keys().map(|path| (path.clone(), None));
+        known.chain(list(&source.paths).into_iter().map(|(path, stamp)| (path, Some(stamp)))).collect()
+    }
+
+    /// The mesh's settings, if they are other than before.
+    fn refresh_mesh(&mut self, source: &FileSource) -> Option<Arc<MeshConfig>> {
+        let path = source.mesh_config.as_ref()?;
         let stamp = stamp(path).unwrap_or_default();
         if self.mesh.as_ref().is_some_and(|(known, ..)| *known == stamp) {
-            return false;
+            return None;
         }
         let text = std::fs::read_to_string(path);
         let (mesh, findings) = match &text {
@@ -185,42 +248,38 @@ impl Files {
         };
         let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
         let last = self.mesh.take().filter(|_| broken).map(|(_, mesh, _)| mesh);
-        self.mesh = Some((stamp, last.unwrap_or_else(|| Arc::new(mesh)), findings));
-        true
+        let mesh = last.unwrap_or_else(|| Arc::new(mesh));
+        self.mesh = Some((stamp, Arc::clone(&mesh), findings));
+        Some(mesh)
     }
 
-    fn state(&self) -> State {
+    fn findings(&self) -> Vec<Diagnostic> {
         let mut findings: Vec<Diagnostic> =
             self.files.values().flat_map(|file| file.findings.iter().cloned()).collect();
-        let objects = unique(self.files.values().flat_map(|file| &file.good), &mut findings);
+        for id in &self.doubled {
+            let holders = self.holders.get(id).into_iter().flatten();
+            let objects: Vec<&Object> =
+                holders.filter_map(|path| self.files.get(path)?.good.get(id)).collect();
+            findings.extend(objects.windows(2).map(|pair| duplicate(pair[0], pair[1])));
+        }
         findings.extend(self.mesh.iter().flat_map(|(_, _, findings)| findings.iter().cloned()));
         Diagnostic::sort(&mut findings);
-        State {
-            objects,
-            mesh: self.mesh.as_ref().map(|(_, mesh, _)| Arc::clone(mesh)),
-            findings,
-            urgent: self.urgent,
-        }
+        findings
     }
 }
 
-/// Of several objects of one name the last holds, as when each file is applied in turn.
-fn unique<'o>(objects: impl Iterator<Item = &'o Object>, findings: &mut Vec<Diagnostic>) -> Vec<Object> {
-    let mut order: Vec<Object> = Vec::new();
-    let mut places: BTreeMap<ResourceId, usize> = BTreeMap::new();
-    for object in objects {
-        match places.get(&object.id()) {
-            Some(at) => {
-                let first = std::mem::replace(&mut order[*at], object.clone());
-                findings.push(duplicate(&first, object));
-            }
-            None => {
-                places.insert(object.id(), order.len());
-                order.push(object.clone());
-            }
+/// Whether nothing that anybody could see differs, places included.
+fn same(old: Option<&Object>, new: Option<&Object>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => {
+            old.spec == new.spec
+                && old.metadata == new.metadata
+                && old.api_version == new.api_version
+                && old.source == new.source
         }
+        (None, None) => true,
+        _ => false,
     }
-    order
 }
 
 fn duplicate(first: &Object, second: &Object) -> Diagnostic {
@@ -234,6 +293,28 @@ fn duplicate(first: &Object, second: &Object) -> Diagnostic {
         hint: Some(format!("the other is at {}:{}", first.source.file, first.source.line)),
         snippet: None,
     }
+}
+
+/// Those of the paths that are files of the source, with their stamps (`None`: gone).
+fn look_at(paths: BTreeSet<PathBuf>, source: &FileSource) -> BTreeMap<PathBuf, Option<Stamp>> {
+    let wanted = paths.into_iter().filter_map(|path| {
+        let named = source.paths.iter().find(|named| same_file(named, &path));
+        match named {
+            Some(named) => Some(named.clone()),
+            None => source
+                .paths
+                .iter()
+                .any(|folder| path.starts_with(folder) && is_resource(&path))
+                .then_some(path),
+        }
+    });
+    wanted.map(|path| (path.clone(), stamp(&path))).collect()
+}
+
+/// A watch over the folder of a file that is named without one says `./file`.
+fn same_file(named: &Path, seen: &Path) -> bool {
+    let bare = |path: &Path| path.strip_prefix(".").map(Path::to_owned).unwrap_or_else(|_| path.to_owned());
+    bare(named) == bare(seen)
 }
 
 /// Files of the paths with their stamps.
@@ -251,11 +332,16 @@ fn visit(path: &Path, named: bool, found: &mut BTreeMap<PathBuf, Stamp>) {
         entries.for_each(|entry| visit(&entry.path(), false, found));
         return;
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let wanted = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
-    if named || wanted && !name.starts_with('.') {
+    if named || is_resource(path) {
         found.insert(path.to_owned(), stamp(path).unwrap_or_default());
     }
+}
+
+/// Whether a file of a folder is one of resources.
+fn is_resource(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let wanted = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
+    wanted && !name.starts_with('.')
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -266,20 +352,23 @@ fn stamp(path: &Path) -> Option<Stamp> {
 /// Reads a file. What is wrong in it stays as it last was.
 fn read(path: &Path, stamp: Stamp, old: Option<&FileState>, options: &Options) -> FileState {
     let loaded = meltemi_config::load(&[path.to_owned()], options);
-    let mut good = loaded.objects;
-    if let Some(old) = old {
-        // Of a document that cannot be read nobody knows what it holds: nothing that is missing now is taken as deleted.
-        let keep_all = !loaded.unreadable.is_empty();
-        for object in &old.good {
-            let id = object.id();
-            let rejected = loaded.rejected.iter().any(|rejected| rejected.id() == id);
-            let missing = !good.iter().any(|other| other.id() == id);
-            if missing && (rejected || keep_all) {
-                good.push(object.clone());
-            }
+    let mut findings = loaded.diagnostics;
+    let mut good: FxHashMap<ResourceId, Object> = FxHashMap::default();
+    for object in loaded.objects {
+        if let Some(first) = good.get(&object.id()) {
+            findings.push(duplicate(first, &object));
+        }
+        good.insert(object.id(), object);
+    }
+    // Of a document that cannot be read nobody knows what it holds: nothing that is missing now is taken as deleted.
+    let keep_all = !loaded.unreadable.is_empty();
+    let rejected: BTreeSet<ResourceId> = loaded.rejected.iter().map(|rejected| rejected.id()).collect();
+    for (id, object) in old.into_iter().flat_map(|old| &old.good) {
+        if !good.contains_key(id) && (keep_all || rejected.contains(id)) {
+            good.insert(id.clone(), object.clone());
         }
     }
-    FileState { stamp, good, findings: loaded.diagnostics }
+    FileState { stamp, good, findings }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
@@ -293,17 +382,6 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Diagnostic {
         hint: None,
         snippet: None,
     }
-}
-
-fn is_endpoint(object: &Object) -> bool {
-    matches!(object.kind, Kind::Pod | Kind::WorkloadEntry | Kind::EndpointSlice)
-}
-
-/// Whether an object that gives endpoints has gone or changed: callers must stop using them at once.
-fn lost_endpoints(old: &[Object], new: &[Object]) -> bool {
-    let same =
-        |object: &&Object| new.iter().any(|other| other.id() == object.id() && other.spec == object.spec);
-    old.iter().filter(|object| is_endpoint(object)).any(|object| !same(&object))
 }
 
 #[cfg(test)]

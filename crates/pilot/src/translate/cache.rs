@@ -1,12 +1,14 @@
-//! Encoded resources by the model they are made of, shared by all proxies that are told the same (D7).
+//! Encoded resources by what they are made of, shared by all groups of proxies that are told the same (D7).
 //!
-//! Invariant: the key is the whole model, so a resource is never stale; entries that a whole snapshot did not ask for go.
+//! Invariant: the key is a hash of the whole model and of the translation, so a resource is never stale; what no group holds any
+//! more goes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use meltemi_xds::pb::google::protobuf::Any;
 use meltemi_xds::server::Resource;
+use meltemi_xds::type_url;
+use prost::Message;
 use rustc_hash::FxHashMap;
 
 use super::{cluster, endpoint, listener, route};
@@ -32,98 +34,79 @@ static TRANSLATION_HASH: LazyLock<u64> = LazyLock::new(|| {
     hasher.finish()
 });
 
-/// A resource made of a model. The version stands for model and translation and is the same in every run, so that a restarted
-/// pilot sends nothing anew; the bytes cannot do that, as protobuf's maps have no order.
-pub(crate) fn resource<M: Hash + ?Sized>(name: &str, model: &M, body: Any) -> Resource {
+/// Below this many entries nothing is thrown away.
+const SMALL: usize = 1024;
+
+/// The version of a resource: it stands for type, model and translation and is the same in every run, so that a restarted pilot
+/// sends nothing anew; the bytes cannot do that, as protobuf's maps have no order.
+pub(crate) fn version<M: Hash + ?Sized>(type_url: &str, model: &M) -> u64 {
     let mut hasher = DefaultHasher::new();
     TRANSLATION_HASH.hash(&mut hasher);
+    type_url.hash(&mut hasher);
     model.hash(&mut hasher);
-    let version = format!("{:016x}", hasher.finish());
-    Resource { name: name.into(), version: version.into(), body: Arc::new(body) }
+    hasher.finish()
 }
 
 /// All encoded resources.
 #[derive(Debug, Default)]
-pub struct Cache {
-    clusters: Table<model::cluster::Cluster>,
-    listeners: Table<model::listener::Listener>,
-    routes: Table<model::route::RouteConfiguration>,
-    endpoints: Table<model::endpoint::Assignment>,
+pub struct Cache(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    resources: FxHashMap<u64, Resource>,
+    /// How many there were after the last sweep.
+    swept: usize,
 }
 
 impl Cache {
     /// A cluster.
-    pub fn cluster(&self, model: model::cluster::Cluster) -> Resource {
-        self.clusters
-            .get(model, |model| resource(&model.name, model, meltemi_xds::any(&cluster::cluster(model))))
+    pub fn cluster(&self, model: &model::cluster::Cluster) -> Resource {
+        self.get(&model.name, type_url::CLUSTER, model, || cluster::cluster(model))
     }
 
     /// A listener.
-    pub fn listener(&self, model: model::listener::Listener) -> Resource {
-        self.listeners
-            .get(model, |model| resource(&model.name, model, meltemi_xds::any(&listener::listener(model))))
+    pub fn listener(&self, model: &model::listener::Listener) -> Resource {
+        self.get(&model.name, type_url::LISTENER, model, || listener::listener(model))
     }
 
-    /// A route table.
-    pub fn route(&self, model: model::route::RouteConfiguration) -> Resource {
-        let make = |model: &model::route::RouteConfiguration| {
-            resource(&model.name, model, meltemi_xds::any(&route::route_configuration(model)))
-        };
-        self.routes.get(model, make)
+    /// A route table with its virtual hosts.
+    pub fn route(&self, model: &model::route::RouteConfiguration) -> Resource {
+        self.get(&model.name, type_url::ROUTE, model, || route::route_configuration(model))
     }
 
     /// Endpoints of a cluster.
-    pub fn assignment(&self, model: model::endpoint::Assignment) -> Resource {
-        let make = |model: &model::endpoint::Assignment| {
-            resource(&model.cluster, model, meltemi_xds::any(&endpoint::assignment(model)))
-        };
-        self.endpoints.get(model, make)
+    pub fn assignment(&self, model: &model::endpoint::Assignment) -> Resource {
+        self.get(&model.cluster, type_url::ENDPOINT, model, || endpoint::assignment(model))
     }
 
-    /// Begins a new snapshot: what was not asked for during the last two goes.
-    pub fn advance(&self) {
-        self.clusters.advance();
-        self.listeners.advance();
-        self.routes.advance();
-        self.endpoints.advance();
+    /// A virtual host that travels alone, under this name.
+    pub fn virtual_host(&self, name: &str, model: &model::route::VirtualHost) -> Resource {
+        self.get(name, type_url::VIRTUAL_HOST, &(name, model), || route::virtual_host(model))
     }
-}
 
-/// Resources of one type, by age.
-#[derive(Debug)]
-struct Table<M> {
-    state: Mutex<Generations<M>>,
-}
-
-#[derive(Debug)]
-struct Generations<M> {
-    now: u64,
-    entries: FxHashMap<Arc<M>, (u64, Resource)>,
-}
-
-impl<M> Default for Table<M> {
-    fn default() -> Self {
-        Table { state: Mutex::new(Generations { now: 0, entries: FxHashMap::default() }) }
+    /// A route table whose virtual hosts travel alone.
+    pub fn discovered_route(&self, model: &model::route::RouteConfiguration) -> Resource {
+        self.get(&model.name, type_url::ROUTE, &("vhds", model), || route::discovered(model))
     }
-}
 
-impl<M: Hash + Eq> Table<M> {
-    fn get(&self, model: M, make: impl FnOnce(&M) -> Resource) -> Resource {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = state.now;
-        if let Some((used, resource)) = state.entries.get_mut(&model) {
-            *used = now;
-            return resource.clone();
+    fn get<M: Message, H: Hash + ?Sized>(
+        &self,
+        name: &str,
+        type_url: &str,
+        model: &H,
+        make: impl FnOnce() -> M,
+    ) -> Resource {
+        let version = version(type_url, model);
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = entries.resources.get(&version) {
+            return known.clone();
         }
-        let resource = make(&model);
-        state.entries.insert(Arc::new(model), (now, resource.clone()));
+        let resource = Resource::new(name, version, type_url, &make());
+        entries.resources.insert(version, resource.clone());
+        if entries.resources.len() > SMALL + 2 * entries.swept {
+            entries.resources.retain(|_, resource| !resource.is_unshared());
+            entries.swept = entries.resources.len();
+        }
         resource
-    }
-
-    fn advance(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.now += 1;
-        let oldest = state.now.saturating_sub(2);
-        state.entries.retain(|_, (used, _)| *used >= oldest);
     }
 }

@@ -5,7 +5,7 @@ use meltemi_xds::pb::envoy::config::route::v3 as envoy;
 use meltemi_xds::pb::envoy::r#type::matcher::v3 as matcher;
 use meltemi_xds::pb::envoy::r#type::v3 as kind;
 
-use super::proto::{bool_value, duration, origin_metadata, regex, uint32};
+use super::proto::{ads, bool_value, duration, origin_metadata, regex, uint32};
 use crate::model::route::{
     Action, Forward, Fraction, HeaderChanges, HeaderMatch, HeaderValue, Mirror, PathMatch, Redirect,
     RedirectPath, Route, RouteConfiguration, RouteMatch, TextMatch, VirtualHost, WeightedCluster,
@@ -24,6 +24,15 @@ pub fn route_configuration(model: &RouteConfiguration) -> envoy::RouteConfigurat
         ignore_port_in_host_matching: model.ignore_port,
         max_direct_response_body_size_bytes: Some(uint32(1024 * 1024)),
         ..Default::default()
+    }
+}
+
+/// A table whose virtual hosts are sent apart (VHDS); those of the model do not count.
+pub fn discovered(model: &RouteConfiguration) -> envoy::RouteConfiguration {
+    let bare = RouteConfiguration { virtual_hosts: Vec::new(), ..model.clone() };
+    envoy::RouteConfiguration {
+        vhds: Some(envoy::Vhds { config_source: Some(ads()) }),
+        ..route_configuration(&bare)
     }
 }
 

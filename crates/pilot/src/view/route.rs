@@ -14,7 +14,7 @@ use crate::registry::Service;
 use crate::shared::Shared;
 
 /// The port on which a VirtualService for an unknown host has an effect (SEM-028).
-const UNKNOWN_HOST_PORT: u32 = 80;
+pub const UNKNOWN_HOST_PORT: u32 = 80;
 
 /// A route table of a sidecar, and what decides which hosts are in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -14,6 +14,7 @@ use rustc_hash::FxHashMap;
 
 use crate::names::MESH_GATEWAY;
 use crate::registry::Service;
+use crate::snapshot::change::Changes;
 use crate::snapshot::{Snapshot, virtual_service};
 
 mod egress_host;
@@ -21,7 +22,7 @@ mod egress_host;
 use egress_host::EgressHosts;
 
 /// What sidecars may see.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Scope {
     /// Namespace of the proxies.
     pub namespace: Str,
@@ -38,7 +39,7 @@ pub struct Scope {
 }
 
 /// An egress listener and what it sees.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Egress {
     /// The listener, as the Sidecar says.
     pub listener: Option<IstioEgressListener>,
@@ -76,6 +77,44 @@ impl Scope {
             services,
             allow_any: allow_any(snapshot, sidecar),
         }
+    }
+}
+
+impl Scope {
+    /// Whether no Sidecar narrows it.
+    pub(crate) fn sees_everything(&self) -> bool {
+        matches!(&self.egress[..], [Egress { listener: None, .. }])
+    }
+
+    /// Brings it up to date; `false` if it has to be made anew: what a Sidecar lets in is worked out as a whole.
+    pub(crate) fn update(&mut self, snapshot: &Snapshot, changes: &Changes) -> bool {
+        if changes.registry.services.is_empty() && changes.virtual_services.is_empty() {
+            return true;
+        }
+        let [Egress { listener: None, services, virtual_services }] = &mut self.egress[..] else {
+            return false;
+        };
+        for host in &changes.registry.services {
+            match snapshot.visible_service(host, &self.namespace) {
+                Some(service) => {
+                    services.insert(host.clone(), Arc::clone(service));
+                    self.services.insert(host.clone(), Arc::clone(service));
+                }
+                None => {
+                    services.remove(host);
+                    self.services.remove(host);
+                }
+            }
+        }
+        for (old, new) in &changes.virtual_services {
+            if let Some(old) = old {
+                virtual_services.remove(old);
+            }
+            if let Some((rank, new)) = new.as_ref().and_then(|new| Some((rank(new, &self.namespace)?, new))) {
+                virtual_services.insert(rank, new);
+            }
+        }
+        true
     }
 }
 
@@ -135,14 +174,10 @@ impl Egress {
                 services.insert(service.host.clone(), service);
             }
         });
-        let imported = visible(snapshot, namespace)
-            .into_iter()
-            .filter(|resolved| resolved.hosts.iter().any(|host| hosts.import(&resolved.namespace, host)));
-        Egress {
-            listener: Some(listener.clone()),
-            services,
-            virtual_services: Index::new(imported.collect()),
-        }
+        let imported = visible(snapshot, namespace).filter(|(_, resolved)| {
+            resolved.hosts.iter().any(|host| hosts.import(&resolved.namespace, host))
+        });
+        Egress { listener: Some(listener.clone()), services, virtual_services: Index::new(imported) }
     }
 }
 
@@ -156,77 +191,103 @@ fn with_port(service: &Arc<Service>, port: Option<u32>) -> Option<Arc<Service>> 
     Some(Arc::new(Service { ports: vec![port], ..Service::clone(service) }))
 }
 
-/// VirtualServices for sidecars that a namespace sees: its own private ones, then those exported to it by name, then public
-/// ones (SEM-022).
-fn visible(snapshot: &Snapshot, namespace: &str) -> Vec<Arc<virtual_service::Resolved>> {
-    let mut seen: Vec<(u8, &Arc<virtual_service::Resolved>)> = Vec::new();
-    for resolved in &snapshot.virtual_services {
-        if !resolved.is_for(MESH_GATEWAY) {
-            continue;
-        }
-        let rank = match &resolved.export_to {
-            ExportTo::Nobody => continue,
-            ExportTo::Public => 2,
-            ExportTo::Namespaces(list) if !list.iter().any(|entry| &**entry == namespace) => continue,
-            ExportTo::Namespaces(list) if list.len() == 1 && &*resolved.namespace == namespace => 0,
-            ExportTo::Namespaces(_) => 1,
-        };
-        seen.push((rank, resolved));
-    }
-    seen.sort_by_key(|(rank, _)| *rank);
-    seen.into_iter().map(|(_, resolved)| Arc::clone(resolved)).collect()
+/// VirtualServices for sidecars that a namespace sees, with their rank.
+fn visible<'s>(
+    snapshot: &'s Snapshot,
+    namespace: &'s str,
+) -> impl Iterator<Item = (u8, &'s Arc<virtual_service::Resolved>)> {
+    snapshot.virtual_services.iter().filter_map(|resolved| Some((rank(resolved, namespace)?, resolved)))
 }
 
+/// A namespace's own private VirtualServices win, then those exported to it by name, then public ones (SEM-022); `None` for
+/// those that its sidecars do not see.
+fn rank(resolved: &virtual_service::Resolved, namespace: &str) -> Option<u8> {
+    if !resolved.is_for(MESH_GATEWAY) {
+        return None;
+    }
+    match &resolved.export_to {
+        ExportTo::Nobody => None,
+        ExportTo::Public => Some(2),
+        ExportTo::Namespaces(list) if !list.iter().any(|entry| &**entry == namespace) => None,
+        ExportTo::Namespaces(list) if list.len() == 1 && &*resolved.namespace == namespace => Some(0),
+        ExportTo::Namespaces(_) => Some(1),
+    }
+}
+
+/// A VirtualService in the order in which they win.
+type Ranked = (u8, Arc<virtual_service::Resolved>);
+
 /// VirtualServices by host.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Index {
-    ordered: Vec<Arc<virtual_service::Resolved>>,
-    exact: FxHashMap<Host, Vec<usize>>,
-    /// Longest first; of one length in the order in which they win.
-    wildcards: Vec<(Host, usize)>,
+    exact: FxHashMap<Host, Vec<Ranked>>,
+    /// Longest first.
+    wildcards: BTreeMap<(std::cmp::Reverse<usize>, Host), Vec<Ranked>>,
 }
 
 impl Index {
-    fn new(ordered: Vec<Arc<virtual_service::Resolved>>) -> Index {
-        let mut index = Index { ordered, ..Index::default() };
-        for (position, resolved) in index.ordered.iter().enumerate() {
-            for host in &resolved.hosts {
-                if host.is_wildcard() {
-                    index.wildcards.push((host.clone(), position));
-                } else {
-                    index.exact.entry(host.clone()).or_default().push(position);
-                }
-            }
-        }
-        index.wildcards.sort_by_key(|(host, position)| (std::cmp::Reverse(host.len()), *position));
+    fn new<'s>(all: impl Iterator<Item = (u8, &'s Arc<virtual_service::Resolved>)>) -> Index {
+        let mut index = Index::default();
+        all.for_each(|(rank, resolved)| index.insert(rank, resolved));
         index
     }
 
-    /// All, in the order in which they win.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<virtual_service::Resolved>> {
-        self.ordered.iter()
+    fn insert(&mut self, rank: u8, resolved: &Arc<virtual_service::Resolved>) {
+        for host in &resolved.hosts {
+            let of_host = match host.is_wildcard() {
+                true => self.wildcards.entry((std::cmp::Reverse(host.len()), host.clone())).or_default(),
+                false => self.exact.entry(host.clone()).or_default(),
+            };
+            let at = of_host
+                .partition_point(|(other_rank, other)| (*other_rank, &other.order) < (rank, &resolved.order));
+            of_host.insert(at, (rank, Arc::clone(resolved)));
+        }
+    }
+
+    fn remove(&mut self, resolved: &Arc<virtual_service::Resolved>) {
+        for host in &resolved.hosts {
+            let keep = |(_, other): &Ranked| other.order != resolved.order;
+            if host.is_wildcard() {
+                let key = (std::cmp::Reverse(host.len()), host.clone());
+                let Some(of_host) = self.wildcards.get_mut(&key) else { continue };
+                of_host.retain(keep);
+                if of_host.is_empty() {
+                    self.wildcards.remove(&key);
+                }
+            } else if let Some(of_host) = self.exact.get_mut(host) {
+                of_host.retain(keep);
+                if of_host.is_empty() {
+                    self.exact.remove(host);
+                }
+            }
+        }
+    }
+
+    /// All; one of several hosts as often.
+    fn all(&self) -> impl Iterator<Item = &Arc<virtual_service::Resolved>> {
+        let exact = self.exact.values().flatten();
+        exact.chain(self.wildcards.values().flatten()).map(|(_, resolved)| resolved)
     }
 
     /// Hosts that any of them names, sorted.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        let mut hosts: Vec<&Host> =
-            self.exact.keys().chain(self.wildcards.iter().map(|(host, _)| host)).collect();
+        let wildcards = self.wildcards.keys().map(|(_, host)| host);
+        let mut hosts: Vec<&Host> = self.exact.keys().chain(wildcards).collect();
         hosts.sort();
-        hosts.dedup();
         hosts.into_iter()
     }
 
     /// Those that name just this host, in the order in which they win.
     pub fn exactly<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
-        let exact = self.exact.get(host).into_iter().flatten().copied();
-        let wild = self.wildcards.iter().filter(move |(pattern, _)| pattern == host);
-        exact.chain(wild.map(|(_, position)| *position)).map(|position| &self.ordered[position])
+        let exact = self.exact.get(host).into_iter().flatten();
+        let wild = self.wildcards.get(&(std::cmp::Reverse(host.len()), host.clone())).into_iter().flatten();
+        exact.chain(wild).map(|(_, resolved)| resolved)
     }
 
     /// Those that are for a host, in the order in which they win: by name first, then the longest wildcard (SEM-027).
     pub fn of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
-        let exact = self.exact.get(host).into_iter().flatten().copied();
-        let wild = self.wildcards.iter().filter(|(pattern, _)| host.subset_of(pattern));
-        exact.chain(wild.map(|(_, position)| *position)).map(|position| &self.ordered[position])
+        let exact = self.exact.get(host).into_iter().flatten();
+        let wild = self.wildcards.iter().filter(|((_, pattern), _)| host.subset_of(pattern));
+        exact.chain(wild.flat_map(|(_, of_host)| of_host)).map(|(_, resolved)| resolved)
     }
 }

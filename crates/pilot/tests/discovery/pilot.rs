@@ -1,29 +1,30 @@
 //! A pilot in this process, whose objects the test sets.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use meltemi_config::Options as Reading;
+use meltemi_config::{Object, Options as Reading};
 use meltemi_pilot::discovery::status::Proxy;
 use meltemi_pilot::discovery::{Options, Pilot};
-use meltemi_pilot::source::{Source, State};
+use meltemi_pilot::snapshot::Change;
+use meltemi_pilot::source::{Source, Update};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Memory(watch::Receiver<Arc<State>>);
+struct Memory(Update, Option<mpsc::Receiver<Update>>);
 
 impl Source for Memory {
     fn name(&self) -> String {
         "memory".to_owned()
     }
 
-    fn watch(&mut self) -> watch::Receiver<Arc<State>> {
-        self.0.clone()
+    fn follow(&mut self) -> (Update, mpsc::Receiver<Update>) {
+        (std::mem::take(&mut self.0), self.1.take().unwrap())
     }
 }
 
@@ -31,7 +32,8 @@ impl Source for Memory {
 pub(crate) struct Served {
     pub(crate) pilot: Pilot,
     pub(crate) address: SocketAddr,
-    state: watch::Sender<Arc<State>>,
+    updates: mpsc::Sender<Update>,
+    objects: Mutex<Vec<Object>>,
     server: JoinHandle<()>,
 }
 
@@ -44,24 +46,39 @@ impl Drop for Served {
 impl Served {
     /// With these resources.
     pub(crate) async fn start(resources: &str) -> Served {
-        let (state, receiver) = watch::channel(Arc::new(read(resources)));
+        let (updates, receiver) = mpsc::channel(1);
+        let objects = read(resources);
+        let first = Update { objects: difference(&[], &objects), ..Update::default() };
         let options = Options { debounce_after: Duration::from_millis(5), ..Options::default() };
-        let pilot = Pilot::start(vec![Box::new(Memory(receiver))], options);
+        let pilot = Pilot::start(vec![Box::new(Memory(first, Some(receiver)))], options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let serving = pilot.clone();
         let server = tokio::spawn(async move {
             serving.serve(listener, std::future::pending()).await.unwrap();
         });
-        Served { pilot, address, state, server }
+        Served { pilot, address, updates, objects: Mutex::new(objects), server }
     }
 
     /// Replaces all resources and waits until that is what is served.
     pub(crate) async fn set(&self, resources: &str) {
         let mut versions = self.pilot.versions();
         versions.borrow_and_update();
-        self.state.send_replace(Arc::new(read(resources)));
-        tokio::time::timeout(PATIENCE, versions.changed()).await.unwrap().unwrap();
+        let objects = read(resources);
+        let before = std::mem::replace(&mut *self.objects.lock().unwrap(), objects.clone());
+        let update = Update { objects: difference(&before, &objects), ..Update::default() };
+        self.updates.send(update).await.unwrap();
+        // Endpoints do not wait for the rest.
+        let served = |pilot: &Pilot| {
+            let now = pilot.objects();
+            let same = |object: &Object| {
+                now.iter().any(|other| other.id() == object.id() && other.spec == object.spec)
+            };
+            now.len() == objects.len() && objects.iter().all(same)
+        };
+        while !served(&self.pilot) {
+            tokio::time::timeout(PATIENCE, versions.changed()).await.unwrap().unwrap();
+        }
     }
 
     /// Waits until a connected proxy is as wanted.
@@ -79,10 +96,16 @@ impl Served {
     }
 }
 
-fn read(resources: &str) -> State {
+fn read(resources: &str) -> Vec<Object> {
     let loaded = meltemi_config::load_text("test.yaml", resources, &Reading::default());
     assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
-    State { objects: loaded.objects, findings: loaded.diagnostics, ..State::default() }
+    loaded.objects
+}
+
+fn difference(old: &[Object], new: &[Object]) -> Vec<Change> {
+    let gone = old.iter().filter(|object| !new.iter().any(|other| other.id() == object.id()));
+    let gone = gone.map(|object| (object.id(), None));
+    gone.chain(new.iter().map(|object| (object.id(), Some(object.clone())))).collect()
 }
 
 /// Whether all of these types are acknowledged.

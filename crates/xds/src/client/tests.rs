@@ -1,35 +1,58 @@
 //! Both ends against each other over loopback, in both variants of the protocol.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 
 use super::*;
 use crate::pb::envoy::config::cluster::v3::Cluster;
 use crate::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
-use crate::server::{self, Ads, AggregatedDiscoveryServiceServer, Backend, Interest};
+use crate::server::{self, Ads, Backend, Collection};
 use crate::type_url::{CLUSTER, ENDPOINT};
 
-type Resources = BTreeMap<(&'static str, String), server::Resource>;
+/// The resources of a control plane, by type.
+#[derive(Clone, Default)]
+struct Resources(Arc<Collection>, Arc<Collection>);
 
-/// A control plane that serves a map.
+impl Resources {
+    fn of(&self, type_url: &str) -> &Arc<Collection> {
+        if type_url == CLUSTER { &self.0 } else { &self.1 }
+    }
+
+    fn put(&self, type_url: &str, resource: server::Resource) {
+        self.of(type_url).update([(resource.name().clone(), Some(resource))]);
+    }
+
+    fn remove(&self, type_url: &str, name: &str) {
+        self.of(type_url).update([(name.into(), None)]);
+    }
+}
+
+/// A control plane that serves them.
 struct Map {
-    resources: Arc<Mutex<Resources>>,
-    changes: watch::Sender<u64>,
+    resources: Resources,
+    wake: Mutex<Vec<Arc<Notify>>>,
     events: mpsc::UnboundedSender<String>,
 }
 
-struct Of(Arc<Mutex<Resources>>, mpsc::UnboundedSender<String>);
+impl Map {
+    fn new(resources: Resources, events: mpsc::UnboundedSender<String>) -> Self {
+        Self { resources, wake: Mutex::default(), events }
+    }
+
+    fn wake(&self) {
+        self.wake.lock().unwrap().iter().for_each(|wake| wake.notify_one());
+    }
+}
+
+struct Of(Resources, mpsc::UnboundedSender<String>);
 
 impl server::Client for Of {
-    fn resources(&mut self, type_url: &str, interest: &Interest) -> Vec<server::Resource> {
-        let resources = self.0.lock().unwrap();
-        let of_type = resources.iter().filter(|((url, name), _)| *url == type_url && interest.wants(name));
-        of_type.map(|(_, resource)| resource.clone()).collect()
+    fn collections(&mut self, type_url: &str) -> Vec<Arc<Collection>> {
+        vec![Arc::clone(self.0.of(type_url))]
     }
 
     fn event(&mut self, event: server::Event<'_>) {
@@ -53,13 +76,11 @@ fn short(type_url: &str) -> &str {
 impl Backend for Map {
     type Client = Of;
 
-    fn connect(&self, node: &Node, delta: bool) -> Result<Of, Status> {
+    fn connect(&self, node: &Node, delta: bool) -> Result<(Of, Arc<Notify>), Status> {
         let _ = self.events.send(format!("connect {} {delta}", node.id));
-        Ok(Of(self.resources.clone(), self.events.clone()))
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        let wake = Arc::new(Notify::new());
+        self.wake.lock().unwrap().push(Arc::clone(&wake));
+        Ok((Of(self.resources.clone(), self.events.clone()), wake))
     }
 }
 
@@ -76,20 +97,20 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, events) = mpsc::unbounded_channel();
-        let map = Map { resources: Arc::default(), changes: watch::Sender::new(0), events: sender };
-        let map = Arc::new(map);
+        let map = Arc::new(Map::new(Resources::default(), sender));
         Self { address, runtime: Some(serve(map.clone(), listener)), map, events }
     }
 
     fn put(&self, resources: impl IntoIterator<Item = (&'static str, server::Resource)>) {
-        let keyed = resources.into_iter().map(|(url, resource)| ((url, resource.name.to_string()), resource));
-        self.map.resources.lock().unwrap().extend(keyed);
-        self.map.changes.send_modify(|version| *version += 1);
+        for (url, resource) in resources {
+            self.map.resources.put(url, resource);
+        }
+        self.map.wake();
     }
 
     fn remove(&self, type_url: &'static str, name: &str) {
-        self.map.resources.lock().unwrap().remove(&(type_url, name.to_owned()));
-        self.map.changes.send_modify(|version| *version += 1);
+        self.map.resources.remove(type_url, name);
+        self.map.wake();
     }
 
     fn stop(&mut self) {
@@ -102,12 +123,7 @@ impl Server {
         let runtime = self.runtime.take().unwrap();
         let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(5)));
         ended.await.unwrap();
-        let map = Map {
-            resources: self.map.resources.clone(),
-            changes: watch::Sender::new(0),
-            events: self.map.events.clone(),
-        };
-        self.map = Arc::new(map);
+        self.map = Arc::new(Map::new(self.map.resources.clone(), self.map.events.clone()));
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(self.address).unwrap();
@@ -131,7 +147,7 @@ fn serve(map: Arc<Map>, listener: TcpListener) -> tokio::runtime::Runtime {
     let listener = listener.into_std().unwrap();
     runtime.spawn(async move {
         let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-        let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+        let service = Ads::new(map);
         tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
     });
     runtime
@@ -193,16 +209,12 @@ impl Drop for Running {
 
 fn cluster(name: &str, version: u32) -> (&'static str, server::Resource) {
     let cluster = Cluster { name: name.into(), alt_stat_name: version.to_string(), ..Cluster::default() };
-    let body = Arc::new(crate::any(&cluster));
-    (CLUSTER, server::Resource { name: name.into(), version: version.to_string().into(), body })
+    (CLUSTER, server::Resource::new(name, version.into(), CLUSTER, &cluster))
 }
 
 fn endpoints(name: &str) -> (&'static str, server::Resource) {
     let message = ClusterLoadAssignment { cluster_name: name.into(), ..ClusterLoadAssignment::default() };
-    (
-        ENDPOINT,
-        server::Resource { name: name.into(), version: "1".into(), body: Arc::new(crate::any(&message)) },
-    )
+    (ENDPOINT, server::Resource::new(name, 1, ENDPOINT, &message))
 }
 
 fn address(server: &Server) -> Address {
@@ -273,8 +285,8 @@ async fn after_a_restart_delta_sends_only_what_is_not_held() {
     assert_eq!(client.update().await, "connected true");
     assert_eq!(client.update().await, "CDS a,b,bad");
     while !server.event().await.starts_with("nack") {}
-    server.map.resources.lock().unwrap().extend([cluster("b", 2)].map(|(url, r)| ((url, "b".into()), r)));
-    server.map.resources.lock().unwrap().remove(&(CLUSTER, "a".into()));
+    server.map.resources.put(CLUSTER, cluster("b", 2).1);
+    server.map.resources.remove(CLUSTER, "a");
     server.restart().await;
     assert_eq!(client.update().await, "connected false");
     assert_eq!(client.update().await, "connected true");
@@ -304,9 +316,9 @@ async fn a_unix_socket_serves_too() {
     let path = folder.join("xds.sock");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let (events, _events) = mpsc::unbounded_channel();
-    let map = Arc::new(Map { resources: Arc::default(), changes: watch::Sender::new(0), events });
-    map.resources.lock().unwrap().extend([cluster("a", 1)].map(|(url, r)| ((url, "a".into()), r)));
-    let service = AggregatedDiscoveryServiceServer::new(Ads::new(map));
+    let map = Arc::new(Map::new(Resources::default(), events));
+    map.resources.put(CLUSTER, cluster("a", 1).1);
+    let service = Ads::new(map);
     let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
     let serving = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
     let task = tokio::spawn(serving);

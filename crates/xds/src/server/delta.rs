@@ -1,12 +1,14 @@
 //! Delta: the client has some resources in some versions; only the difference travels. Driven by [`super::stream`].
 //!
-//! Invariant: `sent` is what the client holds if it takes all that is under way; a name it asked for that does not exist is
-//! there with an empty version, so that it is told once.
+//! Invariant: make before break: the removal of a cluster waits until all other types are answered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Client, Event, Interest, Protocol, Resource};
+use tonic::Status;
+
+use super::subscription::{Subscription, Taken};
+use super::{Client, Encoded, Event, Protocol, resource};
 use crate::pb::envoy::config::core::v3::Node;
 use crate::pb::envoy::service::discovery::v3 as discovery;
 use crate::type_url;
@@ -21,18 +23,15 @@ pub(super) struct Session {
 
 #[derive(Debug, Default)]
 struct Type {
-    interest: Interest,
-    sent: HashMap<String, Arc<str>>,
-    /// Nonce of the response under way.
-    pending: Option<String>,
-    dirty: bool,
-    /// A first response is owed even if it is empty.
-    owed: bool,
+    subscription: Subscription,
+    /// What the client held when it came, until its first response.
+    held: Option<HashMap<String, String>>,
+    /// Removals that wait for other types.
+    late: BTreeSet<Arc<str>>,
 }
 
 impl Protocol for Session {
     type Request = discovery::DeltaDiscoveryRequest;
-    type Response = discovery::DeltaDiscoveryResponse;
     const DELTA: bool = true;
 
     fn node(request: &Self::Request) -> Option<&Node> {
@@ -40,144 +39,153 @@ impl Protocol for Session {
     }
 
     fn request(&mut self, request: Self::Request, client: &mut dyn Client) {
-        let key = (type_url::rank(&request.type_url), request.type_url.clone());
+        let url = request.type_url.as_str();
+        let key = (type_url::rank(url), url.to_owned());
         let first = !self.types.contains_key(&key);
         let state = self.types.entry(key).or_default();
-        if !request.response_nonce.is_empty() && state.pending.as_deref() == Some(&request.response_nonce) {
-            state.pending = None;
-            let (type_url, nonce) = (request.type_url.as_str(), request.response_nonce.as_str());
+        let subscription = &mut state.subscription;
+        if subscription.pending.is_some_and(|nonce| nonce.to_string() == request.response_nonce) {
+            subscription.pending = None;
+            let (type_url, nonce) = (url, request.response_nonce.as_str());
             client.event(match &request.error_detail {
                 Some(error) => Event::Rejected { type_url, nonce, message: &error.message },
                 None => Event::Acknowledged { type_url, nonce },
             });
         }
+        if !request.resource_names_subscribe.is_empty() {
+            client.asked(url, &request.resource_names_subscribe);
+        }
         if first {
-            state.begin(&request);
-        }
-        state.subscribe(request.resource_names_subscribe);
-        state.unsubscribe(request.resource_names_unsubscribe);
-    }
-
-    fn changed(&mut self) {
-        for state in self.types.values_mut() {
-            state.dirty = true;
-        }
-    }
-
-    fn response(&mut self, client: &mut dyn Client) -> Option<Self::Response> {
-        loop {
-            let (key, state) =
-                self.types.iter_mut().find(|(_, state)| state.dirty && state.pending.is_none())?;
-            let url = key.1.clone();
-            state.dirty = false;
-            let Some(mut response) = state.difference(client.resources(&url, &state.interest)) else {
-                continue;
-            };
-            self.nonces += 1;
-            response.nonce = self.nonces.to_string();
-            response.type_url.clone_from(&url);
-            state.pending = Some(response.nonce.clone());
-            let resources = state.sent.values().filter(|version| !version.is_empty()).count();
-            client.event(Event::Sent { type_url: &url, nonce: &response.nonce, resources });
-            if url == type_url::CLUSTER {
-                self.warm(&response);
+            // An empty list of names asks for everything.
+            subscription.due = true;
+            if request.resource_names_subscribe.is_empty() {
+                subscription.want_all();
             }
-            return Some(response);
+            state.held = Some(request.initial_resource_versions);
         }
+        for name in &request.resource_names_subscribe {
+            match name.as_str() {
+                "*" => subscription.want_all(),
+                name => subscription.want(name, client, url),
+            }
+        }
+        for name in &request.resource_names_unsubscribe {
+            match name.as_str() {
+                "*" => subscription.interest.wildcard = false,
+                name => subscription.drop_name(name),
+            }
+        }
+    }
+
+    fn response(&mut self, client: &mut dyn Client) -> Result<Option<Encoded>, Status> {
+        let mut settled = true;
+        for key in self.types.keys().cloned().collect::<Vec<_>>() {
+            let Some(state) = self.types.get_mut(&key) else { continue };
+            if state.subscription.pending.is_some() {
+                settled = false;
+            } else if state.subscription.is_dirty(client, &key.1) {
+                let response = self.difference(&key, client)?;
+                if response.is_some() {
+                    return Ok(response);
+                }
+            }
+        }
+        if settled { Ok(self.late(client)) } else { Ok(None) }
     }
 }
 
 impl Session {
+    /// The difference of a type; `None` if there is none to speak of.
+    #[allow(clippy::result_large_err, reason = "tonic's own type, once per stream")]
+    fn difference(
+        &mut self,
+        key: &(usize, String),
+        client: &mut dyn Client,
+    ) -> Result<Option<Encoded>, Status> {
+        let Some(state) = self.types.get_mut(key) else { return Ok(None) };
+        let due = state.subscription.due;
+        let mut taken = state.subscription.take()?;
+        if let Some(held) = state.held.take() {
+            leave_out(&mut taken, &held, &state.subscription);
+        }
+        if key.1 == type_url::CLUSTER {
+            let alone = !self.is_busy_beyond(key, client);
+            let Some(state) = self.types.get_mut(key) else { return Ok(None) };
+            for layer in taken.iter_mut().filter(|_| !alone) {
+                layer.selection.resources.iter().for_each(|resource| {
+                    state.late.remove(resource.name());
+                });
+                state.late.extend(std::mem::take(&mut layer.selection.removed));
+            }
+            self.warm(&taken);
+        }
+        if !due && taken.iter().all(|layer| layer.selection.is_empty()) {
+            return Ok(None);
+        }
+        Ok(Some(self.send(key, &taken, client)))
+    }
+
+    /// Whether anything of other types is under way or to be sent.
+    fn is_busy_beyond(&mut self, key: &(usize, String), client: &mut dyn Client) -> bool {
+        let others = self.types.iter_mut().filter(|(other, _)| *other != key);
+        others.into_iter().any(|((_, url), state)| {
+            state.subscription.pending.is_some() || state.subscription.is_dirty(client, url)
+        })
+    }
+
     /// The warming rule: a cluster that has changed waits, at the client, for its endpoints to be sent again.
-    fn warm(&mut self, clusters: &discovery::DeltaDiscoveryResponse) {
+    fn warm(&mut self, clusters: &[Taken]) {
         let key = (type_url::rank(type_url::ENDPOINT), type_url::ENDPOINT.to_owned());
         let Some(endpoints) = self.types.get_mut(&key) else { return };
-        for cluster in &clusters.resources {
-            endpoints.dirty |= endpoints.sent.remove(&cluster.name).is_some();
+        for cluster in clusters.iter().flat_map(|layer| &layer.selection.resources) {
+            if endpoints.subscription.has(cluster.name()) {
+                endpoints.subscription.owe(cluster.name());
+            }
         }
+    }
+
+    /// Removals that waited until everything else was answered.
+    fn late(&mut self, client: &mut dyn Client) -> Option<Encoded> {
+        let (key, state) = self.types.iter_mut().find(|(_, state)| !state.late.is_empty())?;
+        let key = key.clone();
+        let late = std::mem::take(&mut state.late);
+        // What has come again meanwhile was sent.
+        let gone: Vec<_> = late.into_iter().filter(|name| !state.subscription.has(name)).collect();
+        let mut taken = Taken { collection: Arc::default(), selection: Default::default() };
+        taken.selection.removed = gone;
+        (!taken.selection.is_empty()).then(|| self.send(&key, &[taken], client))
+    }
+
+    fn send(&mut self, key: &(usize, String), taken: &[Taken], client: &mut dyn Client) -> Encoded {
+        self.nonces += 1;
+        let nonce = self.nonces.to_string();
+        let resources: Vec<_> =
+            taken.iter().map(|layer| layer.collection.payload(&layer.selection, true)).collect();
+        if let Some(state) = self.types.get_mut(key) {
+            state.subscription.pending = Some(self.nonces);
+            let resources = state.subscription.count();
+            client.event(Event::Sent { type_url: &key.1, nonce: &nonce, resources });
+        }
+        Encoded { head: resource::frame("", &key.1, &nonce, &resources), resources }
     }
 }
 
-impl Type {
-    /// The first request of a type: an empty list of names asks for everything; what the client holds from an earlier
-    /// stream need not be sent again.
-    fn begin(&mut self, request: &discovery::DeltaDiscoveryRequest) {
-        self.interest.wildcard = request.resource_names_subscribe.is_empty();
-        self.dirty = true;
-        self.owed = true;
-        let held = request.initial_resource_versions.iter();
-        self.sent = held.map(|(name, version)| (name.clone(), version.as_str().into())).collect();
+/// What the client holds from an earlier stream need not be sent again; what is gone since is told.
+fn leave_out(taken: &mut [Taken], held: &HashMap<String, String>, subscription: &Subscription) {
+    for layer in taken.iter_mut() {
+        layer.selection.resources.retain(|resource| {
+            let version = held.get(&**resource.name());
+            version.is_none_or(|version| u64::from_str_radix(version, 16) != Ok(resource.version()))
+        });
     }
-
-    /// A name that is asked for again is sent again.
-    fn subscribe(&mut self, names: Vec<String>) {
-        for name in names {
-            self.dirty = true;
-            if name == "*" {
-                self.interest.wildcard = true;
-                continue;
-            }
-            // Versions that came with the first request are held still; a later subscription wants an answer.
-            if !self.owed {
-                self.sent.remove(&name);
-            }
-            self.interest.names.insert(name);
-        }
-    }
-
-    fn unsubscribe(&mut self, names: Vec<String>) {
-        for name in names {
-            if name == "*" {
-                self.interest.wildcard = false;
-            }
-            self.interest.names.remove(&name);
-            if !self.interest.wildcard {
-                self.sent.remove(&name);
-            }
-        }
-    }
-
-    fn difference(&mut self, resources: Vec<Resource>) -> Option<discovery::DeltaDiscoveryResponse> {
-        let mut response = discovery::DeltaDiscoveryResponse::default();
-        let mut present = BTreeSet::new();
-        for resource in resources {
-            present.insert(resource.name.to_string());
-            if self.sent.get(&*resource.name) != Some(&resource.version) {
-                self.sent.insert(resource.name.to_string(), resource.version.clone());
-                response.resources.push(packed(&resource));
-            }
-        }
-        let asked = self.interest.names.iter().cloned();
-        let known: BTreeSet<String> = self.sent.keys().cloned().chain(asked).collect();
-        for name in known.into_iter().filter(|name| !present.contains(name)) {
-            self.forget(name, &mut response.removed_resources);
-        }
-        let empty = response.resources.is_empty() && response.removed_resources.is_empty();
-        let owed = std::mem::take(&mut self.owed);
-        (!empty || owed).then_some(response)
-    }
-
-    fn forget(&mut self, name: String, removed: &mut Vec<String>) {
-        let told = self.sent.get(&name).is_some_and(|version| version.is_empty());
-        if self.interest.names.contains(&name) {
-            self.sent.insert(name.clone(), "".into());
-        } else {
-            self.sent.remove(&name);
-        }
-        if !told {
-            removed.push(name);
-        }
-    }
-}
-
-fn packed(resource: &Resource) -> discovery::Resource {
-    discovery::Resource {
-        name: resource.name.to_string(),
-        version: resource.version.to_string(),
-        resource: Some((*resource.body).clone()),
-        ..discovery::Resource::default()
+    let mut gone: Vec<Arc<str>> =
+        held.keys().filter(|name| !subscription.has(name)).map(|name| name.as_str().into()).collect();
+    gone.sort();
+    if let Some(last) = taken.last_mut() {
+        gone.retain(|name| !last.selection.removed.contains(name));
+        last.selection.removed.extend(gone);
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

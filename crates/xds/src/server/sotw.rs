@@ -1,16 +1,21 @@
-//! State of the world: a response holds all resources of a type that the client asked for. Driven by [`super::stream`].
+//! State of the world: of listeners and clusters each response is the whole set, of routes and endpoints what changed of the names
+//! asked for. Driven by [`super::stream`].
 //!
-//! Invariant: a request that carries the nonce of an older response changes nothing; the answer to the newest one is still to come.
+//! Invariant: a request that carries another nonce than the last one is old news and changes nothing.
+//! <https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol#grouping-resources-into-responses>
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Client, Event, Interest, Protocol, Resource};
+use tonic::Status;
+
+use super::subscription::{Subscription, Taken};
+use super::{Client, Encoded, Event, Protocol, resource};
 use crate::pb::envoy::config::core::v3::Node;
 use crate::pb::envoy::service::discovery::v3 as discovery;
 use crate::type_url;
 
-/// One state-of-the-world stream.
+/// One stream.
 #[derive(Debug, Default)]
 pub(super) struct Session {
     /// By push order, then URL.
@@ -20,20 +25,15 @@ pub(super) struct Session {
 
 #[derive(Debug, Default)]
 struct Type {
-    interest: Interest,
-    sent: Vec<(Arc<str>, Arc<str>)>,
+    subscription: Subscription,
     /// Nonce of the last response.
     nonce: String,
-    /// Whether its answer is still to come.
-    pending: bool,
-    dirty: bool,
-    /// A response is owed even if nothing has changed.
-    owed: bool,
+    /// Whether names were ever given: then none mean nothing, not everything.
+    named: bool,
 }
 
 impl Protocol for Session {
     type Request = discovery::DiscoveryRequest;
-    type Response = discovery::DiscoveryResponse;
     const DELTA: bool = false;
 
     fn node(request: &Self::Request) -> Option<&Node> {
@@ -41,94 +41,107 @@ impl Protocol for Session {
     }
 
     fn request(&mut self, request: Self::Request, client: &mut dyn Client) {
-        let key = (type_url::rank(&request.type_url), request.type_url.clone());
-        let state = self.types.entry(key).or_default();
-        if state.nonce.is_empty() {
-            state.ask(request.resource_names);
-            state.owe();
+        let url = request.type_url.as_str();
+        let state = self.types.entry((type_url::rank(url), url.to_owned())).or_default();
+        let first = state.nonce.is_empty();
+        if !first && request.response_nonce != state.nonce {
             return;
         }
-        if request.response_nonce != state.nonce {
-            return;
-        }
-        if std::mem::take(&mut state.pending) {
-            let (type_url, nonce) = (request.type_url.as_str(), request.response_nonce.as_str());
+        if state.subscription.pending.take().is_some() {
+            let (type_url, nonce) = (url, request.response_nonce.as_str());
             client.event(match &request.error_detail {
                 Some(error) => Event::Rejected { type_url, nonce, message: &error.message },
                 None => Event::Acknowledged { type_url, nonce },
             });
         }
-        if state.ask(request.resource_names) {
-            state.owe();
-        }
+        state.ask(&request.resource_names, client, url);
+        state.subscription.due |= first;
     }
 
-    fn changed(&mut self) {
-        for state in self.types.values_mut() {
-            state.dirty = true;
-        }
-    }
-
-    fn response(&mut self, client: &mut dyn Client) -> Option<Self::Response> {
-        loop {
-            let (key, state) = self.types.iter_mut().find(|(_, state)| state.dirty && !state.pending)?;
-            let url = key.1.clone();
-            state.dirty = false;
-            let resources = client.resources(&url, &state.interest);
-            let versions: Vec<_> = resources.iter().map(|r| (r.name.clone(), r.version.clone())).collect();
-            if versions == state.sent && !state.owed {
+    fn response(&mut self, client: &mut dyn Client) -> Result<Option<Encoded>, Status> {
+        for key in self.types.keys().cloned().collect::<Vec<_>>() {
+            let Some(state) = self.types.get_mut(&key) else { continue };
+            let subscription = &mut state.subscription;
+            if subscription.pending.is_some() || !subscription.is_dirty(client, &key.1) {
                 continue;
             }
-            state.sent = versions;
-            state.owed = false;
-            self.nonces += 1;
-            state.nonce = self.nonces.to_string();
-            state.pending = true;
-            client.event(Event::Sent { type_url: &url, nonce: &state.nonce, resources: resources.len() });
-            let response = response(&url, &state.nonce, &resources);
-            if url == type_url::CLUSTER {
-                self.warm();
+            let due = subscription.due;
+            let mut taken = subscription.take()?;
+            if !due && taken.iter().all(|layer| layer.selection.is_empty()) {
+                continue;
             }
-            return Some(response);
+            if key.1 == type_url::CLUSTER {
+                self.warm(&taken);
+            }
+            let Some(state) = self.types.get_mut(&key) else { continue };
+            if is_full_set(&key.1) {
+                taken = state.subscription.take_all();
+            } else if !due && taken.iter().all(|layer| layer.selection.resources.is_empty()) {
+                // There is no way to say that a route or an assignment is gone.
+                continue;
+            }
+            return Ok(Some(self.send(&key, &taken, client)));
         }
+        Ok(None)
     }
 }
 
 impl Session {
     /// The warming rule: clusters that have changed wait, at the client, for their endpoints to be sent again.
-    fn warm(&mut self) {
+    fn warm(&mut self, clusters: &[Taken]) {
         let key = (type_url::rank(type_url::ENDPOINT), type_url::ENDPOINT.to_owned());
-        if let Some(endpoints) = self.types.get_mut(&key) {
-            endpoints.owe();
+        let Some(endpoints) = self.types.get_mut(&key) else { return };
+        for cluster in clusters.iter().flat_map(|layer| &layer.selection.resources) {
+            endpoints.subscription.owe(cluster.name());
         }
+    }
+
+    fn send(&mut self, key: &(usize, String), taken: &[Taken], client: &mut dyn Client) -> Encoded {
+        self.nonces += 1;
+        let nonce = self.nonces.to_string();
+        let resources: Vec<_> =
+            taken.iter().map(|layer| layer.collection.payload(&layer.selection, false)).collect();
+        let head = resource::frame(&nonce, &key.1, &nonce, &resources);
+        if let Some(state) = self.types.get_mut(key) {
+            state.subscription.pending = Some(self.nonces);
+            let resources = state.subscription.count();
+            client.event(Event::Sent { type_url: &key.1, nonce: &nonce, resources });
+            state.nonce = nonce;
+        }
+        Encoded { head, resources }
     }
 }
 
 impl Type {
-    fn owe(&mut self) {
-        self.dirty = true;
-        self.owed = true;
-    }
-
-    /// Takes the names of a request; whether they are others than before. No names ask for everything.
-    fn ask(&mut self, names: Vec<String>) -> bool {
-        let wildcard = names.is_empty() || names.iter().any(|name| name == "*");
-        let names = names.into_iter().filter(|name| name != "*").collect();
-        let interest = Interest { wildcard, names };
-        let changed = self.interest != interest;
-        self.interest = interest;
-        changed
+    /// Takes the names of a request. None ask for everything as long as there never were any.
+    fn ask(&mut self, names: &[String], client: &mut dyn Client, type_url: &str) {
+        let subscription = &mut self.subscription;
+        let wildcard = names.iter().any(|name| name == "*") || names.is_empty() && !self.named;
+        match wildcard {
+            true => subscription.want_all(),
+            false => subscription.interest.wildcard = false,
+        }
+        if names.is_empty() && subscription.interest.names.is_empty() {
+            return;
+        }
+        self.named |= !names.is_empty();
+        let listed: std::collections::BTreeSet<&str> = names.iter().map(String::as_str).collect();
+        let dropped: Vec<Arc<str>> =
+            subscription.interest.names.iter().filter(|name| !listed.contains(&***name)).cloned().collect();
+        dropped.iter().for_each(|name| subscription.drop_name(name));
+        let fresh = |name: &&String| *name != "*" && !subscription.interest.names.contains(name.as_str());
+        let fresh: Vec<String> = names.iter().filter(fresh).cloned().collect();
+        if fresh.is_empty() {
+            return;
+        }
+        client.asked(type_url, &fresh);
+        fresh.iter().for_each(|name| subscription.want(name, client, type_url));
     }
 }
 
-fn response(type_url: &str, nonce: &str, resources: &[Resource]) -> discovery::DiscoveryResponse {
-    discovery::DiscoveryResponse {
-        version_info: nonce.to_owned(),
-        resources: resources.iter().map(|resource| (*resource.body).clone()).collect(),
-        type_url: type_url.to_owned(),
-        nonce: nonce.to_owned(),
-        ..discovery::DiscoveryResponse::default()
-    }
+/// True of the types whose response is the whole set, so that absence means removal.
+fn is_full_set(type_url: &str) -> bool {
+    type_url == type_url::LISTENER || type_url == type_url::CLUSTER
 }
 
 #[cfg(test)]

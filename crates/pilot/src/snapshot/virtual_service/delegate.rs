@@ -7,34 +7,31 @@ use std::sync::Arc;
 
 use meltemi_config::Str;
 use meltemi_config::networking::virtual_service::{
-    Destination, HttpMatchRequest, HttpRoute, StringMatch, VirtualService,
+    Delegate, Destination, HttpMatchRequest, HttpRoute, StringMatch, VirtualService,
 };
 use rustc_hash::FxHashMap;
 
 use super::{Place, Resolved};
 
-type ByName<'r> = FxHashMap<(Str, Str), &'r Resolved>;
+type ByName = FxHashMap<(Str, Str), Arc<Resolved>>;
 
-/// Puts the rules of delegates where they are delegated to. Those that only lend their rules stay in the list, for no host.
-pub(in crate::snapshot) fn merge_delegates(all: &mut [Arc<Resolved>]) {
-    if !all.iter().any(|resolved| delegates(&resolved.spec)) {
-        return;
-    }
-    let lenders: Vec<Arc<Resolved>> = all.iter().filter(|resolved| resolved.is_delegate()).cloned().collect();
-    let by_name: ByName<'_> = lenders
-        .iter()
-        .map(|resolved| ((resolved.namespace.clone(), resolved.name.clone()), &**resolved))
-        .collect();
-    for resolved in all.iter_mut().filter(|resolved| !resolved.is_delegate() && delegates(&resolved.spec)) {
-        *resolved = Arc::new(merged(resolved, &by_name));
-    }
-}
-
-fn delegates(spec: &VirtualService) -> bool {
+/// Whether any rule stands for those of another resource.
+pub(super) fn delegates(spec: &VirtualService) -> bool {
     spec.http.iter().any(|rule| rule.delegate.is_some())
 }
 
-fn merged(root: &Resolved, by_name: &ByName<'_>) -> Resolved {
+/// Those that one delegates to, by namespace and name.
+pub(super) fn names(root: &Resolved) -> impl Iterator<Item = (Str, Str)> + '_ {
+    root.spec.http.iter().filter_map(|rule| rule.delegate.as_ref()).map(|delegate| name_of(delegate, root))
+}
+
+fn name_of(delegate: &Delegate, root: &Resolved) -> (Str, Str) {
+    let namespace = delegate.namespace.clone().filter(|namespace| !namespace.is_empty());
+    (namespace.unwrap_or_else(|| root.namespace.clone()), delegate.name.clone())
+}
+
+/// A resource with the rules of those that it delegates to in the place of those that do.
+pub(super) fn merged(root: &Resolved, by_name: &ByName) -> Resolved {
     let mut http = Vec::new();
     let mut places: Vec<Option<Place>> = Vec::new();
     let mut named = Vec::new();
@@ -44,11 +41,12 @@ fn merged(root: &Resolved, by_name: &ByName<'_>) -> Resolved {
             places.push(root.places.get(at).cloned().flatten());
             continue;
         };
-        let namespace = delegate.namespace.clone().filter(|namespace| !namespace.is_empty());
-        let key = (namespace.unwrap_or_else(|| root.namespace.clone()), delegate.name.clone());
+        let key = name_of(delegate, root);
         named.push(key.clone());
         // One that is not there or not to be seen costs this rule alone.
-        let Some(lender) = by_name.get(&key).filter(|lender| lender.export_to.visible_in(&root.namespace))
+        let Some(lender) = by_name
+            .get(&key)
+            .filter(|lender| lender.is_delegate() && lender.export_to.visible_in(&root.namespace))
         else {
             continue;
         };
@@ -71,6 +69,7 @@ fn merged(root: &Resolved, by_name: &ByName<'_>) -> Resolved {
         places,
         retries: root.retries,
         delegates: named,
+        order: root.order.clone(),
     }
 }
 

@@ -19,15 +19,42 @@ impl Drop for Folder {
     }
 }
 
-fn names(state: &State) -> Vec<String> {
-    state.objects.iter().map(|object| object.name().to_string()).collect()
+/// What a reader of the source knows.
+struct Reader {
+    objects: BTreeMap<ResourceId, Object>,
+    findings: Vec<Diagnostic>,
+    updates: mpsc::Receiver<Update>,
 }
 
-async fn until(states: &mut watch::Receiver<Arc<State>>, holds: impl Fn(&State) -> bool) -> Arc<State> {
-    let state = states.wait_for(|state| holds(state));
-    Arc::clone(
-        &tokio::time::timeout(Duration::from_secs(10), state).await.expect("in time").expect("a state"),
-    )
+impl Reader {
+    fn of(mut source: FileSource) -> Reader {
+        let (first, updates) = source.follow();
+        let mut reader = Reader { objects: BTreeMap::new(), findings: Vec::new(), updates };
+        reader.take(first);
+        reader
+    }
+
+    fn take(&mut self, update: Update) {
+        for (id, object) in update.objects {
+            match object {
+                Some(object) => self.objects.insert(id, object),
+                None => self.objects.remove(&id),
+            };
+        }
+        self.findings = update.findings.unwrap_or(std::mem::take(&mut self.findings));
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.objects.keys().map(|id| &*id.name).collect()
+    }
+
+    async fn until(&mut self, holds: impl Fn(&Reader) -> bool) {
+        while !holds(self) {
+            let update = tokio::time::timeout(Duration::from_secs(10), self.updates.recv());
+            let update = update.await.expect("in time").expect("an update");
+            self.take(update);
+        }
+    }
 }
 
 #[tokio::test]
@@ -35,26 +62,21 @@ async fn a_broken_file_keeps_what_was_good_and_heals() {
     let folder = Folder(folder());
     let (a, b) = (folder.0.join("a.yaml"), folder.0.join("b.yaml"));
     std::fs::write(&a, GOOD).unwrap();
-    let mut source = FileSource::new(vec![folder.0.clone()], Options::default());
-    let mut states = source.watch();
-    assert_eq!(names(&states.borrow()), ["a"]);
+    let mut reader = Reader::of(FileSource::new(vec![folder.0.clone()], Options::default()));
+    assert_eq!(reader.names(), ["a"]);
 
     std::fs::write(&a, GOOD.replace("host: a", "host: [")).unwrap();
     std::fs::write(&b, GOOD.replace("name: a", "name: b")).unwrap();
-    let state =
-        until(&mut states, |state| names(state).contains(&"b".to_owned()) && !state.findings.is_empty())
-            .await;
-    assert!(names(&state).contains(&"a".to_owned()), "the last good form stays");
-    let finding = state.findings.iter().find(|finding| finding.severity == Severity::Error).unwrap();
+    reader.until(|reader| reader.names().contains(&"b") && !reader.findings.is_empty()).await;
+    assert!(reader.names().contains(&"a"), "the last good form stays");
+    let finding = reader.findings.iter().find(|finding| finding.severity == Severity::Error).unwrap();
     assert!(finding.place.as_ref().is_some_and(|place| place.line >= 7), "{finding}");
 
     std::fs::write(&a, GOOD.replace("name: a", "name: c")).unwrap();
-    let state = until(&mut states, |state| names(state).contains(&"c".to_owned())).await;
-    assert_eq!(names(&state), ["c", "b"]);
+    reader.until(|reader| reader.names() == ["b", "c"]).await;
 
     std::fs::remove_file(&b).unwrap();
-    let state = until(&mut states, |state| names(state).len() == 1).await;
-    assert_eq!(names(&state), ["c"]);
+    reader.until(|reader| reader.names() == ["c"]).await;
 }
 
 #[tokio::test]
@@ -65,11 +87,29 @@ async fn a_bad_pattern_keeps_the_resource_as_it_was() {
         GOOD.replace("- route", &format!("- match: [{{uri: {{regex: '{pattern}'}}}}]\n    route"))
     };
     std::fs::write(&file, text("/a.*")).unwrap();
-    let mut source = FileSource::new(vec![file.clone()], Options::default());
-    let mut states = source.watch();
-    let before = states.borrow().objects[0].spec.clone();
+    let mut reader = Reader::of(FileSource::new(vec![file.clone()], Options::default()));
+    let before = reader.objects.values().next().unwrap().spec.clone();
     std::fs::write(&file, text("/b(")).unwrap();
-    let state = until(&mut states, |state| !state.findings.is_empty()).await;
-    assert_eq!(state.findings.iter().filter(|finding| finding.severity == Severity::Error).count(), 1);
-    assert_eq!(state.objects[0].spec, before);
+    reader.until(|reader| !reader.findings.is_empty()).await;
+    assert_eq!(reader.findings.iter().filter(|finding| finding.severity == Severity::Error).count(), 1);
+    assert_eq!(reader.objects.values().next().unwrap().spec, before);
+}
+
+#[tokio::test]
+async fn of_one_object_in_two_files_the_last_holds() {
+    let folder = Folder(folder());
+    let (a, b) = (folder.0.join("a.yaml"), folder.0.join("b.yaml"));
+    std::fs::write(&a, GOOD).unwrap();
+    std::fs::write(&b, GOOD.replace("hosts: [a]", "hosts: [b]")).unwrap();
+    let mut reader = Reader::of(FileSource::new(vec![folder.0.clone()], Options::default()));
+    assert_eq!(reader.findings.len(), 1, "{:?}", reader.findings);
+    assert!(reader.objects.values().all(|object| object.source.file.ends_with("b.yaml")));
+    std::fs::remove_file(&b).unwrap();
+    reader.until(|reader| reader.findings.is_empty()).await;
+    assert!(reader.objects.values().all(|object| object.source.file.ends_with("a.yaml")));
+    std::fs::create_dir(folder.0.join("more")).unwrap();
+    std::fs::write(folder.0.join("more/c.yaml"), GOOD.replace("name: a", "name: c")).unwrap();
+    reader.until(|reader| reader.names() == ["a", "c"]).await;
+    std::fs::remove_dir_all(folder.0.join("more")).unwrap();
+    reader.until(|reader| reader.names() == ["a"]).await;
 }

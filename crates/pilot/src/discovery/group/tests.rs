@@ -1,0 +1,187 @@
+//! After any sequence of changes a group holds what one made from nothing holds.
+
+use std::collections::BTreeMap;
+
+use meltemi_config::{Object, Options, load_text};
+use serde_json::json;
+
+use super::*;
+use crate::snapshot::Change;
+
+/// Resources that meet in many ways: shared addresses, names and ports, wildcards, subsets, TCP, DNS, headless and sniffed ports.
+fn pool() -> Vec<Object> {
+    let mut text = String::new();
+    let mut add = |document: String| {
+        text.push_str(&document);
+        text.push_str("\n---\n");
+    };
+    let api = "apiVersion: networking.istio.io/v1";
+    for at in 0..4 {
+        for (form, ports) in [
+            ("a", "[{number: 80, name: http}, {number: 9090, name: grpc}]"),
+            ("b", "[{number: 80, name: http}]"),
+            ("c", "[{number: 7000, name: tcp}, {number: 8080, name: web}]"),
+        ] {
+            add(format!(
+                "{api}\nkind: ServiceEntry\nmetadata: {{name: s{at}}}\nspec:\n  hosts: [s{at}.example.com]\n  addresses: [10.0.0.{}]\n  resolution: STATIC\n  location: MESH_INTERNAL\n  ports: {ports}\n  endpoints: [{{address: 10.1.{at}.{}, labels: {{version: v1}}}}]",
+                if form == "b" { 9 } else { at },
+                form.len() + ports.len() % 7,
+            ));
+        }
+        add(format!(
+            "{api}\nkind: VirtualService\nmetadata: {{name: v{at}}}\nspec:\n  hosts: [s{at}.example.com]\n  http: [{{route: [{{destination: {{host: s{}.example.com}}}}]}}]",
+            (at + 1) % 4
+        ));
+        add(format!(
+            "{api}\nkind: VirtualService\nmetadata: {{name: v{at}}}\nspec:\n  hosts: ['*.example.com', other{at}.org]\n  http: [{{match: [{{sourceLabels: {{app: x}}}}], route: [{{destination: {{host: s{at}.example.com, subset: v1}}}}]}}]\n  tcp: [{{route: [{{destination: {{host: s{at}.example.com}}}}]}}]"
+        ));
+        add(format!(
+            "{api}\nkind: DestinationRule\nmetadata: {{name: d{at}}}\nspec: {{host: s{at}.example.com, subsets: [{{name: v1, labels: {{version: v1}}}}], trafficPolicy: {{loadBalancer: {{consistentHash: {{useSourceIp: true}}}}}}}}"
+        ));
+    }
+    for to in ["s0", "s2"] {
+        add(format!(
+            "{api}\nkind: VirtualService\nmetadata: {{name: lent}}\nspec: {{http: [{{route: [{{destination: {{host: {to}.example.com}}}}]}}]}}"
+        ));
+    }
+    add(format!(
+        "{api}\nkind: VirtualService\nmetadata: {{name: v0}}\nspec: {{hosts: [s3.example.com], http: [{{delegate: {{name: lent}}}}]}}"
+    ));
+    add(format!(
+        "{api}\nkind: DestinationRule\nmetadata: {{name: wide}}\nspec: {{host: '*.example.com', trafficPolicy: {{connectionPool: {{tcp: {{maxConnections: 7}}}}}}}}"
+    ));
+    add(format!(
+        "{api}\nkind: ServiceEntry\nmetadata: {{name: dns}}\nspec: {{hosts: [dns.example.com], resolution: DNS, ports: [{{number: 80, name: http}}], endpoints: [{{address: one.example.org}}]}}"
+    ));
+    add(format!(
+        "{api}\nkind: ServiceEntry\nmetadata: {{name: dns}}\nspec: {{hosts: [dns.example.com], resolution: DNS, ports: [{{number: 80, name: http}}], endpoints: [{{address: two.example.org}}]}}"
+    ));
+    add(format!(
+        "{api}\nkind: Sidecar\nmetadata: {{name: narrow}}\nspec: {{egress: [{{hosts: ['*/s1.example.com', '*/other2.org']}}]}}"
+    ));
+    add("apiVersion: v1\nkind: Service\nmetadata: {name: head}\nspec: {clusterIP: None, selector: {app: head}, ports: [{name: tcp, port: 7000}, {name: http, port: 80}]}".to_owned());
+    add("apiVersion: v1\nkind: Service\nmetadata: {name: s1}\nspec: {clusterIP: 10.0.0.9, selector: {app: head}, ports: [{name: http, port: 80}]}".to_owned());
+    for at in 0..3 {
+        add(format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}, labels: {{app: {}}}}}\nspec: {{containers: [{{name: c}}]}}\nstatus: {{podIP: 10.2.0.{at}}}",
+            if at == 2 { "x" } else { "head" }
+        ));
+    }
+    let loaded = load_text("pool.yaml", &text, &Options::default());
+    assert!(loaded.rejected.is_empty() && loaded.unreadable.is_empty(), "{:#?}", loaded.diagnostics);
+    loaded.objects
+}
+
+type Held = BTreeMap<String, String>;
+
+/// Everything a group holds: names with versions.
+fn held(group: &Group) -> Held {
+    let shared = &group.shared;
+    let mut held = Held::new();
+    for (kind, collection) in [
+        ("clusters", &shared.clusters),
+        ("endpoints", &shared.endpoints),
+        ("listeners", &shared.listeners),
+        ("routes", &shared.routes),
+        ("virtual_hosts", &shared.virtual_hosts),
+    ] {
+        for resource in collection.all() {
+            held.insert(format!("{kind} {}", resource.name()), format!("{:016x}", resource.version()));
+        }
+    }
+    held
+}
+
+fn nodes() -> Vec<Node> {
+    let node = |id: &str, metadata| Node::parse(id, &metadata).unwrap();
+    vec![
+        node("sidecar~~~default.svc.cluster.local", json!({"NAMESPACE": "default"})),
+        node("sidecar~~~default.svc.cluster.local", json!({"NAMESPACE": "default", "LABELS": {"app": "x"}})),
+        node(
+            "sidecar~~~default.svc.cluster.local",
+            json!({"NAMESPACE": "other", "INTERCEPTION_MODE": "NONE"}),
+        ),
+        node("router~10.2.0.1~~default.svc.cluster.local", json!({"NAMESPACE": "default"})),
+    ]
+}
+
+/// A small generator: the test is the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+}
+
+#[test]
+fn a_group_that_followed_changes_is_as_one_made_from_nothing() {
+    let pool = pool();
+    for seed in 0..6 {
+        let mut dice = Dice(seed);
+        let cache = Cache::default();
+        let mut objects: BTreeMap<_, Object> = BTreeMap::new();
+        let mut snapshot = Snapshot::build(0, &[], Arc::default());
+        let forms = nodes().into_iter().flat_map(|node| [(node.clone(), true), (node, false)]);
+        let mut groups: Vec<Group> =
+            forms.map(|(node, vhds)| Group::new(node, vhds, &snapshot, &cache)).collect();
+        for step in 0..60 {
+            let mut changes: Vec<Change> = Vec::new();
+            for _ in 0..=dice.roll(3) {
+                let object = &pool[dice.roll(pool.len())];
+                let change = (dice.roll(3) > 0).then(|| object.clone());
+                changes.retain(|(id, _)| *id != object.id());
+                changes.push((object.id(), change));
+            }
+            for (id, object) in &changes {
+                match object {
+                    Some(object) => objects.insert(id.clone(), object.clone()),
+                    None => objects.remove(id),
+                };
+            }
+            let changed = snapshot.update(&changes);
+            let all: Vec<Object> = objects.values().cloned().collect();
+            let fresh = Snapshot::build(1, &all, Arc::default());
+            for group in &mut groups {
+                group.update(&snapshot, Some(&changed), &cache);
+                let vhds = group.shared.discovers_hosts;
+                let anew = Group::new(group.node.clone(), vhds, &fresh, &cache);
+                let ids: Vec<_> =
+                    changes.iter().map(|(id, object)| (id.to_string(), object.is_some())).collect();
+                let (followed, anew) = (held(group), held(&anew));
+                let differs: Vec<_> = followed
+                    .iter()
+                    .filter(|entry| anew.get(entry.0) != Some(entry.1))
+                    .chain(anew.iter().filter(|entry| followed.get(entry.0) != Some(entry.1)))
+                    .collect();
+                assert!(
+                    differs.is_empty(),
+                    "seed {seed} step {step} {ids:?} {:?} vhds {vhds}: {differs:#?}",
+                    group.node
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_are_what_the_view_says() {
+    let all = pool();
+    let snapshot = Snapshot::build(1, &all, Arc::default());
+    let cache = Cache::default();
+    for node in nodes().into_iter().filter(|node| node.role == Role::Sidecar) {
+        let group = Group::new(node.clone(), false, &snapshot, &cache);
+        let view = View::new(&snapshot, &node);
+        for name in view.route_names() {
+            use meltemi_xds::pb::envoy::config::route::v3 as envoy;
+            use prost::Message;
+            let table = group.shared.routes.get(&name).unwrap();
+            let mut got = envoy::RouteConfiguration::decode(table.message()).unwrap();
+            let mut want = translate::route::route_configuration(&view.route_table(&name).unwrap());
+            got.virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+            want.virtual_hosts.sort_by(|a, b| a.name.cmp(&b.name));
+            assert_eq!(got, want);
+        }
+    }
+}
