@@ -2,6 +2,7 @@
 //!
 //! Invariant: every child is a [`measure::Guard`], ended by its process id whatever happens.
 
+mod dynamic;
 mod load;
 mod measure;
 mod peer;

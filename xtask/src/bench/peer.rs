@@ -40,7 +40,7 @@ impl fmt::Display for Peer {
 
 /// Where all programs are. Nginx and nghttpd are the backends too.
 pub(super) struct Programs {
-    meltemi: PathBuf,
+    pub(super) meltemi: PathBuf,
     envoy: PathBuf,
     haproxy: PathBuf,
     /// This very program.
@@ -102,23 +102,41 @@ pub(super) fn start(bench: &Bench, peer: Peer, shape: Shape) -> anyhow::Result<R
     }
     let said_file = folder.join(format!("{peer}.output"));
     // HAProxy can log to a file only by way of its standard output.
-    let output = fs::File::create(if peer == Peer::Haproxy && shape.log { &log } else { &said_file })?;
+    let output = if peer == Peer::Haproxy && shape.log { &log } else { &said_file };
     let mut command = command(bench, peer, &file);
     if peer == Peer::Relay {
         command.args(["relay", "--port", &port.to_string(), "--backend", &shape.backend.to_string()]);
     }
-    let started = Instant::now();
-    let mut guard = Guard::start(&mut command, Some(output))?;
     let admin_too = matches!(peer, Peer::Meltemi | Peer::Envoy);
     let probe = if admin_too { Probe::Admin { admin, port } } else { Probe::Connect(port) };
+    let (guard, ready) = until_ready(peer, &mut command, output, &probe)?;
+    Ok(Running { guard, port, ready })
+}
+
+/// Starts a proxy with a file that is there and no listener to look at; its admin says when it is ready.
+pub(super) fn launch(bench: &Bench, peer: Peer, file: &Path, admin: u16) -> anyhow::Result<Running> {
+    let output = bench.folder.join(format!("{peer}.output"));
+    let probe = Probe::Admin { admin, port: 0 };
+    let (guard, ready) = until_ready(peer, &mut command(bench, peer, file), &output, &probe)?;
+    Ok(Running { guard, port: 0, ready })
+}
+
+fn until_ready(
+    peer: Peer,
+    command: &mut Command,
+    output: &Path,
+    probe: &Probe,
+) -> anyhow::Result<(Guard, Duration)> {
+    let started = Instant::now();
+    let mut guard = Guard::start(command, Some(fs::File::create(output)?))?;
     while !probe.ready() {
-        guard.alive().with_context(|| said(peer, &said_file))?;
+        guard.alive().with_context(|| said(peer, output))?;
         if started.elapsed() > PATIENCE {
-            bail!("not ready within {} s; {}", PATIENCE.as_secs(), said(peer, &said_file));
+            bail!("not ready within {} s; {}", PATIENCE.as_secs(), said(peer, output));
         }
         std::thread::park_timeout(Duration::from_micros(500));
     }
-    Ok(Running { guard, port, ready: started.elapsed() })
+    Ok((guard, started.elapsed()))
 }
 
 fn said(peer: Peer, file: &Path) -> String {

@@ -110,6 +110,7 @@ pub(super) fn run(
         }
         Scenario::Memory => memory(&peer::start(bench, peer, shape)?),
         Scenario::Start => Ok(vec![(Metric::Ready, milliseconds(&peer::start(bench, peer, shape)?))]),
+        Scenario::XdsConfig => super::dynamic::run(bench, peer),
         Scenario::BigConfig => big_config(bench, peer, shape),
     }
 }

@@ -21,6 +21,7 @@ pub(super) enum Scenario {
     Memory,
     Start,
     BigConfig,
+    XdsConfig,
 }
 
 impl fmt::Display for Scenario {
@@ -43,6 +44,9 @@ pub(super) enum Metric {
     PerConnection,
     Peak,
     Ready,
+    /// Of the largest mesh.
+    ReadyMany,
+    IdleMany,
     CpuOneCluster,
     Growth,
 }
@@ -58,7 +62,11 @@ impl Metric {
             Self::Throughput => "requests/s",
             Self::P50 => "p50, µs",
             Self::P99 => "p99, µs",
+            Self::Idle if scenario == Scenario::XdsConfig => "S=1,000: resident, MB",
+            Self::Ready if scenario == Scenario::XdsConfig => "S=1,000: ready, ms",
             Self::Idle => "resident, MB",
+            Self::ReadyMany => "S=5,000: ready, ms",
+            Self::IdleMany => "S=5,000: resident, MB",
             Self::PerConnection => "KB/connection",
             Self::Peak => "peak, MB",
             Self::Ready => "ready, ms",
@@ -80,6 +88,8 @@ impl Metric {
             Self::PerConnection => "kb_per_connection",
             Self::Peak => "peak_mb",
             Self::Ready => "ready_ms",
+            Self::ReadyMany => "ready_many_ms",
+            Self::IdleMany => "resident_many_mb",
             Self::CpuOneCluster => "cpu_one_cluster_us",
             Self::Growth => "cpu_growth",
         }
@@ -110,6 +120,7 @@ impl Scenario {
             Self::Memory => "idle, then with 2,000 idle HTTP/1.1 connections",
             Self::Start => "from exec to ready",
             Self::BigConfig => "5,000 static clusters and 5,000 virtual hosts",
+            Self::XdsConfig => "S services of two ports and five endpoints from our control plane",
         }
     }
 
@@ -117,7 +128,7 @@ impl Scenario {
     pub(super) fn has(self, peer: Peer) -> bool {
         match peer {
             Peer::Meltemi | Peer::Envoy => true,
-            Peer::Nginx | Peer::Haproxy => self != Self::BigConfig,
+            Peer::Nginx | Peer::Haproxy => !matches!(self, Self::BigConfig | Self::XdsConfig),
             Peer::Relay => self == Self::Http1,
         }
     }
@@ -136,6 +147,12 @@ impl Scenario {
             Self::Body1Gb | Self::Upload1Gb => &[(Metric::Peak, Most(50.0))],
             Self::Memory => &[(Metric::Idle, Most(12.0)), (Metric::PerConnection, Most(4.0))],
             Self::Start => &[(Metric::Ready, Most(25.0))],
+            Self::XdsConfig => &[
+                (Metric::Idle, Most(30.0)),
+                (Metric::Ready, Most(150.0)),
+                (Metric::IdleMany, Most(90.0)),
+                (Metric::ReadyMany, Most(600.0)),
+            ],
             Self::BigConfig => {
                 &[(Metric::Growth, Most(1.05)), (Metric::Idle, Most(100.0)), (Metric::Ready, Most(500.0))]
             }
