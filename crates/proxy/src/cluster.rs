@@ -133,7 +133,7 @@ impl Default for ClusterSettings {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3 }
+        Self { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3, retry_budget: None }
     }
 }
 
@@ -159,6 +159,19 @@ pub struct Limits {
     pub requests: u32,
     /// `max_retries`.
     pub retries: u32,
+    /// `retry_budget`, in place of `max_retries`: percent of the requests that are active or pending, in hundredths, and the
+    /// number that is always allowed.
+    pub retry_budget: Option<(u32, u32)>,
+}
+
+impl Limits {
+    /// How many retries may be under way now.
+    pub fn retries_now(&self, in_use: &InUse) -> u32 {
+        let Some((share, least)) = self.retry_budget else { return self.retries };
+        let requests = in_use.get(Resource::Requests).saturating_add(in_use.get(Resource::Pending));
+        let budget = u64::from(requests) * u64::from(share) / 10_000;
+        u32::try_from(budget).unwrap_or(u32::MAX).max(least)
+    }
 }
 
 /// The HTTP protocol spoken upstream.

@@ -23,6 +23,8 @@ pub const FLAGS: &[(u32, &str, &str)] = &[
     (Flags::UPSTREAM_CONNECTION_FAILURE, "UF", "UpstreamConnectionFailure"),
     (Flags::UPSTREAM_OVERFLOW, "UO", "UpstreamOverflow"),
     (Flags::NO_ROUTE, "NR", "NoRouteFound"),
+    (Flags::DELAY_INJECTED, "DI", "DelayInjected"),
+    (Flags::FAULT_INJECTED, "FI", "FaultInjected"),
     (Flags::RETRY_LIMIT_EXCEEDED, "URX", "UpstreamRetryLimitExceeded"),
     (Flags::NO_CLUSTER, "NC", "NoClusterFound"),
     (Flags::DURATION_TIMEOUT, "DT", "DurationTimeout"),
@@ -76,6 +78,10 @@ impl Flags {
     pub const OVERLOAD: u32 = 1 << 16;
     /// DR
     pub const DOWNSTREAM_REMOTE_RESET: u32 = 1 << 17;
+    /// DI
+    pub const DELAY_INJECTED: u32 = 1 << 18;
+    /// FI
+    pub const FAULT_INJECTED: u32 = 1 << 19;
 
     /// Adds flags.
     pub fn set(&mut self, flags: u32) {

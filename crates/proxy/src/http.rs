@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection_manager;
 pub mod deadline;
 pub mod exchange;
+pub mod filters;
 pub mod h1;
 pub mod h2;
 pub mod headers;

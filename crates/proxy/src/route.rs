@@ -13,7 +13,7 @@ pub mod verdict;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use crate::cluster::ClusterSlot;
+use crate::{cluster::ClusterSlot, http::filters::overrides::Overrides};
 
 /// What matching may look at. Header names are asked for in lower case.
 pub trait RequestView {
@@ -128,6 +128,8 @@ pub struct Route {
     pub headers: HeaderRules,
     /// `stat_prefix`.
     pub stat_prefix: Option<Arc<str>>,
+    /// What route, virtual host and table say of HTTP filters.
+    pub filters: Option<Arc<Overrides>>,
 }
 
 /// The `action` oneof.
@@ -172,6 +174,10 @@ pub struct Forward {
     pub high_priority: bool,
     /// How often and when a failed attempt is repeated.
     pub retry: Option<RetryPolicy>,
+    /// Some part of a weighted target says something of HTTP filters.
+    pub parts_override: bool,
+    /// `request_mirror_policies`: who gets a copy.
+    pub mirrors: Vec<Mirror>,
     /// `hash_policy`, for clusters that balance by hash.
     pub hash: Vec<hash::HashPolicy>,
 }
@@ -208,6 +214,30 @@ pub struct WeightedCluster {
     pub headers: HeaderRules,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<Arc<str>>,
+    /// What it says of HTTP filters, if anything, with what the route says.
+    pub filters: Option<Arc<Overrides>>,
+}
+
+/// `RequestMirrorPolicy`.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    /// The cluster, or the header that names it.
+    pub target: MirrorTarget,
+    /// The share of requests that are copied, as numerator and denominator; `None` is all.
+    pub share: Option<(u32, u32)>,
+    /// `disable_shadow_host_suffix_append` is not set: `-shadow` is added to the host.
+    pub suffix: bool,
+    /// `host_rewrite_literal`.
+    pub host: Option<Arc<str>>,
+}
+
+/// Where copies go.
+#[derive(Debug, Clone)]
+pub enum MirrorTarget {
+    /// `cluster`.
+    Cluster(Arc<ClusterSlot>),
+    /// `cluster_header`.
+    Header(Arc<str>, Arc<crate::cluster::store::ClusterStore>),
 }
 
 /// Path rewrite; it keeps the query.
@@ -279,7 +309,7 @@ pub struct DirectResponse {
     pub body: bytes::Bytes,
 }
 
-/// `RetryPolicy`, as far as it is in effect.
+/// `RetryPolicy`.
 #[derive(Debug, Clone)]
 pub struct RetryPolicy {
     /// Conditions.
@@ -288,14 +318,55 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// `per_try_timeout`.
     pub per_try_timeout: Option<Duration>,
+    /// `per_try_idle_timeout`.
+    pub per_try_idle_timeout: Option<Duration>,
     /// `retriable_status_codes`.
     pub statuses: Vec<u16>,
+    /// `retriable_headers`: responses that one of them matches.
+    pub response_headers: Arc<[matcher::HeaderMatch]>,
+    /// `retriable_request_headers`: only requests that one of them matches.
+    pub request_headers: Arc<[matcher::HeaderMatch]>,
     /// `retry_back_off.base_interval` and `max_interval`; 25 ms and 250 ms.
     pub backoff: (Duration, Duration),
+    /// `rate_limited_retry_back_off.reset_headers`: lower-case names.
+    pub reset_headers: Arc<[(Arc<str>, ResetFormat)]>,
+    /// `rate_limited_retry_back_off.max_interval`, default 300 s.
+    pub reset_max: Duration,
     /// `envoy.retry_host_predicates.previous_hosts` with `host_selection_retry_max_attempts`.
     pub avoid_previous_hosts: Option<u32>,
     /// `envoy.retry_priorities.previous_priorities`: after each so many tries, their priorities are avoided.
     pub avoid_previous_priorities: Option<u32>,
+    /// `meltemi.retry.safe`: requests that are not idempotent only if the application cannot have seen them.
+    pub safe: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            on: RetryOn::default(),
+            attempts: 1,
+            per_try_timeout: None,
+            per_try_idle_timeout: None,
+            statuses: Vec::new(),
+            response_headers: Arc::default(),
+            request_headers: Arc::default(),
+            backoff: (Duration::from_millis(25), Duration::from_millis(250)),
+            reset_headers: Arc::default(),
+            reset_max: Duration::from_secs(300),
+            avoid_previous_hosts: None,
+            avoid_previous_priorities: None,
+            safe: false,
+        }
+    }
+}
+
+/// `ResetHeaderFormat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetFormat {
+    /// Seconds from now.
+    Seconds,
+    /// A point in time.
+    UnixTimestamp,
 }
 
 /// `retry_on` as flags.
@@ -329,6 +400,10 @@ impl RetryOn {
     pub const RESOURCE_EXHAUSTED: u32 = 1 << 11;
     /// gRPC `unavailable`.
     pub const UNAVAILABLE: u32 = 1 << 12;
+    /// `retriable_headers`.
+    pub const RETRIABLE_HEADERS: u32 = 1 << 13;
+    /// `x-envoy-ratelimited`.
+    pub const ENVOY_RATELIMITED: u32 = 1 << 14;
 
     /// True when any of `flags` is set.
     pub fn has(self, flags: u32) -> bool {

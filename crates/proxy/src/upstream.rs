@@ -48,6 +48,15 @@ impl UpstreamStream {
         either!(self, s => s.is_reused())
     }
 
+    /// True when it is certain that no byte of the request has left.
+    pub fn is_untouched(&self) -> bool {
+        match self {
+            Self::Http1(client) => client.is_untouched(),
+            // What the codec has written of a stream is not known.
+            Self::Http2(_) => false,
+        }
+    }
+
     /// Local address of the connection, for `%UPSTREAM_LOCAL_ADDRESS%`.
     pub fn local_addr(&self) -> std::net::SocketAddr {
         either!(self, s => s.local_addr())

@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod fields;
 pub mod hcm;
 pub mod header_rules;
+pub mod http_filters;
 pub mod listener;
 pub mod matchers;
 pub mod plane;

@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use crate::{access_log::AccessLog, route::RouteTable};
+use crate::{access_log::AccessLog, http::filters::HttpFilter, route::RouteTable};
 
 /// Compiled `envoy.filters.network.http_connection_manager`.
 #[derive(Debug)]
@@ -126,10 +126,6 @@ impl RouteSlot {
         self.table.load().is_some() && !self.incomplete.load(Ordering::Relaxed)
     }
 }
-
-/// An HTTP filter before the router. The set grows with the features; unknown ones are refused by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HttpFilter {}
 
 /// `envoy.filters.http.router`.
 #[derive(Debug, Clone, Copy, Default)]

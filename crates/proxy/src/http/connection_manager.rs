@@ -30,6 +30,7 @@ use crate::{
         config::HttpConnectionManager,
         deadline::Deadline,
         exchange::Downstream,
+        filters,
         headers::Known,
         message::{ResponseHead, View},
         router::forward::{self, Matched},
@@ -153,14 +154,21 @@ async fn route<D: Downstream>(
     let table = session.manager.routes.table.load_full();
     let Some(table) = table else {
         allow_upgrade(session, exchange, None)?;
+        filter(session, downstream, exchange, deadline, None).await?;
         return Err(LocalReply::no_route().into());
     };
     let view = View { head: &exchange.request, tls: session.tls, random: exchange.info.random };
     let found = find(&table, &view);
     allow_upgrade(session, exchange, found.map(|(_, route)| &**route))?;
-    let Some((host, route)) = found else { return Err(LocalReply::no_route().into()) };
+    let Some((host, route)) = found else {
+        filter(session, downstream, exchange, deadline, None).await?;
+        return Err(LocalReply::no_route().into());
+    };
     exchange.info.route = Some(route.clone());
     exchange.info.virtual_host = Some(host.name.clone());
+    if !session.manager.filters.is_empty() {
+        filters::request(session, downstream, exchange, deadline, Some(route)).await?;
+    }
     require_tls(session, exchange, host, client)?;
     match &route.action {
         Action::None => Err(LocalReply::no_route().into()),
@@ -183,6 +191,20 @@ async fn route<D: Downstream>(
             let matched = Matched { table: &table, host, route, forward, client };
             forward::forward(session, downstream, exchange, deadline, matched).await
         }
+    }
+}
+
+/// Filters run without a route too; rare enough for a future of its own.
+async fn filter<D: Downstream>(
+    session: &Session,
+    downstream: &mut D,
+    exchange: &mut Exchange,
+    deadline: &Deadline,
+    route: Option<&Route>,
+) -> Result<(), Ended> {
+    match session.manager.filters.is_empty() {
+        true => Ok(()),
+        false => Box::pin(filters::request(session, downstream, exchange, deadline, route)).await,
     }
 }
 
@@ -259,6 +281,7 @@ pub(crate) async fn answer<D: Downstream>(
     if let Some(rules) = rules {
         rules.apply_response(session, exchange);
     }
+    filters::response(exchange);
     response::finalize(session, exchange);
     // What follows a CONNECT is for somebody else.
     if reply.close || session.must_close() || exchange.request.is_connect() {

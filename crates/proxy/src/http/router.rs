@@ -4,6 +4,7 @@
 //! is no other try and no other answer.
 
 pub mod forward;
+pub mod mirror;
 pub mod relay;
 pub mod replay;
 pub mod retry;

@@ -3,8 +3,9 @@
 mod bodies;
 mod framing;
 mod h2;
-mod harness;
+pub(super) mod harness;
 mod headers;
+mod mirrors;
 mod retries;
 mod sizes;
 mod stats;

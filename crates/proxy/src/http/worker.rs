@@ -18,13 +18,16 @@ use crate::{
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     stats::{
         Registry,
-        groups::{Http2Stats, HttpStats, TcpStats},
+        groups::{CorsStats, FaultStats, Http2Stats, HttpStats, TcpStats},
     },
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 
 /// Write queues that are kept, and the largest that is.
 const KEPT_OUTPUTS: (usize, usize) = (64, 64 * 1024);
+/// Statistics by prefix.
+type ByPrefix<T> = RefCell<FxHashMap<Arc<str>, Arc<T>>>;
+
 /// Exchanges that are kept.
 const KEPT_EXCHANGES: usize = 64;
 
@@ -40,6 +43,8 @@ pub struct Worker {
     /// Likewise of TCP proxies.
     tcp_stats: RefCell<FxHashMap<Arc<str>, Arc<TcpStats>>>,
     http2_stats: std::cell::OnceCell<Arc<Http2Stats>>,
+    /// Likewise of fault and CORS filters, once they act.
+    filter_stats: (ByPrefix<FaultStats>, ByPrefix<CorsStats>),
     /// Wall-clock time.
     pub clock: WallClock,
     /// Deadlines of connections and streams.
@@ -71,6 +76,7 @@ impl Worker {
             http_stats: RefCell::default(),
             tcp_stats: RefCell::default(),
             http2_stats: std::cell::OnceCell::new(),
+            filter_stats: Default::default(),
             clock: WallClock::new(),
             deadlines: Rc::default(),
             buffers: Buffers::default(),
@@ -101,6 +107,20 @@ impl Worker {
     /// The statistics of downstream HTTP/2 connections, on this worker.
     pub fn http2_stats(&self) -> Arc<Http2Stats> {
         self.http2_stats.get_or_init(|| self.stats.group("http2.", self.index)).clone()
+    }
+
+    /// The statistics of fault filters of connection managers with this prefix, on this worker.
+    pub fn fault_stats(&self, stat_prefix: &Arc<str>) -> Arc<FaultStats> {
+        let mut known = self.filter_stats.0.borrow_mut();
+        let fresh = || self.stats.group(&format!("http.{stat_prefix}.fault."), self.index);
+        known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// Likewise of CORS filters.
+    pub fn cors_stats(&self, stat_prefix: &Arc<str>) -> Arc<CorsStats> {
+        let mut known = self.filter_stats.1.borrow_mut();
+        let fresh = || self.stats.group(&format!("http.{stat_prefix}.cors."), self.index);
+        known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
     }
 
     /// A random number; fast, not for secrets.

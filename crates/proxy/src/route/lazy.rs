@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 
 use super::VirtualHost;
-use crate::{cluster::store::ClusterStore, xds};
+use crate::{
+    cluster::store::ClusterStore,
+    xds::{self, route::Defaults},
+};
 
 /// A virtual host, perhaps still in its bytes. Dereferences to the compiled one.
 #[derive(Debug)]
@@ -26,8 +29,8 @@ struct Source {
     /// `VirtualHost`, known to be valid.
     body: Bytes,
     clusters: Arc<ClusterStore>,
-    /// The table's `max_direct_response_body_size_bytes`.
-    body_limit: usize,
+    /// What it has from its table.
+    defaults: Arc<Defaults>,
 }
 
 impl From<VirtualHost> for LazyHost {
@@ -38,8 +41,8 @@ impl From<VirtualHost> for LazyHost {
 
 impl LazyHost {
     /// A virtual host in bytes that were seen to be valid.
-    pub fn new(body: Bytes, clusters: Arc<ClusterStore>, body_limit: usize) -> Self {
-        Self { compiled: OnceLock::new(), source: Some(Source { body, clusters, body_limit }) }
+    pub fn new(body: Bytes, clusters: Arc<ClusterStore>, defaults: Arc<Defaults>) -> Self {
+        Self { compiled: OnceLock::new(), source: Some(Source { body, clusters, defaults }) }
     }
 
     /// The compiled virtual host.
@@ -72,7 +75,7 @@ impl LazyHost {
         self.compiled.get_or_init(|| {
             let Some(source) = &self.source else { return Arc::default() };
             let mut context = xds::Context::new(source.clusters.clone());
-            let host = xds::route::host(&source.body, source.body_limit, &mut context);
+            let host = xds::route::host(&source.body, &source.defaults, &mut context);
             host.map(Arc::new).unwrap_or_else(|error| {
                 // Whoever left it in bytes has seen it compile.
                 tracing::error!(%error, "a virtual host cannot be compiled again");

@@ -109,7 +109,7 @@ pub struct Conditions {
 }
 
 /// A compiled `HeaderMatcher`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HeaderMatch {
     /// Whose value.
     pub name: HeaderName,
@@ -137,7 +137,7 @@ pub enum HeaderName {
 }
 
 /// `header_match_specifier`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum ValueMatch {
     /// `string_match` and its older forms.
     String(StringMatch),

@@ -73,6 +73,17 @@ group! {
         gauge { deferred_stream_close, outbound_control_frames_active, outbound_frames_active, pending_send_bytes, streams_active }
     }
 
+    /// `http.<stat_prefix>.fault.`: fault filters.
+    FaultStats {
+        counter { aborts_injected, delays_injected, faults_overflow, response_rl_injected }
+        gauge { active_faults }
+    }
+
+    /// `http.<stat_prefix>.cors.`: CORS filters.
+    CorsStats {
+        counter { origin_invalid, origin_valid }
+    }
+
     /// `cluster.<stat_name>.`: what one worker did to a cluster.
     ClusterStats {
         counter {

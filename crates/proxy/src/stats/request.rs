@@ -117,7 +117,7 @@ pub fn finished(stats: &HttpStats, info: &Info) {
     if let (Some(sent), Some(end)) = (info.upstream_start, info.upstream_end) {
         responses.upstream_rq_time.record(millis(end.saturating_duration_since(sent)));
     }
-    if info.flags.0 != 0 || info.attempts > 1 {
+    if info.flags.0 != 0 {
         troubled(&cluster.stats, info);
     }
 }
@@ -154,8 +154,6 @@ fn troubled(stats: &ClusterStats, info: &Info) {
     let flags = info.flags;
     for (flag, counter) in [
         (Flags::UPSTREAM_REQUEST_TIMEOUT, &stats.upstream_rq_timeout),
-        (Flags::UPSTREAM_OVERFLOW, &stats.upstream_rq_pending_overflow),
-        (Flags::RETRY_LIMIT_EXCEEDED, &stats.upstream_rq_retry_limit_exceeded),
         (Flags::NO_HEALTHY_UPSTREAM, &stats.upstream_cx_none_healthy),
         (Flags::UPSTREAM_REMOTE_RESET, &stats.upstream_rq_rx_reset),
         (Flags::UPSTREAM_PROTOCOL_ERROR, &stats.upstream_cx_protocol_error),
@@ -163,12 +161,6 @@ fn troubled(stats: &ClusterStats, info: &Info) {
         if flags.has(flag) {
             counter.inc();
         }
-    }
-    let retries = u64::from(info.attempts.saturating_sub(1));
-    stats.upstream_rq_retry.add(retries);
-    stats.upstream_rq_retry_backoff_exponential.add(retries);
-    if retries != 0 && info.upstream_response.is_some() && !flags.has(Flags::RETRY_LIMIT_EXCEEDED) {
-        stats.upstream_rq_retry_success.inc();
     }
 }
 

@@ -69,6 +69,11 @@ impl Client {
         self.requests > 1
     }
 
+    /// True when nothing of the request at hand was written.
+    pub fn is_untouched(&self) -> bool {
+        self.transport.is_untouched()
+    }
+
     /// When it was established.
     pub fn created(&self) -> Instant {
         self.created

@@ -627,9 +627,6 @@ fn is_wrr(policy: &meltemi_xds::pb::envoy::config::cluster::v3::load_balancing_p
 
 fn limits(breakers: &CircuitBreakers, settings: &mut ClusterSettings, context: &mut Context) {
     for threshold in &breakers.thresholds {
-        if threshold.retry_budget.is_some() {
-            context.note("circuit_breakers.thresholds.retry_budget: max_retries is what counts");
-        }
         // DEFAULT is 0.
         if threshold.priority != 0 {
             context.note("circuit_breakers.thresholds of priority HIGH: those of DEFAULT count for all");
@@ -641,6 +638,10 @@ fn limits(breakers: &CircuitBreakers, settings: &mut ClusterSettings, context: &
             fields::number(threshold.max_pending_requests.as_ref(), limits.pending_requests);
         limits.requests = fields::number(threshold.max_requests.as_ref(), limits.requests);
         limits.retries = fields::number(threshold.max_retries.as_ref(), limits.retries);
+        limits.retry_budget = threshold.retry_budget.as_ref().map(|budget| {
+            let percent = budget.budget_percent.map_or(20.0, |percent| percent.value).clamp(0.0, 100.0);
+            ((percent * 100.0) as u32, fields::number(budget.min_retry_concurrency.as_ref(), 3))
+        });
     }
     if !breakers.per_host_thresholds.is_empty() {
         context.note("circuit_breakers.per_host_thresholds: not in effect");

@@ -7,24 +7,20 @@ use meltemi_xds::pb::envoy::{
     config::core::v3::{
         ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, config_source,
     },
-    extensions::filters::{
-        http::router::v3::Router,
-        network::http_connection_manager::v3::{
-            HttpConnectionManager as Message, HttpFilter as FilterMessage,
-            http_connection_manager::{
-                CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
-                StripPortMode, UpgradeConfig,
-            },
-            http_filter,
+    extensions::filters::network::http_connection_manager::v3::{
+        HttpConnectionManager as Message,
+        http_connection_manager::{
+            CodecType, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+            StripPortMode, UpgradeConfig,
         },
     },
 };
-use prost::{Message as _, Name};
+use prost::Message as _;
 
-use super::{At, Context, Rejection, access_log, fields, refuse, route, wire};
+use super::{At, Context, Rejection, access_log, fields, http_filters, refuse, route, wire};
 use crate::http::config::{
-    Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, RouterOptions,
-    ServerHeader, StripHostPort,
+    Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, ServerHeader,
+    StripHostPort,
 };
 
 /// Field number of `HttpConnectionManager.route_config`, which may be large.
@@ -37,7 +33,7 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
     refuse_unsupported(&message)?;
     note_ineffective(&message, context);
     let routes = routes(message.route_specifier.as_ref(), inline.last(), context)?;
-    let router = filters(&message.http_filters, context)?;
+    let (filters, router) = http_filters::chain(&message.http_filters, context)?;
     let common = common(message.common_http_protocol_options.as_ref()).at("common_http_protocol_options")?;
     let millis = |message: Option<_>, field, default| fields::timeout(message, field, default);
     let drain = fields::optional(message.drain_timeout.as_ref(), "drain_timeout")?;
@@ -46,7 +42,7 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
         stat_prefix: context.intern(&message.stat_prefix),
         codec: codec(message.codec_type)?,
         routes,
-        filters: Vec::new(),
+        filters,
         router,
         access_log: access_log::compile(&message.access_log)?,
         server_name: context.intern(if message.server_name.is_empty() {
@@ -215,47 +211,6 @@ fn routes(
     }
 }
 
-/// The router at the end; optional filters that are not known here are skipped, as in Envoy.
-fn filters(messages: &[FilterMessage], context: &mut Context) -> Result<RouterOptions, Rejection> {
-    let mut router = None;
-    for (at, filter) in messages.iter().enumerate() {
-        if router.is_some() {
-            return refuse("the router must be the last filter").at_index("http_filters", at);
-        }
-        router = http_filter(filter, context).at_index("http_filters", at)?;
-    }
-    router.map_or_else(|| refuse("the last filter must be envoy.filters.http.router").at("http_filters"), Ok)
-}
-
-fn http_filter(filter: &FilterMessage, context: &mut Context) -> Result<Option<RouterOptions>, Rejection> {
-    let url = match &filter.config_type {
-        Some(http_filter::ConfigType::TypedConfig(config)) if config.type_url == Router::type_url() => {
-            return router(&fields::unpack(config)?, context).at("typed_config").map(Some);
-        }
-        Some(http_filter::ConfigType::TypedConfig(config)) => config.type_url.as_str(),
-        Some(http_filter::ConfigType::ConfigDiscovery(_)) => "config_discovery",
-        None => "",
-    };
-    if filter.is_optional {
-        context.note(format!("HTTP filter '{}' is not known and, being optional, skipped", filter.name));
-        return Ok(None);
-    }
-    refuse(format!("unknown HTTP filter '{}' of type '{url}'", filter.name)).at("typed_config")
-}
-
-fn router(message: &Router, context: &mut Context) -> Result<RouterOptions, Rejection> {
-    fields::unsupported(!message.upstream_log.is_empty(), "upstream_log")?;
-    fields::unsupported(!message.strict_check_headers.is_empty(), "strict_check_headers")?;
-    fields::unsupported(!message.upstream_http_filters.is_empty(), "upstream_http_filters")?;
-    if message.start_child_span {
-        context.note("start_child_span: no spans are reported");
-    }
-    Ok(RouterOptions {
-        suppress_envoy_headers: message.suppress_envoy_headers,
-        respect_expected_rq_timeout: message.respect_expected_rq_timeout,
-    })
-}
-
 /// `common_http_protocol_options`, also of clusters.
 #[derive(Debug)]
 pub struct Common {
@@ -300,7 +255,9 @@ fn upgrades(messages: &[UpgradeConfig], context: &mut Context) -> Result<Vec<Arc
     let mut upgrades = Vec::new();
     for (at, upgrade) in messages.iter().enumerate() {
         if !upgrade.filters.is_empty() {
-            filters(&upgrade.filters, context).at_index("upgrade_configs", at)?;
+            let chain = http_filters::chain(&upgrade.filters, context)
+                .and_then(|(filters, _)| fields::unsupported(!filters.is_empty(), "filters"));
+            chain.at_index("upgrade_configs", at)?;
         }
         if fields::flag(upgrade.enabled.as_ref(), true) {
             upgrades.push(context.intern(&upgrade.upgrade_type.to_ascii_lowercase()));

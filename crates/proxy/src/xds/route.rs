@@ -12,11 +12,15 @@ use meltemi_xds::pb::envoy::config::route::v3::{
 
 use prost::Message as _;
 
-use super::{At, Context, Rejection, fields, hcm, header_rules, matchers, refuse, retry, route_action, wire};
+use super::{
+    At, Context, Rejection, fields, hcm, header_rules, http_filters, matchers, refuse, retry, route_action,
+    wire,
+};
 use crate::{
     header_lists,
+    http::filters::overrides::Override,
     route::{
-        Action, HeaderRules, RequireTls, Route, RouteTable, VirtualHost,
+        Action, HeaderRules, Mirror, RequireTls, Route, RouteTable, VirtualHost,
         hosts::HostIndex,
         lazy::LazyHost,
         matcher::{Conditions, Entry, PathMatch, RouteIndex, RouteMatch},
@@ -37,7 +41,7 @@ pub struct Frame {
     headers: Arc<HeaderRules>,
     most_specific_headers_win: bool,
     ignore_port: bool,
-    body_limit: usize,
+    defaults: Arc<Defaults>,
     /// `vhds` is set: more virtual hosts come one by one.
     pub vhds: bool,
 }
@@ -82,8 +86,8 @@ pub fn single(body: Bytes, frame: &Frame, context: &mut Context) -> Result<Arc<L
 }
 
 fn lazy(body: Bytes, frame: &Frame, eager: bool, context: &mut Context) -> Result<Arc<LazyHost>, Rejection> {
-    let compiled = host(&body, frame.body_limit, context)?;
-    let lazy = LazyHost::new(body, context.clusters.clone(), frame.body_limit);
+    let compiled = host(&body, &frame.defaults, context)?;
+    let lazy = LazyHost::new(body, context.clusters.clone(), frame.defaults.clone());
     if eager {
         lazy.warm(compiled);
     }
@@ -114,7 +118,7 @@ pub fn with_index(frame: &Frame, virtual_hosts: Vec<Arc<LazyHost>>, hosts: Arc<H
         headers: frame.headers.clone(),
         most_specific_headers_win: frame.most_specific_headers_win,
         ignore_port: frame.ignore_port,
-        max_direct_response_body: frame.body_limit,
+        max_direct_response_body: frame.defaults.body_limit,
     }
 }
 
@@ -128,9 +132,9 @@ pub fn domains(host: &Bytes) -> Result<Vec<Bytes>, Rejection> {
 }
 
 /// Compiles an encoded virtual host.
-pub fn host(body: &Bytes, limit: usize, context: &mut Context) -> Result<VirtualHost, Rejection> {
+pub fn host(body: &Bytes, defaults: &Defaults, context: &mut Context) -> Result<VirtualHost, Rejection> {
     let message = HostMessage::decode(body.clone()).map_err(|error| Rejection::new(error.to_string()))?;
-    virtual_host(message, limit, context)
+    virtual_host(message, defaults, context)
 }
 
 fn frame(message: &RouteConfiguration, version: &str, context: &mut Context) -> Result<Frame, Rejection> {
@@ -138,7 +142,6 @@ fn frame(message: &RouteConfiguration, version: &str, context: &mut Context) -> 
         hcm::ads_only(vhds.config_source.as_ref()).at("vhds.config_source")?;
     }
     fields::unsupported(!message.cluster_specifier_plugins.is_empty(), "cluster_specifier_plugins")?;
-    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
     fields::unsupported(!message.vhost_header.is_empty(), "vhost_header")?;
     fields::unsupported(
         message.ignore_path_parameters_in_path_matching,
@@ -146,34 +149,50 @@ fn frame(message: &RouteConfiguration, version: &str, context: &mut Context) -> 
     )?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
     fields::unsupported(!message.internal_only_headers.is_empty(), "internal_only_headers")?;
-    route_action::filter_configs(&message.typed_per_filter_config, context)?;
 
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let limit = fields::number(message.max_direct_response_body_size_bytes.as_ref(), 4096) as usize;
+    let defaults = Defaults {
+        body_limit: limit,
+        filters: http_filters::level(&message.typed_per_filter_config, context)?,
+        mirrors: route_action::mirrors(&message.request_mirror_policies, context)?,
+    };
     Ok(Frame {
         name: context.intern(&message.name),
         version: context.intern(version),
         headers: Arc::new(headers),
         most_specific_headers_win: message.most_specific_header_mutations_wins,
         ignore_port: message.ignore_port_in_host_matching,
-        body_limit: limit,
+        defaults: Arc::new(defaults),
         vhds: message.vhds.is_some(),
     })
 }
 
-fn virtual_host(message: HostMessage, limit: usize, context: &mut Context) -> Result<VirtualHost, Rejection> {
+/// What virtual hosts have from their table.
+#[derive(Debug, Default)]
+pub struct Defaults {
+    /// `max_direct_response_body_size_bytes`.
+    pub body_limit: usize,
+    /// What it says of HTTP filters.
+    filters: Vec<Override>,
+    /// `request_mirror_policies`.
+    mirrors: Vec<Mirror>,
+}
+
+fn virtual_host(
+    message: HostMessage,
+    defaults: &Defaults,
+    context: &mut Context,
+) -> Result<VirtualHost, Rejection> {
     if message.domains.is_empty() {
         return refuse("at least one domain is required").at("domains");
     }
     fields::unsupported(message.matcher.is_some(), "matcher")?;
     fields::unsupported(message.retry_policy_typed_config.is_some(), "retry_policy_typed_config")?;
     fields::unsupported(message.hedge_policy.is_some(), "hedge_policy")?;
-    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
     fields::unsupported(message.include_is_timeout_retry_header, "include_is_timeout_retry_header")?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
     fields::unsupported(!message.rate_limits.is_empty(), "rate_limits")?;
-    fields::unsupported(message.cors.is_some(), "cors")?;
-    route_action::filter_configs(&message.typed_per_filter_config, context)?;
     if !message.virtual_clusters.is_empty() {
         context.note("virtual_clusters: no statistics are kept for them");
     }
@@ -188,7 +207,22 @@ fn virtual_host(message: HostMessage, limit: usize, context: &mut Context) -> Re
     };
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let retry = message.retry_policy.as_ref().map(|policy| retry::compile(policy, context)).transpose();
-    let inherited = route_action::Inherited { retry: retry.at("retry_policy")?, body_limit: limit };
+    let own = http_filters::level(&message.typed_per_filter_config, context)?;
+    let inherited = route_action::Inherited {
+        filters: [own, defaults.filters.clone()],
+        cors: message
+            .cors
+            .as_ref()
+            .map(|cors| http_filters::legacy_cors(cors, context))
+            .transpose()
+            .at("cors")?,
+        mirrors: match message.request_mirror_policies.as_slice() {
+            [] => defaults.mirrors.clone(),
+            own => route_action::mirrors(own, context)?,
+        },
+        retry: retry.at("retry_policy")?,
+        body_limit: defaults.body_limit,
+    };
     let mut entries = Vec::with_capacity(message.routes.len());
     for (at, message) in message.routes.into_iter().enumerate() {
         entries.push(entry(message, &inherited, context).at_index("routes", at)?);
@@ -211,16 +245,24 @@ fn entry(
     let Some(condition) = &message.r#match else { return refuse("value is required").at("match") };
     let condition = route_match(condition, context).at("match")?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
-    route_action::filter_configs(&message.typed_per_filter_config, context)?;
+    let own = http_filters::level(&message.typed_per_filter_config, context)?;
     if message.per_request_buffer_limit_bytes.is_some() || message.request_body_buffer_limit.is_some() {
         context.note("request buffer limits of routes are not in effect");
     }
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let stat_prefix = (!message.stat_prefix.is_empty()).then(|| context.intern(&message.stat_prefix));
     let replaced = condition.path.replaced_len();
+    let [host, table] = &inherited.filters;
+    let mut legacy = Vec::new();
+    if let Some(route::Action::Route(action)) = &message.action {
+        let cors = action.cors.as_ref().map(|cors| http_filters::legacy_cors(cors, context)).transpose();
+        legacy.extend(cors.at("route.cors")?);
+        legacy.extend(inherited.cors.clone());
+    }
+    let filters = http_filters::resolve(&[&own, host, table], legacy);
     let action = match message.action {
         Some(route::Action::Route(action)) => Action::Forward(Box::new(
-            route_action::forward(&action, replaced, inherited, context).at("route")?,
+            route_action::forward(&action, replaced, inherited, &own, context).at("route")?,
         )),
         Some(route::Action::Redirect(redirect)) => {
             Action::Redirect(Box::new(route_action::redirect(&redirect, replaced, context).at("redirect")?))
@@ -233,7 +275,7 @@ fn entry(
         None => return refuse("one of route, redirect, direct_response is required").at("action"),
     };
     let name = context.intern(&message.name);
-    Ok(Entry { condition, route: Arc::new(Route { name, action, headers, stat_prefix }) })
+    Ok(Entry { condition, route: Arc::new(Route { name, action, headers, stat_prefix, filters }) })
 }
 
 fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMatch, Rejection> {

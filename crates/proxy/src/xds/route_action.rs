@@ -1,33 +1,30 @@
 //! What a route does: `RouteAction`, `RedirectAction`, `DirectResponseAction`.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use meltemi_xds::pb::{
-    envoy::{
-        config::route::v3::{
-            DirectResponseAction, FilterConfig, RedirectAction, RouteAction, WeightedCluster as Weights,
-            redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
-            route_action::{
-                ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy as HashMessage,
-                HostRewriteSpecifier, hash_policy::PolicySpecifier,
-            },
-            weighted_cluster::{ClusterWeight, cluster_weight},
-        },
-        r#type::matcher::v3::RegexMatchAndSubstitute,
-    },
-    google::protobuf::Any,
-};
-use prost::Name;
-
-use super::{At, Context, Rejection, fields, header_rules, refuse, retry};
+use super::{At, Context, Rejection, fields, header_rules, http_filters, refuse, retry};
 use crate::{
     cluster::ClusterSlot,
     header_lists,
+    http::filters::{cors, overrides::Override},
     route::{
-        DirectResponse, Forward, HostRewrite, Redirect, RetryPolicy, Rewrite, Target, WeightedCluster,
+        DirectResponse, Forward, HostRewrite, Mirror, MirrorTarget, Redirect, RetryPolicy, Rewrite, Target,
+        WeightedCluster,
         hash::{Cookie, HashPolicy, HashSource},
         strings::{compile, substitution},
     },
+};
+use meltemi_xds::pb::envoy::{
+    config::route::v3::{
+        DirectResponseAction, RedirectAction, RouteAction, WeightedCluster as Weights,
+        redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier},
+        route_action::{
+            ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy as HashMessage, HostRewriteSpecifier,
+            RequestMirrorPolicy, hash_policy::PolicySpecifier,
+        },
+        weighted_cluster::{ClusterWeight, cluster_weight},
+    },
+    r#type::matcher::v3::RegexMatchAndSubstitute,
 };
 
 /// Envoy's default for `timeout`.
@@ -36,6 +33,12 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// What a route has from its virtual host and table.
 #[derive(Debug)]
 pub struct Inherited {
+    /// What the virtual host, then the table, say of HTTP filters.
+    pub filters: [Vec<Override>; 2],
+    /// The virtual host's older `cors` field.
+    pub cors: Option<Arc<cors::Policy>>,
+    /// The virtual host's mirrors, else the table's, for routes without their own.
+    pub mirrors: Vec<Mirror>,
     /// The virtual host's policy, for routes without their own.
     pub retry: Option<RetryPolicy>,
     /// `max_direct_response_body_size_bytes`.
@@ -47,9 +50,15 @@ pub fn forward(
     message: &RouteAction,
     replaced: usize,
     inherited: &Inherited,
+    own: &[Override],
     context: &mut Context,
 ) -> Result<Forward, Rejection> {
     refuse_unsupported(message)?;
+    let (target, parts_override) = target(message, inherited, own, context)?;
+    let mirrors = match message.request_mirror_policies.as_slice() {
+        [] => inherited.mirrors.clone(),
+        own => mirrors(own, context)?,
+    };
     let (max, offset) = grpc_timeout(message)?;
     let retry = match &message.retry_policy {
         Some(policy) => Some(retry::compile(policy, context).at("retry_policy")?),
@@ -57,7 +66,9 @@ pub fn forward(
     };
     let longest = message.max_stream_duration.as_ref().and_then(|limits| limits.max_stream_duration.as_ref());
     Ok(Forward {
-        target: target(message, context)?,
+        target,
+        parts_override,
+        mirrors,
         not_found_status: match ClusterNotFoundResponseCode::try_from(message.cluster_not_found_response_code)
         {
             Ok(ClusterNotFoundResponseCode::ServiceUnavailable) => 503,
@@ -92,13 +103,43 @@ fn refuse_unsupported(message: &RouteAction) -> Result<(), Rejection> {
     fields::unsupported(!message.path_rewrite.is_empty(), "path_rewrite")?;
     fields::unsupported(message.early_data_policy.is_some(), "early_data_policy")?;
     fields::unsupported(message.retry_policy_typed_config.is_some(), "retry_policy_typed_config")?;
-    fields::unsupported(!message.request_mirror_policies.is_empty(), "request_mirror_policies")?;
     fields::unsupported(!message.rate_limits.is_empty(), "rate_limits")?;
-    fields::unsupported(message.cors.is_some(), "cors")?;
     fields::unsupported(message.internal_redirect_policy.is_some(), "internal_redirect_policy")?;
     fields::unsupported(message.internal_redirect_action != 0, "internal_redirect_action")?;
     fields::unsupported(message.hedge_policy.is_some(), "hedge_policy")?;
     fields::unsupported(message.flush_timeout.is_some(), "flush_timeout")
+}
+
+/// Who gets copies.
+pub fn mirrors(messages: &[RequestMirrorPolicy], context: &mut Context) -> Result<Vec<Mirror>, Rejection> {
+    let messages = messages.iter().enumerate();
+    messages.map(|(at, m)| mirror(m, context).at_index("request_mirror_policies", at)).collect()
+}
+
+fn mirror(message: &RequestMirrorPolicy, context: &mut Context) -> Result<Mirror, Rejection> {
+    fields::unsupported(!message.request_headers_mutations.is_empty(), "request_headers_mutations")?;
+    let target = match (message.cluster.as_str(), message.cluster_header.as_str()) {
+        ("", "") => return refuse("one of cluster and cluster_header is required"),
+        (name, "") => MirrorTarget::Cluster(cluster(name, context).at("cluster")?),
+        ("", header) => {
+            MirrorTarget::Header(context.intern(&header.to_ascii_lowercase()), context.clusters.clone())
+        }
+        _ => return refuse("only one of cluster and cluster_header may be set"),
+    };
+    let mut share = None;
+    if let Some(fraction) = &message.runtime_fraction {
+        let value = fraction.default_value.as_ref().map(fields::fraction).transpose();
+        let value = value.at("runtime_fraction.default_value")?.unwrap_or((0, 100));
+        // As in Envoy: zero without a runtime key that could say otherwise counts as not set.
+        share = Some(value).filter(|value| value.0 > 0 || !fraction.runtime_key.is_empty());
+    }
+    let host = &message.host_rewrite_literal;
+    Ok(Mirror {
+        target,
+        share,
+        suffix: !message.disable_shadow_host_suffix_append && host.is_empty(),
+        host: (!host.is_empty()).then(|| context.intern(host)),
+    })
 }
 
 /// What requests are hashed by.
@@ -167,8 +208,14 @@ fn grpc_timeout(message: &RouteAction) -> Result<(Option<Duration>, Option<Durat
     }
 }
 
-fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Rejection> {
-    match &message.cluster_specifier {
+/// Where to, and whether parts of a weighted set say something of HTTP filters.
+fn target(
+    message: &RouteAction,
+    inherited: &Inherited,
+    own: &[Override],
+    context: &mut Context,
+) -> Result<(Target, bool), Rejection> {
+    let target = match &message.cluster_specifier {
         Some(ClusterSpecifier::Cluster(name)) => Ok(Target::Cluster(cluster(name, context).at("cluster")?)),
         Some(ClusterSpecifier::ClusterHeader(name)) if !name.is_empty() => {
             context.clusters.keep_directory();
@@ -178,7 +225,7 @@ fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Reject
             })
         }
         Some(ClusterSpecifier::WeightedClusters(weights)) => {
-            weighted(weights, context).at("weighted_clusters")
+            return weighted(weights, inherited, own, context).at("weighted_clusters");
         }
         Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
             refuse(format!("cluster specifier plugin '{name}' is not supported"))
@@ -191,7 +238,8 @@ fn target(message: &RouteAction, context: &mut Context) -> Result<Target, Reject
         }
         Some(ClusterSpecifier::ClusterHeader(_)) => refuse("value is empty").at("cluster_header"),
         None => refuse("a cluster specifier is required"),
-    }
+    };
+    target.map(|target| (target, false))
 }
 
 /// The slot of a cluster; where clusters are validated, it must have been declared.
@@ -205,12 +253,17 @@ pub fn cluster(name: &str, context: &mut Context) -> Result<Arc<ClusterSlot>, Re
     }
 }
 
-fn weighted(message: &Weights, context: &mut Context) -> Result<Target, Rejection> {
+fn weighted(
+    message: &Weights,
+    inherited: &Inherited,
+    own: &[Override],
+    context: &mut Context,
+) -> Result<(Target, bool), Rejection> {
     fields::unsupported(message.random_value_specifier.is_some(), "random_value_specifier")?;
     let mut total: u64 = 0;
     let mut parts = Vec::with_capacity(message.clusters.len());
     for (at, part) in message.clusters.iter().enumerate() {
-        let part = weighted_part(part, context).at_index("clusters", at)?;
+        let part = weighted_part(part, inherited, own, context).at_index("clusters", at)?;
         total += u64::from(part.weight);
         parts.push(part);
     }
@@ -222,15 +275,28 @@ fn weighted(message: &Weights, context: &mut Context) -> Result<Target, Rejectio
         Ok(sum) if message.total_weight.as_ref().is_some_and(|wanted| wanted.value != sum) => refuse(
             format!("sum of weights in the weighted_cluster must add up to total_weight, but is {sum}"),
         ),
-        Ok(total) => Ok(Target::Weighted { total, parts }),
+        Ok(total) => {
+            let overrides = parts.iter().any(|part| part.filters.is_some());
+            Ok((Target::Weighted { total, parts }, overrides))
+        }
         Err(_) => refuse("the sum of weights exceeds uint32"),
     }
 }
 
-fn weighted_part(message: &ClusterWeight, context: &mut Context) -> Result<WeightedCluster, Rejection> {
+fn weighted_part(
+    message: &ClusterWeight,
+    inherited: &Inherited,
+    own: &[Override],
+    context: &mut Context,
+) -> Result<WeightedCluster, Rejection> {
     fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
     fields::unsupported(!message.cluster_header.is_empty(), "cluster_header")?;
-    filter_configs(&message.typed_per_filter_config, context)?;
+    let part = http_filters::level(&message.typed_per_filter_config, context)?;
+    let [host, table] = &inherited.filters;
+    let filters = match part.is_empty() {
+        true => None,
+        false => http_filters::resolve(&[&part, own, host, table], inherited.cors.iter().cloned().collect()),
+    };
     let host_rewrite = message.host_rewrite_specifier.as_ref().map(|rewrite| match rewrite {
         cluster_weight::HostRewriteSpecifier::HostRewriteLiteral(host) => context.intern(host),
     });
@@ -239,6 +305,7 @@ fn weighted_part(message: &ClusterWeight, context: &mut Context) -> Result<Weigh
         weight: fields::number(message.weight.as_ref(), 0),
         headers: header_rules::compile(&header_lists!(message), context)?,
         host_rewrite,
+        filters,
     })
 }
 
@@ -356,24 +423,4 @@ pub fn respond(message: &DirectResponseAction, limit: usize) -> Result<DirectRes
         return refuse(format!("response body size is {} bytes; maximum is {limit}", body.len())).at("body");
     }
     Ok(DirectResponse { status, body: body.into() })
-}
-
-/// Per-route filter configurations: no filter here takes one, so only those that say they may be skipped pass.
-pub fn filter_configs(configs: &HashMap<String, Any>, context: &mut Context) -> Result<(), Rejection> {
-    let mut names: Vec<_> = configs.keys().collect();
-    names.sort_unstable();
-    for name in names {
-        let Some(config) = configs.get(name) else { continue };
-        let field = format!("typed_per_filter_config[\"{name}\"]");
-        if config.type_url != FilterConfig::type_url() {
-            return refuse(format!("filter config of type '{}' is not supported", config.type_url))
-                .at(&field);
-        }
-        let wrapper: FilterConfig = fields::unpack(config).at(&field)?;
-        if !wrapper.is_optional && !wrapper.disabled {
-            return refuse(format!("no filter '{name}' that takes a config per route")).at(&field);
-        }
-        context.note(format!("{field}: skipped, as it may be"));
-    }
-    Ok(())
 }

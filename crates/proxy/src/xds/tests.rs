@@ -90,10 +90,6 @@ fn refused_routes_are_named_with_their_place() {
             "route.cluster_specifier_plugin: cluster specifier plugin 'p' is not supported",
         ),
         (
-            format!("{ANY}, route: {{cluster: c, request_mirror_policies: [{{cluster: m}}]}}"),
-            "route.request_mirror_policies: not supported",
-        ),
-        (
             format!("{ANY}, route: {{weighted_clusters: {{clusters: [{{name: a, weight: 0}}]}}}}"),
             "route.weighted_clusters: the sum of weights must be greater than 0",
         ),
@@ -235,7 +231,7 @@ fn http_filters_are_known_optional_or_refused() {
     };
     let fault = |optional: bool| {
         format!(
-            "{{name: fault, is_optional: {optional}, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault}}}}"
+            "{{name: fault, is_optional: {optional}, typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.http.gzip.v3.Gzip}}}}"
         )
     };
     let error = compile(&format!("{}, {ROUTER}", fault(false))).unwrap_err();

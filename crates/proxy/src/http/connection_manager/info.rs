@@ -9,6 +9,7 @@ use crate::{
     cluster::Endpoint,
     error::Flags,
     http::{
+        filters::State,
         headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
     },
@@ -82,6 +83,8 @@ pub struct Info {
     pub trailers: Option<Box<HeaderList>>,
     /// The stream's random number.
     pub random: u64,
+    /// What filters remember.
+    pub filters: Option<Box<State>>,
 }
 
 impl Default for Info {
@@ -108,6 +111,7 @@ impl Default for Info {
             transport_failure: String::new(),
             trailers: None,
             random: 0,
+            filters: None,
         }
     }
 }

@@ -26,6 +26,10 @@ pub struct LocalReply {
     pub details: Cow<'static, str>,
     /// Response flags to add.
     pub flags: u32,
+    /// Headers of its own.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// `grpc-status` for gRPC requests, where the status does not say it.
+    pub grpc_status: Option<u32>,
     /// `location`, for redirects.
     pub location: Option<String>,
     /// The route's response header rules apply (direct responses and redirects).
@@ -44,6 +48,8 @@ impl LocalReply {
             body: Bytes::from_static(body.as_bytes()),
             details: Cow::Borrowed(details),
             flags,
+            headers: Vec::new(),
+            grpc_status: None,
             location: None,
             from_route: false,
             overloaded: false,
@@ -85,6 +91,9 @@ impl LocalReply {
         if let Some(location) = &self.location {
             headers.append(Known::Location, location.as_bytes());
         }
+        for (name, value) in &self.headers {
+            headers.append_named(name.as_bytes(), value);
+        }
         if self.overloaded {
             headers.append(Known::XEnvoyOverloaded, b"true");
         }
@@ -92,7 +101,8 @@ impl LocalReply {
             head.status = 200;
             headers.append(Known::ContentType, b"application/grpc");
             let mut digits = itoa::Buffer::new();
-            headers.append(Known::GrpcStatus, digits.format(grpc_status(self.status)).as_bytes());
+            let status = self.grpc_status.unwrap_or_else(|| grpc_status(self.status));
+            headers.append(Known::GrpcStatus, digits.format(status).as_bytes());
             if !self.body.is_empty() {
                 headers.append(Known::GrpcMessage, percent_encoded(&self.body).as_bytes());
             }
@@ -110,7 +120,7 @@ impl LocalReply {
 }
 
 /// `Grpc::Utility::httpToGrpcStatus`.
-const fn grpc_status(status: u16) -> u16 {
+const fn grpc_status(status: u16) -> u32 {
     match status {
         200 => 0,
         400 => 13,

@@ -19,6 +19,8 @@ pub struct Limits {
     pub route: Option<Duration>,
     /// For each try, counted likewise.
     pub per_try: Option<Duration>,
+    /// For each try, without any progress of it.
+    pub per_try_idle: Option<Duration>,
     /// Without any progress.
     pub idle: Option<Duration>,
 }
@@ -30,6 +32,8 @@ pub enum Expired {
     Route,
     /// This try.
     PerTry,
+    /// Nothing moved in this try.
+    PerTryIdle,
     /// Nothing moved.
     Idle,
     /// `request_timeout`: the request did not arrive in time.
@@ -45,6 +49,8 @@ pub struct Until {
     pub route: Option<Instant>,
     /// [`Limits::per_try`]
     pub per_try: Option<Instant>,
+    /// [`Limits::per_try_idle`] from the last progress that was noted.
+    pub per_try_idle: Option<Instant>,
     /// [`Limits::idle`] from the last progress that was noted.
     pub idle: Option<Instant>,
     /// `request_timeout`
@@ -56,7 +62,7 @@ pub struct Until {
 impl Until {
     /// Writes the earliest into the deadline table.
     pub fn arm(&self, deadline: &Deadline) {
-        let all = [self.route, self.per_try, self.idle, self.request, self.duration];
+        let all = [self.route, self.per_try, self.per_try_idle, self.idle, self.request, self.duration];
         deadline.set(all.into_iter().flatten().min());
     }
 
@@ -66,6 +72,7 @@ impl Until {
             (self.route, Expired::Route),
             (self.duration, Expired::Duration),
             (self.per_try, Expired::PerTry),
+            (self.per_try_idle, Expired::PerTryIdle),
             (self.request, Expired::Request),
             (self.idle, Expired::Idle),
         ];
@@ -102,7 +109,8 @@ pub fn settle(
     if route.is_some_and(|route| per_try.is_some_and(|per_try| per_try >= route)) {
         per_try = None;
     }
-    Limits { route, per_try, idle: forward.idle_timeout.unwrap_or(idle) }
+    let per_try_idle = forward.retry.as_ref().and_then(|retry| retry.per_try_idle_timeout);
+    Limits { route, per_try, per_try_idle, idle: forward.idle_timeout.unwrap_or(idle) }
 }
 
 /// Tells the upstream how long we will wait.

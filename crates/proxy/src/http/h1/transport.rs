@@ -444,6 +444,11 @@ impl Transport {
         }
     }
 
+    /// True while the head that was queued last lies there whole. A queue that was written is empty.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.written == 0 && !self.output.is_empty() && self.sent == 0
+    }
+
     fn wrote(&mut self, n: usize) {
         self.written += n;
         if self.written == self.output.len() {

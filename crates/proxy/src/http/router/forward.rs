@@ -27,7 +27,12 @@ use crate::{
         deadline::Deadline,
         exchange::Downstream,
         headers::Known,
-        router::{relay::Relay, replay::Replay, retry::Retries},
+        router::{
+            mirror::{self, Copies},
+            relay::Relay,
+            replay::Replay,
+            retry::Retries,
+        },
     },
     route::{
         Forward, HostRewrite, Route, RouteTable, VirtualHost, WeightedCluster,
@@ -70,6 +75,7 @@ pub async fn forward<D: Downstream>(
     exchange.info.cluster = Some(state.clone());
     let settings = &state.cluster.settings;
     let Some(permit) = Permit::take(&slot, Resource::Requests, settings.limits.requests) else {
+        state.stats.upstream_rq_pending_overflow.inc();
         return Err(failure::overflow().into());
     };
     let limits = rewrite::prepare(session, exchange, matched);
@@ -77,6 +83,10 @@ pub async fn forward<D: Downstream>(
     let replay = Replay::new(retries.as_ref().map(|_| settings.buffer_limit));
     let levels = Levels::new(matched.table, matched.host, matched.route, part);
     rewrite::rewrite(session, exchange, matched, part, levels);
+    let copies = match matched.forward.mirrors.as_slice() {
+        [] => None,
+        mirrors => mirror::start(session, exchange, mirrors, limits.route),
+    };
     let until = Until {
         idle: limits.idle.map(|limit| clock::now() + limit),
         request: session.manager.request_timeout.map(|limit| clock::now() + limit),
@@ -95,8 +105,10 @@ pub async fn forward<D: Downstream>(
         until,
         retries,
         replay,
+        copies,
         tried: SmallVec::new(),
         hashed: None,
+        retrying: None,
         request: Relay::Body,
         _permit: permit,
     };
@@ -121,10 +133,10 @@ fn target<'a>(
 
 /// Counts a request in and out of its endpoint.
 #[derive(Debug)]
-struct Active(Arc<Endpoint>, Rc<ClusterState>);
+pub(super) struct Active(Arc<Endpoint>, Rc<ClusterState>);
 
 impl Active {
-    fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>) -> Self {
         endpoint.begin();
         state.stats.upstream_rq_active.inc();
         Self(endpoint, state)
@@ -150,9 +162,13 @@ struct Forwarding<'a, D> {
     until: Until,
     retries: Option<Retries<'a>>,
     replay: Replay,
+    /// Where copies of the request go, until it is complete.
+    copies: Option<Copies>,
     tried: SmallVec<[Arc<Endpoint>; 2]>,
     /// What the request is hashed to, and cookies that were made for it.
     hashed: Option<Box<Hashed>>,
+    /// A retry's share of `max_retries`, until its outcome is known.
+    retrying: Option<Permit>,
     /// The request body on its way up, in the current try.
     request: Relay,
     _permit: Permit,

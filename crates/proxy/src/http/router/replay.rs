@@ -12,6 +12,7 @@ use crate::{
     http::{
         exchange::{Downstream, Next, Source},
         headers::HeaderList,
+        router::mirror::Copies,
     },
 };
 
@@ -65,6 +66,8 @@ pub struct RequestBody<'a, D> {
     pub downstream: &'a mut D,
     /// What was kept.
     pub replay: &'a mut Replay,
+    /// Who gets a copy of what is fresh.
+    pub copies: Option<&'a Copies>,
 }
 
 impl<D: Downstream> RequestBody<'_, D> {
@@ -91,14 +94,22 @@ impl<D: Downstream> Source for RequestBody<'_, D> {
             return;
         }
         let data = self.downstream.data();
-        self.replay.consumed(&data[..n.min(data.len())]);
+        let data = &data[..n.min(data.len())];
+        self.replay.consumed(data);
+        if let Some(copies) = self.copies {
+            copies.push(Bytes::copy_from_slice(data));
+        }
         self.downstream.consume(n);
     }
 
     fn take(&mut self, n: usize) -> Bytes {
         if !self.is_replaying() && self.replay.limit.is_none() {
             self.replay.lost = true;
-            return self.downstream.take(n);
+            let bytes = self.downstream.take(n);
+            if let Some(copies) = self.copies {
+                copies.push(bytes.clone());
+            }
+            return bytes;
         }
         let n = n.min(self.data().len());
         let bytes = Bytes::copy_from_slice(&self.data()[..n]);

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Runs a test on a `LocalSet`, at most ten seconds.
-pub(super) fn run<F: Future<Output = ()>>(test: F) {
+pub(in crate::http) fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let limited =
         async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
@@ -41,41 +41,38 @@ pub(super) fn run<F: Future<Output = ()>>(test: F) {
 }
 
 /// A proxy and what a test may ask of it.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
-    pub(super) worker: Rc<Worker>,
-    pub(super) group: Rc<Group>,
-    pub(super) slot: Arc<ClusterSlot>,
+pub(in crate::http) struct Proxy {
+    pub(in crate::http) address: SocketAddr,
+    pub(in crate::http) worker: Rc<Worker>,
+    pub(in crate::http) group: Rc<Group>,
+    pub(in crate::http) slot: Arc<ClusterSlot>,
 }
 
 /// Settings of a proxy, changed by a test before it starts.
-pub(super) struct Setup {
-    pub(super) manager: HttpConnectionManager,
-    pub(super) forward: Forward,
-    pub(super) cluster: ClusterSettings,
-    pub(super) headers: HeaderRules,
+pub(in crate::http) struct Setup {
+    pub(in crate::http) manager: HttpConnectionManager,
+    pub(in crate::http) forward: Forward,
+    pub(in crate::http) cluster: ClusterSettings,
+    pub(in crate::http) headers: HeaderRules,
 }
 
 impl Setup {
-    pub(super) fn new() -> Self {
+    pub(in crate::http) fn new() -> Self {
         Self { manager: manager(), forward: forward(), cluster: settings(), headers: HeaderRules::default() }
     }
 
-    pub(super) fn retry(mut self, on: u32, attempts: u32) -> Self {
+    pub(in crate::http) fn retry(mut self, on: u32, attempts: u32) -> Self {
         self.forward.retry = Some(RetryPolicy {
             on: crate::route::RetryOn(on),
             attempts,
-            per_try_timeout: None,
-            statuses: Vec::new(),
             backoff: (Duration::from_millis(1), Duration::from_millis(2)),
-            avoid_previous_hosts: None,
-            avoid_previous_priorities: None,
+            ..RetryPolicy::default()
         });
         self
     }
 
     /// What a listener needs, and the cluster behind the one route.
-    pub(super) fn parts(
+    pub(in crate::http) fn parts(
         self,
         upstreams: &[SocketAddr],
     ) -> (Arc<HttpConnectionManager>, Arc<FilterChain>, Arc<Listener>, Arc<ClusterSlot>) {
@@ -100,7 +97,7 @@ impl Setup {
     }
 
     /// Starts it with one route to `upstreams`.
-    pub(super) async fn start(self, upstreams: &[SocketAddr]) -> Proxy {
+    pub(in crate::http) async fn start(self, upstreams: &[SocketAddr]) -> Proxy {
         let (manager, chain, listener, slot) = self.parts(upstreams);
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Proxy {
@@ -136,14 +133,14 @@ impl Setup {
 }
 
 impl Proxy {
-    pub(super) async fn client(&self) -> Client {
+    pub(in crate::http) async fn client(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, seen: Vec::new() }
     }
 
     /// Sends a request on a connection of its own and reads all that comes until the proxy closes.
-    pub(super) async fn ask(&self, request: &str) -> String {
+    pub(in crate::http) async fn ask(&self, request: &str) -> String {
         let mut client = self.client().await;
         client.send(request).await;
         client.rest().await
@@ -151,22 +148,22 @@ impl Proxy {
 }
 
 /// A raw client (or the accepted side of an upstream).
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(in crate::http) struct Client {
+    pub(in crate::http) stream: TcpStream,
     seen: Vec<u8>,
 }
 
 impl Client {
-    pub(super) fn of(stream: TcpStream) -> Self {
+    pub(in crate::http) fn of(stream: TcpStream) -> Self {
         Self { stream, seen: Vec::new() }
     }
 
-    pub(super) async fn send(&mut self, text: &str) {
+    pub(in crate::http) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Reads until `end` has come; returns everything up to and with it.
-    pub(super) async fn until(&mut self, end: &str) -> String {
+    pub(in crate::http) async fn until(&mut self, end: &str) -> String {
         loop {
             if let Some(at) = self.seen.windows(end.len()).position(|window| window == end.as_bytes()) {
                 let text = self.seen.drain(..at + end.len()).collect();
@@ -179,7 +176,7 @@ impl Client {
     }
 
     /// Reads a head and the body that its content-length announces.
-    pub(super) async fn message(&mut self) -> String {
+    pub(in crate::http) async fn message(&mut self) -> String {
         let head = self.until("\r\n\r\n").await;
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: usize = length.map_or(0, |length| length.parse().unwrap());
@@ -191,19 +188,19 @@ impl Client {
     }
 
     /// Bytes that were read and not taken yet; they count as taken.
-    pub(super) fn rest_len(&mut self) -> usize {
+    pub(in crate::http) fn rest_len(&mut self) -> usize {
         std::mem::take(&mut self.seen).len()
     }
 
     /// Reads until the other side closes or resets.
-    pub(super) async fn rest(&mut self) -> String {
+    pub(in crate::http) async fn rest(&mut self) -> String {
         while self.stream.read_buf(&mut self.seen).await.unwrap_or(0) > 0 {}
         String::from_utf8(std::mem::take(&mut self.seen)).unwrap()
     }
 }
 
 /// An upstream whose every connection is served by `serve`, which is given the connection's number.
-pub(super) async fn upstream<F: Future<Output = ()> + 'static>(
+pub(in crate::http) async fn upstream<F: Future<Output = ()> + 'static>(
     serve: impl Fn(usize, Client) -> F + 'static,
 ) -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -219,7 +216,7 @@ pub(super) async fn upstream<F: Future<Output = ()> + 'static>(
 }
 
 /// An upstream that answers every request with its own head (and body, by content-length) as the body.
-pub(super) async fn echo() -> SocketAddr {
+pub(in crate::http) async fn echo() -> SocketAddr {
     upstream(|_, mut client| async move {
         loop {
             let mut byte = [0];
@@ -235,12 +232,12 @@ pub(super) async fn echo() -> SocketAddr {
 }
 
 /// 200 with a body.
-pub(super) fn answer(body: &str) -> String {
+pub(in crate::http) fn answer(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
 /// An address on which nobody listens.
-pub(super) async fn nobody() -> SocketAddr {
+pub(in crate::http) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
@@ -250,6 +247,7 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
         action: Action::Forward(Box::new(forward)),
         headers: HeaderRules::default(),
         stat_prefix: None,
+        filters: None,
     });
     let entry = |path, route| Entry { condition: RouteMatch { path, also: None }, route };
     let host = VirtualHost {
@@ -312,6 +310,8 @@ fn forward() -> Forward {
         high_priority: false,
         retry: None,
         hash: Vec::new(),
+        parts_override: false,
+        mirrors: Vec::new(),
     }
 }
 

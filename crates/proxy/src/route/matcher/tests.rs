@@ -50,6 +50,7 @@ fn entry(name: usize, path: PathMatch) -> Entry {
         action: Action::None,
         headers: HeaderRules::default(),
         stat_prefix: None,
+        filters: None,
     };
     Entry { condition: RouteMatch { path, also: None }, route: Arc::new(route) }
 }

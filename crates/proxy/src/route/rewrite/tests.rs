@@ -136,6 +136,7 @@ fn hosts_are_rewritten() {
 #[test]
 fn weights_are_shares_of_the_total() {
     let part = |weight: u32| WeightedCluster {
+        filters: None,
         cluster: Arc::new(ClusterSlot::new(0, weight.to_string().into())),
         weight,
         headers: HeaderRules::default(),

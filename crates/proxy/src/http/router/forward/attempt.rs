@@ -62,6 +62,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.request = if bodiless { Relay::Flush } else { Relay::Body };
         self.replay.rewind();
         self.until.per_try = None;
+        self.until.per_try_idle = self.limits.per_try_idle.map(|limit| now + limit);
         self.exchange.response.clear();
         poll_fn(|cx| self.poll_head(cx, upstream)).await?;
         Ok(acquired)
@@ -76,6 +77,7 @@ impl<D: Downstream> Forwarding<'_, D> {
     ) -> Result<Acquired, Failure> {
         let limit = self.state.cluster.settings.limits.pending_requests;
         let Some(_pending) = Permit::take(&self.state.slot, Resource::Pending, limit) else {
+            self.state.stats.upstream_rq_pending_overflow.inc();
             let error = StreamError::new(Side::Local, ResetReason::Overflow);
             return Err(Failure::Upstream { error, started: false });
         };
@@ -121,6 +123,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         if let Some(limit) = self.limits.idle {
             self.until.idle = Some(clock::now() + limit);
         }
+        if let Some(limit) = self.limits.per_try_idle {
+            self.until.per_try_idle = Some(clock::now() + limit);
+        }
     }
 
     /// Sends what there is of the request and looks for the response's head.
@@ -141,13 +146,15 @@ impl<D: Downstream> Forwarding<'_, D> {
                 Poll::Ready(Ok(())) => return Poll::Ready(self.accept_response()),
                 Poll::Ready(Err(error)) => {
                     let error = broken.unwrap_or(error);
-                    return Poll::Ready(Err(Failure::Upstream { error, started: true }));
+                    let started = !upstream.is_untouched();
+                    return Poll::Ready(Err(Failure::Upstream { error, started }));
                 }
                 Poll::Pending => break,
             }
         }
         if let Some(error) = broken {
-            return Poll::Ready(Err(Failure::Upstream { error, started: true }));
+            let started = !upstream.is_untouched();
+            return Poll::Ready(Err(Failure::Upstream { error, started }));
         }
         self.poll_interruptions(cx).map(Err)
     }
@@ -162,7 +169,8 @@ impl<D: Downstream> Forwarding<'_, D> {
             return Ok(());
         }
         let mut moved = false;
-        let mut body = RequestBody { downstream: &mut *self.downstream, replay: &mut self.replay };
+        let copies = self.copies.as_ref();
+        let mut body = RequestBody { downstream: &mut *self.downstream, replay: &mut self.replay, copies };
         let relayed = self.request.poll(cx, &mut body, upstream, &mut moved);
         if moved {
             self.moved();
@@ -187,6 +195,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         let now = clock::now();
         if self.exchange.info.request_end.is_none() {
             self.exchange.info.request_end = Some(now);
+            if let Some(copies) = self.copies.take() {
+                copies.finish(self.downstream.trailers());
+            }
             self.until.request = None;
             self.until.route = self.limits.route.map(|limit| now + limit);
         }

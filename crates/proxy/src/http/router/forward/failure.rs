@@ -2,7 +2,7 @@
 //!
 //! Invariant: bodies, details and flags are Envoy's.
 
-use std::{future::poll_fn, task::Poll};
+use std::{future::poll_fn, task::Poll, time::SystemTime};
 
 use super::Forwarding;
 use crate::{
@@ -62,22 +62,58 @@ impl From<ConnectError> for Failure {
 impl<D: Downstream> Forwarding<'_, D> {
     /// True when the policy wants another try in place of this response.
     pub(super) fn retries_response(&mut self) -> bool {
-        let Some(retries) = self.retries.as_mut().filter(|_| self.replay.is_complete()) else { return false };
-        let verdict = retries.after_response(&self.exchange.response);
-        if verdict == Verdict::LimitReached {
-            self.exchange.info.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
+        let Some(retries) = &mut self.retries else { return false };
+        if !self.replay.is_complete() {
+            return false;
         }
-        verdict == Verdict::Retry
+        let verdict = retries.after_response(&self.exchange.response, SystemTime::now());
+        self.conclude(verdict)
+    }
+
+    /// True when another try follows; else the request has failed for good, and the flags say why.
+    fn conclude(&mut self, verdict: Verdict) -> bool {
+        // What the try before held is free.
+        let retried = self.retrying.take().is_some();
+        match verdict {
+            Verdict::Retry => {}
+            Verdict::LimitReached => {
+                self.exchange.info.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
+                self.state.stats.upstream_rq_retry_limit_exceeded.inc();
+                return false;
+            }
+            Verdict::NotCovered => {
+                if retried {
+                    self.state.stats.upstream_rq_retry_success.inc();
+                }
+                return false;
+            }
+        }
+        let limit = self.state.cluster.settings.limits.retries_now(&self.state.slot.in_use);
+        self.retrying = Permit::take(&self.state.slot, Resource::Retries, limit);
+        let stats = &self.state.stats;
+        if self.retrying.is_none() {
+            stats.upstream_rq_retry_overflow.inc();
+            self.exchange.info.flags.set(Flags::UPSTREAM_OVERFLOW);
+            return false;
+        }
+        stats.upstream_rq_retry.inc();
+        true
     }
 
     /// Decides whether another try follows; else how the request ends.
     pub(super) fn after_failure(&mut self, failure: Failure) -> Result<(), Ended> {
-        let (error, started, mut reply) = match failure {
+        let (error, started, reply) = match failure {
             Failure::Ended(ended) => return Err(ended),
-            Failure::Expired(Expired::PerTry) => {
-                self.state.stats.upstream_rq_per_try_timeout.inc();
+            Failure::Expired(expired @ (Expired::PerTry | Expired::PerTryIdle)) => {
                 let error = StreamError::new(Side::Local, ResetReason::LocalReset);
-                (error, true, LocalReply::per_try_timeout())
+                let mut reply = LocalReply::per_try_timeout();
+                if expired == Expired::PerTry {
+                    self.state.stats.upstream_rq_per_try_timeout.inc();
+                } else {
+                    self.state.stats.upstream_rq_per_try_idle_timeout.inc();
+                    reply.details = "upstream_per_try_idle_timeout".into();
+                }
+                (error, true, reply)
             }
             Failure::Expired(expired) => return Err(self.timed_out(expired).into()),
             Failure::Upstream { error, started } => {
@@ -93,10 +129,8 @@ impl<D: Downstream> Forwarding<'_, D> {
             Some(retries) if self.replay.is_complete() => retries.after_reset(error.reason, started),
             _ => Verdict::NotCovered,
         };
-        match verdict {
-            Verdict::Retry => return Ok(()),
-            Verdict::LimitReached => reply.flags |= Flags::RETRY_LIMIT_EXCEEDED,
-            Verdict::NotCovered => {}
+        if self.conclude(verdict) {
+            return Ok(());
         }
         Err(reply.into())
     }
@@ -106,7 +140,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         let complete = self.downstream.request_complete();
         let status = if complete { 504 } else { 408 };
         match expired {
-            Expired::Route | Expired::PerTry => LocalReply::request_timeout(),
+            Expired::Route | Expired::PerTry | Expired::PerTryIdle => LocalReply::request_timeout(),
             Expired::Idle => {
                 LocalReply::new(status, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT)
             }
@@ -120,13 +154,17 @@ impl<D: Downstream> Forwarding<'_, D> {
 
     /// Waits before the next try.
     pub(super) async fn back_off(&mut self) -> Result<(), Ended> {
-        let limit = self.state.cluster.settings.limits.retries;
-        let Some(_retry) = Permit::take(&self.state.slot, Resource::Retries, limit) else {
-            self.state.stats.upstream_rq_retry_overflow.inc();
-            return Err(overflow().into());
-        };
         let random = self.session.worker.random();
-        let pause = self.retries.as_ref().map_or_else(Default::default, |retries| retries.backoff(random));
+        let (pause, limited) = match &mut self.retries {
+            Some(retries) => retries.backoff(random),
+            None => Default::default(),
+        };
+        let stats = &self.state.stats;
+        match limited {
+            true => stats.upstream_rq_retry_backoff_ratelimited.inc(),
+            false => stats.upstream_rq_retry_backoff_exponential.inc(),
+        }
+        self.until.per_try_idle = None;
         self.until.per_try = None;
         self.until.arm(self.deadline);
         let mut sleep = Box::pin(tokio::time::sleep(pause));

@@ -16,6 +16,7 @@ use crate::{
         clock,
         connection_manager::{Ended, response, timeouts::Until},
         exchange::{Downstream, Source, Upstream},
+        filters,
         headers::Known,
         message::BodyLength,
         router::relay::{Broken, Relay},
@@ -65,6 +66,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         for cookie in self.hashed.iter().flat_map(|hashed| &hashed.cookies) {
             self.exchange.response.headers.append(Known::SetCookie, cookie.as_bytes());
         }
+        filters::response(self.exchange);
         response::finalize(self.session, self.exchange);
         if self.session.must_close() {
             self.downstream.close_after_response();

@@ -1,0 +1,267 @@
+//! `envoy.filters.http.fault`: delays requests and answers them with errors, by chance or as their headers ask.
+//!
+//! Settings are the filter's own or the most specific of the route's. A delay may be followed by an abort.
+//! Invariant: every fault in force is counted in `active` exactly as long as its request lives.
+
+use std::{
+    future::poll_fn,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use crate::{
+    error::Flags,
+    http::{
+        clock,
+        connection_manager::{Ended, Exchange, Session, reply::LocalReply},
+        deadline::Deadline,
+        exchange::Downstream,
+        headers::Known,
+        message::{RequestHead, View},
+    },
+    route::{Action, Route, matcher::HeaderMatch, rewrite::Picked},
+};
+
+/// A fault filter of a connection manager.
+#[derive(Debug, Default)]
+pub struct Fault {
+    /// Its own settings, if they could ever do anything.
+    pub settings: Option<Arc<Settings>>,
+    /// Requests under a fault, over all workers.
+    pub active: Arc<AtomicU32>,
+}
+
+/// A compiled `HTTPFault`.
+#[derive(Debug)]
+pub struct Settings {
+    /// How long, and for which share of requests.
+    pub delay: Option<(Delay, Share)>,
+    /// With what, and for which share.
+    pub abort: Option<(Abort, Share)>,
+    /// Body of aborts; empty is Envoy's `fault filter abort`.
+    pub body: Arc<str>,
+    /// `upstream_cluster`: only requests to it.
+    pub cluster: Option<Arc<str>>,
+    /// `headers`: all must match.
+    pub headers: Vec<HeaderMatch>,
+    /// `downstream_nodes`: only requests whose `x-envoy-downstream-service-node` is one of them.
+    pub nodes: Vec<Arc<str>>,
+    /// `max_active_faults`.
+    pub max_active: Option<u32>,
+    /// `disable_downstream_cluster_stats`.
+    pub ignore_downstream_cluster: bool,
+}
+
+/// Numerator and denominator.
+pub type Share = (u32, u32);
+
+/// What sets a delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// `fixed_delay`.
+    Fixed(Duration),
+    /// `x-envoy-fault-delay-request`, in milliseconds.
+    Header,
+}
+
+/// What sets an abort's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    /// `http_status`.
+    Http(u16),
+    /// `grpc_status`.
+    Grpc(u32),
+    /// `x-envoy-fault-abort-request` or `x-envoy-fault-abort-grpc-request`.
+    Header,
+}
+
+/// Counts a request under a fault.
+#[derive(Debug)]
+pub(super) struct Active {
+    all: Arc<AtomicU32>,
+    stats: Arc<crate::stats::groups::FaultStats>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+        self.stats.active_faults.dec();
+    }
+}
+
+/// A request and who waits for it.
+pub(super) struct Request<'a, D> {
+    pub(super) session: &'a Session,
+    pub(super) downstream: &'a mut D,
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) deadline: &'a Deadline,
+}
+
+/// The request phase.
+pub(super) async fn inject<D: Downstream>(
+    fault: &Fault,
+    settings: &Settings,
+    mut request: Request<'_, D>,
+    route: Option<&Route>,
+) -> Result<(), Ended> {
+    if !settings.applies(request.session, request.exchange, route) {
+        return Ok(());
+    }
+    if let Some(delay) = settings.delay_of(request.session, &request.exchange.request)
+        && request.begin(fault, settings)
+    {
+        request.stats().delays_injected.inc();
+        request.exchange.info.flags.set(Flags::DELAY_INJECTED);
+        request.wait(delay).await?;
+    }
+    if let Some((status, grpc)) = settings.abort_of(request.session, &request.exchange.request)
+        && request.begin(fault, settings)
+    {
+        request.stats().aborts_injected.inc();
+        let mut reply =
+            LocalReply::new(status, "fault filter abort", "fault_filter_abort", Flags::FAULT_INJECTED);
+        if !settings.body.is_empty() {
+            reply.body = bytes::Bytes::copy_from_slice(settings.body.as_bytes());
+        }
+        reply.grpc_status = grpc;
+        return Err(reply.into());
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// True when it could do nothing to any request.
+    pub fn is_inert(&self) -> bool {
+        self.delay.is_none() && self.abort.is_none()
+    }
+
+    fn applies(&self, session: &Session, exchange: &Exchange, route: Option<&Route>) -> bool {
+        let head = &exchange.request;
+        if let Some(wanted) = &self.cluster
+            && cluster_of(route, exchange).is_none_or(|cluster| cluster != &**wanted)
+        {
+            return false;
+        }
+        if !self.nodes.is_empty() {
+            let node = head.headers.get_str(Known::XEnvoyDownstreamServiceNode);
+            if node.is_none_or(|node| !self.nodes.iter().any(|wanted| &**wanted == node)) {
+                return false;
+            }
+        }
+        let view = View { head, tls: session.tls, random: exchange.info.random };
+        self.headers.iter().all(|condition| condition.matches(&view))
+    }
+
+    /// By chance; `steered` shares are lowered by a header.
+    fn happens(&self, session: &Session, head: &RequestHead, (share, header): (Share, Option<&str>)) -> bool {
+        let asked =
+            header.and_then(|name| number(head, name)).map_or(share.0, |asked: u32| asked.min(share.0));
+        let draw = || session.worker.random() % u64::from(share.1.max(1)) < u64::from(asked);
+        // As in Envoy, a request that names its service cluster has a second chance.
+        let again = !self.ignore_downstream_cluster
+            && head.headers.get(Known::XEnvoyDownstreamServiceCluster).is_some_and(|name| !name.is_empty());
+        draw() || again && draw()
+    }
+
+    fn delay_of(&self, session: &Session, head: &RequestHead) -> Option<Duration> {
+        let (delay, share) = self.delay?;
+        let (delay, header) = match delay {
+            Delay::Fixed(delay) => (delay, None),
+            Delay::Header => {
+                let delay = Duration::from_millis(number(head, "x-envoy-fault-delay-request")?);
+                (delay, Some("x-envoy-fault-delay-request-percentage"))
+            }
+        };
+        (!delay.is_zero() && self.happens(session, head, (share, header))).then_some(delay)
+    }
+
+    /// Status and gRPC status.
+    fn abort_of(&self, session: &Session, head: &RequestHead) -> Option<(u16, Option<u32>)> {
+        let (abort, share) = self.abort?;
+        let (status, header) = match abort {
+            Abort::Http(status) => ((status, None), None),
+            Abort::Grpc(status) => ((200, Some(status)), None),
+            Abort::Header => {
+                let http =
+                    number(head, "x-envoy-fault-abort-request").filter(|code| (200..600).contains(code));
+                let status = match http {
+                    Some(code) => (code, None),
+                    None => (200, Some(number(head, "x-envoy-fault-abort-grpc-request")?)),
+                };
+                (status, Some("x-envoy-fault-abort-request-percentage"))
+            }
+        };
+        self.happens(session, head, (share, header)).then_some(status)
+    }
+}
+
+/// The first value of a header as a number.
+fn number<N: std::str::FromStr>(head: &RequestHead, name: &str) -> Option<N> {
+    std::str::from_utf8(head.headers.get_named(name)?).ok()?.trim().parse().ok()
+}
+
+fn cluster_of<'a>(route: Option<&'a Route>, exchange: &Exchange) -> Option<&'a str> {
+    let Action::Forward(forward) = &route?.action else { return None };
+    match forward.target.pick(exchange.info.random) {
+        Picked::Cluster(slot) => Some(&slot.name),
+        Picked::Weighted(part) => Some(&part.cluster.name),
+        Picked::Header(..) => None,
+    }
+}
+
+impl<D: Downstream> Request<'_, D> {
+    fn stats(&self) -> Arc<crate::stats::groups::FaultStats> {
+        self.session.worker.fault_stats(&self.session.manager.stat_prefix)
+    }
+
+    /// Counts the request as one under a fault; false when there are too many.
+    fn begin(&mut self, fault: &Fault, settings: &Settings) -> bool {
+        let stats = self.stats();
+        let state = self.exchange.info.filters.get_or_insert_default();
+        if state.fault.is_some() {
+            return true;
+        }
+        if settings.max_active.is_some_and(|max| fault.active.load(Ordering::Relaxed) >= max) {
+            stats.faults_overflow.inc();
+            return false;
+        }
+        fault.active.fetch_add(1, Ordering::Relaxed);
+        stats.active_faults.inc();
+        state.fault = Some(Active { all: fault.active.clone(), stats });
+        true
+    }
+
+    /// Waits, unless the client goes or the stream is idle for too long.
+    async fn wait(&mut self, delay: Duration) -> Result<(), Ended> {
+        let idle = self.session.manager.stream_idle_timeout;
+        self.deadline.set(idle.map(|limit| clock::now() + limit));
+        let mut sleep = Box::pin(tokio::time::sleep(delay));
+        poll_fn(|cx| {
+            if sleep.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Poll::Ready(Err(error)) = self.downstream.poll_flush(cx) {
+                return Poll::Ready(Err(Ended::Gone(error)));
+            }
+            if self.downstream.request_complete()
+                && let Poll::Ready(error) = self.downstream.poll_gone(cx)
+            {
+                return Poll::Ready(Err(Ended::Gone(error)));
+            }
+            self.deadline.poll(cx).map(|()| {
+                let complete = self.downstream.request_complete();
+                let status = if complete { 504 } else { 408 };
+                let flag = Flags::STREAM_IDLE_TIMEOUT;
+                Err(LocalReply::new(status, "stream timeout", "stream_idle_timeout", flag).into())
+            })
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests;
