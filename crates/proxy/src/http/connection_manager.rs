@@ -35,7 +35,7 @@ use crate::{
         message::{ResponseHead, View},
         router::forward::{self, Matched},
     },
-    route::{Action, RequireTls, Route, RouteTable, VirtualHost},
+    route::{Action, RequireTls, Route, RouteTable, VirtualHost, rewrite::Picked},
 };
 
 /// How an exchange ended before a response was complete.
@@ -189,7 +189,22 @@ async fn route<D: Downstream>(
         }
         Action::Forward(forward) => {
             let matched = Matched { table: &table, host, route, forward, client };
-            forward::forward(session, downstream, exchange, deadline, matched).await
+            match forward::forward(session, downstream, exchange, deadline, matched).await {
+                Err(Ended::Reply(mut reply)) if reply.from_route => {
+                    let part = match forward.target.pick(exchange.info.random) {
+                        Picked::Weighted(part) => Some(part),
+                        _ => None,
+                    };
+                    let rules = mutation::Levels::new(&table, host, route, part);
+                    if host.response_attempt_count && exchange.info.attempts > 0 {
+                        let count = exchange.info.attempts.to_string().into_bytes();
+                        reply.headers.push((Known::XEnvoyAttemptCount.name(), count));
+                    }
+                    Box::pin(answer(session, downstream, exchange, *reply, Some(rules), deadline)).await;
+                    Ok(())
+                }
+                done => done,
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct LocalReply {
     pub grpc_status: Option<u32>,
     /// `location`, for redirects.
     pub location: Option<String>,
-    /// The route's response header rules apply (direct responses and redirects).
+    /// Of the router: the route's response header rules apply.
     pub from_route: bool,
     /// `x-envoy-overloaded: true`.
     pub overloaded: bool,
@@ -57,6 +57,11 @@ impl LocalReply {
         }
     }
 
+    /// The same, made by the router.
+    pub fn of_route(self) -> Self {
+        Self { from_route: true, ..self }
+    }
+
     /// No route, or a route that does not answer.
     pub fn no_route() -> Self {
         Self::new(404, "", "route_not_found", Flags::NO_ROUTE)
@@ -64,24 +69,24 @@ impl LocalReply {
 
     /// A cluster that does not exist.
     pub fn no_cluster(status: u16) -> Self {
-        Self::new(status, "", "cluster_not_found", Flags::NO_CLUSTER)
+        Self::new(status, "", "cluster_not_found", Flags::NO_CLUSTER).of_route()
     }
 
     /// No endpoint to send to.
     pub fn no_healthy_upstream() -> Self {
-        Self::new(503, "no healthy upstream", "no_healthy_upstream", Flags::NO_HEALTHY_UPSTREAM)
+        Self::new(503, "no healthy upstream", "no_healthy_upstream", Flags::NO_HEALTHY_UPSTREAM).of_route()
     }
 
     /// The route's timeout.
     pub fn request_timeout() -> Self {
         let flag = Flags::UPSTREAM_REQUEST_TIMEOUT;
-        Self::new(504, "upstream request timeout", "upstream_response_timeout", flag)
+        Self::new(504, "upstream request timeout", "upstream_response_timeout", flag).of_route()
     }
 
     /// The per-try timeout with no try left.
     pub fn per_try_timeout() -> Self {
         let flag = Flags::UPSTREAM_REQUEST_TIMEOUT;
-        Self::new(504, "upstream request timeout", "upstream_per_try_timeout", flag)
+        Self::new(504, "upstream request timeout", "upstream_per_try_timeout", flag).of_route()
     }
 
     /// Fills a response head; returns the body to send (empty for gRPC, whose reply is all head).

@@ -36,7 +36,7 @@ fn reset_reply(error: StreamError, transport: &str, retried: bool) -> LocalReply
     let details =
         format!("upstream_reset_before_response_started{{{reason}{separator}{more}}}").replace(' ', "_");
     let status = if error.reason == ResetReason::ProtocolError { 502 } else { 503 };
-    let mut reply = LocalReply::new(status, "", "", error.reason.upstream_flag());
+    let mut reply = LocalReply::new(status, "", "", error.reason.upstream_flag()).of_route();
     reply.body = body.into();
     reply.details = details.into();
     reply
