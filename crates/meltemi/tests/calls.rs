@@ -278,6 +278,11 @@ fn outcome(world: &World, answer: Answer) -> Outcome {
             "x-request-id" if value.len() == 36 => "<uuid>".to_owned(),
             "x-envoy-upstream-service-time" => "<ms>".to_owned(),
             "date" => "<date>".to_owned(),
+            // Later tries say what is left of it.
+            "x-envoy-expected-rq-timeout-ms" => match value.parse::<u32>() {
+                Ok(ms) => format!("{}s", ms.div_ceil(1000)),
+                Err(_) => value.clone(),
+            },
             // A cookie's value is made of ports.
             "set-cookie" => without_value(value),
             _ => world.forget(value),

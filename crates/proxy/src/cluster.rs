@@ -26,6 +26,7 @@ pub use self::{
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::http::config::Http2Options;
+use crate::upstream::limits::{InUse, Resource};
 
 /// The place a cluster name has in this process: created when anything first mentions the name, filled and emptied by
 /// the cluster store. `id` is dense, so workers index their pools with it.

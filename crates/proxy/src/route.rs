@@ -130,6 +130,32 @@ pub struct Route {
     pub stat_prefix: Option<Arc<str>>,
     /// What route, virtual host and table say of HTTP filters.
     pub filters: Option<Arc<Overrides>>,
+    /// Bytes of a request's body that are kept for another try, where the connection's limit is not what counts:
+    /// `request_body_buffer_limit`, or `per_request_buffer_limit_bytes` if that is less than the connection's.
+    pub buffer_limit: BufferLimit,
+}
+
+/// What a route says of how much of a request is kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BufferLimit {
+    /// As the connection.
+    #[default]
+    Connection,
+    /// The connection's, or this if it is less.
+    AtMost(usize),
+    /// This.
+    Exactly(usize),
+}
+
+impl BufferLimit {
+    /// The limit on a connection of this limit.
+    pub fn of(self, connection: usize) -> usize {
+        match self {
+            Self::Connection => connection,
+            Self::AtMost(limit) => connection.min(limit),
+            Self::Exactly(limit) => limit,
+        }
+    }
 }
 
 /// The `action` oneof.

@@ -10,7 +10,9 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use crate::{access_log::AccessLog, http::filters::HttpFilter, route::RouteTable};
+use crate::{
+    access_log::AccessLog, http::filters::HttpFilter, listener::matcher::IpPrefix, route::RouteTable,
+};
 
 /// Compiled `envoy.filters.network.http_connection_manager`.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub struct HttpConnectionManager {
     pub use_remote_address: bool,
     /// `xff_num_trusted_hops`.
     pub xff_trusted_hops: u32,
+    /// `internal_address_config.cidr_ranges`.
+    pub internal_ranges: Vec<IpPrefix>,
     /// `skip_xff_append`.
     pub skip_xff_append: bool,
     /// `via`.

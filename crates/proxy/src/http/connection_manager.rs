@@ -196,8 +196,9 @@ async fn route<D: Downstream>(
                         _ => None,
                     };
                     let rules = mutation::Levels::new(&table, host, route, part);
-                    if host.response_attempt_count && exchange.info.attempts > 0 {
-                        let count = exchange.info.attempts.to_string().into_bytes();
+                    // The count begins once there is a cluster.
+                    if host.response_attempt_count && exchange.info.cluster.is_some() {
+                        let count = exchange.info.attempts.max(1).to_string().into_bytes();
                         reply.headers.push((Known::XEnvoyAttemptCount.name(), count));
                     }
                     Box::pin(answer(session, downstream, exchange, *reply, Some(rules), deadline)).await;

@@ -17,7 +17,7 @@ use meltemi_xds::pb::envoy::{
 };
 use prost::Message as _;
 
-use super::{At, Context, Rejection, access_log, fields, http_filters, refuse, route, wire};
+use super::{At, Context, Rejection, access_log, fields, http_filters, listener, refuse, route, wire};
 use crate::http::config::{
     Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, ServerHeader,
     StripHostPort,
@@ -63,6 +63,12 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
         },
         use_remote_address: fields::flag(message.use_remote_address.as_ref(), false),
         xff_trusted_hops: message.xff_num_trusted_hops,
+        internal_ranges: match &message.internal_address_config {
+            Some(config) => {
+                listener::ranges(&config.cidr_ranges).at("internal_address_config.cidr_ranges")?
+            }
+            None => Vec::new(),
+        },
         skip_xff_append: message.skip_xff_append,
         via: (!message.via.is_empty()).then(|| context.intern(&message.via)),
         generate_request_id: fields::flag(message.generate_request_id.as_ref(), true),
@@ -139,11 +145,8 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
         (!message.original_ip_detection_extensions.is_empty(), "original_ip_detection_extensions"),
         (!message.early_header_mutation_extensions.is_empty(), "early_header_mutation_extensions"),
         (
-            message
-                .internal_address_config
-                .as_ref()
-                .is_some_and(|config| config.unix_sockets || !config.cidr_ranges.is_empty()),
-            "internal_address_config",
+            message.internal_address_config.as_ref().is_some_and(|config| config.unix_sockets),
+            "internal_address_config.unix_sockets",
         ),
         (message.forward_client_cert_matcher.is_some(), "forward_client_cert_matcher"),
         (

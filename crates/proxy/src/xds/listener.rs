@@ -346,7 +346,8 @@ fn chain_match(message: &FilterChainMatch, context: &mut Context) -> Result<Chai
     })
 }
 
-fn ranges(messages: &[CidrRange]) -> Result<Vec<IpPrefix>, Rejection> {
+/// Ranges of addresses.
+pub fn ranges(messages: &[CidrRange]) -> Result<Vec<IpPrefix>, Rejection> {
     messages
         .iter()
         .map(|range| {

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use meltemi_xds::pb::envoy::config::route::v3::{
-    Route as RouteMessage, RouteConfiguration, RouteMatch as MatchMessage, VirtualHost as HostMessage, route,
-    route_match::PathSpecifier, virtual_host::TlsRequirementType,
+use meltemi_xds::pb::{
+    envoy::config::route::v3::{
+        Route as RouteMessage, RouteConfiguration, RouteMatch as MatchMessage, VirtualHost as HostMessage,
+        route, route_match::PathSpecifier, virtual_host::TlsRequirementType,
+    },
+    google::protobuf::{UInt32Value, UInt64Value},
 };
 
 use prost::Message as _;
@@ -20,7 +23,7 @@ use crate::{
     header_lists,
     http::filters::overrides::Override,
     route::{
-        Action, HeaderRules, Mirror, RequireTls, Route, RouteTable, VirtualHost,
+        Action, BufferLimit, HeaderRules, Mirror, RequireTls, Route, RouteTable, VirtualHost,
         hosts::HostIndex,
         lazy::LazyHost,
         matcher::{Conditions, Entry, PathMatch, RouteIndex, RouteMatch},
@@ -196,9 +199,6 @@ fn virtual_host(
     if !message.virtual_clusters.is_empty() {
         context.note("virtual_clusters: no statistics are kept for them");
     }
-    if message.per_request_buffer_limit_bytes.is_some() || message.request_body_buffer_limit.is_some() {
-        context.note("request buffer limits of virtual hosts are not in effect");
-    }
     let require_tls = match TlsRequirementType::try_from(message.require_tls) {
         Ok(TlsRequirementType::None) => RequireTls::None,
         Ok(TlsRequirementType::ExternalOnly) => RequireTls::ExternalOnly,
@@ -222,6 +222,11 @@ fn virtual_host(
         },
         retry: retry.at("retry_policy")?,
         body_limit: defaults.body_limit,
+        buffer_limit: buffer_limit(
+            message.per_request_buffer_limit_bytes.as_ref(),
+            message.request_body_buffer_limit.as_ref(),
+        )
+        .unwrap_or_default(),
     };
     let mut entries = Vec::with_capacity(message.routes.len());
     for (at, message) in message.routes.into_iter().enumerate() {
@@ -237,6 +242,16 @@ fn virtual_host(
     })
 }
 
+/// How much of a request is kept; `None` where nothing is said.
+fn buffer_limit(at_most: Option<&UInt32Value>, exactly: Option<&UInt64Value>) -> Option<BufferLimit> {
+    let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+    match (at_most, exactly) {
+        (_, Some(limit)) => Some(BufferLimit::Exactly(size(limit.value))),
+        (Some(limit), None) => Some(BufferLimit::AtMost(limit.value as usize)),
+        (None, None) => None,
+    }
+}
+
 fn entry(
     message: RouteMessage,
     inherited: &route_action::Inherited,
@@ -246,9 +261,11 @@ fn entry(
     let condition = route_match(condition, context).at("match")?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
     let own = http_filters::level(&message.typed_per_filter_config, context)?;
-    if message.per_request_buffer_limit_bytes.is_some() || message.request_body_buffer_limit.is_some() {
-        context.note("request buffer limits of routes are not in effect");
-    }
+    let own_limit = buffer_limit(
+        message.per_request_buffer_limit_bytes.as_ref(),
+        message.request_body_buffer_limit.as_ref(),
+    );
+    let buffer_limit = own_limit.unwrap_or(inherited.buffer_limit);
     let headers = header_rules::compile(&header_lists!(message), context)?;
     let stat_prefix = (!message.stat_prefix.is_empty()).then(|| context.intern(&message.stat_prefix));
     let replaced = condition.path.replaced_len();
@@ -275,7 +292,10 @@ fn entry(
         None => return refuse("one of route, redirect, direct_response is required").at("action"),
     };
     let name = context.intern(&message.name);
-    Ok(Entry { condition, route: Arc::new(Route { name, action, headers, stat_prefix, filters }) })
+    Ok(Entry {
+        condition,
+        route: Arc::new(Route { name, action, headers, stat_prefix, filters, buffer_limit }),
+    })
 }
 
 fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMatch, Rejection> {

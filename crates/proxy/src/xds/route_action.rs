@@ -8,8 +8,8 @@ use crate::{
     header_lists,
     http::filters::{cors, overrides::Override},
     route::{
-        DirectResponse, Forward, HostRewrite, Mirror, MirrorTarget, Redirect, RetryPolicy, Rewrite, Target,
-        WeightedCluster,
+        BufferLimit, DirectResponse, Forward, HostRewrite, Mirror, MirrorTarget, Redirect, RetryPolicy,
+        Rewrite, Target, WeightedCluster,
         hash::{Cookie, HashPolicy, HashSource},
         strings::{compile, substitution},
     },
@@ -43,6 +43,8 @@ pub struct Inherited {
     pub retry: Option<RetryPolicy>,
     /// `max_direct_response_body_size_bytes`.
     pub body_limit: usize,
+    /// What the virtual host says of how much of a request is kept.
+    pub buffer_limit: BufferLimit,
 }
 
 /// A route to clusters.

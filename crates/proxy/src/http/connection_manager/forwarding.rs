@@ -100,9 +100,9 @@ pub fn apply(head: &mut RequestHead, manager: &HttpConnectionManager, peer: Peer
     client
 }
 
-/// `internal_address_config`; not in effect yet, and its default since Envoy 1.33 is that nobody is internal.
-const fn is_internal(_manager: &HttpConnectionManager, _ip: IpAddr) -> bool {
-    false
+/// `internal_address_config`; its default since Envoy 1.33 is that nobody is internal.
+fn is_internal(manager: &HttpConnectionManager, ip: IpAddr) -> bool {
+    manager.internal_ranges.iter().any(|range| range.contains(ip))
 }
 
 const fn scheme_of(tls: bool) -> &'static [u8] {

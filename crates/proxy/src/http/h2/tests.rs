@@ -145,6 +145,7 @@ fn manager() -> HttpConnectionManager {
         server_header: ServerHeader::Overwrite,
         use_remote_address: false,
         xff_trusted_hops: 0,
+        internal_ranges: Vec::new(),
         skip_xff_append: false,
         via: None,
         generate_request_id: true,

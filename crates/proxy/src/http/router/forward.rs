@@ -8,7 +8,7 @@ mod failure;
 mod respond;
 mod rewrite;
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -22,7 +22,7 @@ use crate::{
             forwarding::Client,
             mutation::Levels,
             reply::LocalReply,
-            timeouts::{Limits, Until},
+            timeouts::{self, Limits, Until},
         },
         deadline::Deadline,
         exchange::Downstream,
@@ -80,7 +80,8 @@ pub async fn forward<D: Downstream>(
     };
     let limits = rewrite::prepare(session, exchange, matched);
     let retries = Retries::new(matched.forward.retry.as_ref(), &mut exchange.request, matched.client);
-    let replay = Replay::new(retries.as_ref().map(|_| settings.buffer_limit));
+    let kept = matched.route.buffer_limit.of(session.connection.listener.buffer_limit);
+    let replay = Replay::new(retries.as_ref().map(|_| kept));
     let levels = Levels::new(matched.table, matched.host, matched.route, part);
     rewrite::rewrite(session, exchange, matched, part, levels);
     let copies = match matched.forward.mirrors.as_slice() {
@@ -224,6 +225,16 @@ impl<D: Downstream> Forwarding<'_, D> {
             let count = digits.format(info.attempts);
             self.exchange.request.headers.set(Known::XEnvoyAttemptCount, count.as_bytes());
         }
+        if info.attempts > 1 && !self.session.manager.router.suppress_envoy_headers {
+            // What is left of the route's timeout.
+            let passed = info.request_end.map_or(Duration::ZERO, |end| end.elapsed());
+            let left =
+                self.limits.route.map(|limit| limit.saturating_sub(passed).max(Duration::from_millis(1)));
+            let per_try = self.limits.per_try.map(|limit| left.map_or(limit, |left| limit.min(left)));
+            let limits = Limits { route: left, per_try, ..self.limits };
+            timeouts::announce(&mut self.exchange.request, limits);
+        }
+        let info = &mut self.exchange.info;
         if avoid.is_some() || by_priority.is_some() {
             self.tried.push(endpoint.clone());
         }

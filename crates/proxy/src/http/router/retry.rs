@@ -65,7 +65,9 @@ impl<'a> Retries<'a> {
             head.headers.contains(Known::XEnvoyRetryOn) || head.headers.contains(Known::XEnvoyRetryGrpcOn);
         let mut policy = policy.map(Cow::Borrowed);
         // From clients at the edge the connection manager has stripped the headers already.
-        if client.internal && (steered || policy.is_some()) && STEERING.iter().any(|n| head.headers.contains(*n))
+        if client.internal
+            && (steered || policy.is_some())
+            && STEERING.iter().any(|n| head.headers.contains(*n))
         {
             steer(policy.get_or_insert_with(|| Cow::Owned(empty())).to_mut(), head);
         }
@@ -331,7 +333,9 @@ mod tests {
         let mut careful = Retries { cautious: true, ..retries(u32::MAX, 1) };
         let answer = ResponseHead { status: 503, ..ResponseHead::default() };
         assert_eq!(careful.after_response(&answer, UNIX_EPOCH), Verdict::NotCovered);
-        for (method, safe) in [("GET", true), ("DELETE", true), ("POST", false), ("PATCH", false), ("X", false)] {
+        for (method, safe) in
+            [("GET", true), ("DELETE", true), ("POST", false), ("PATCH", false), ("X", false)]
+        {
             assert_eq!(is_idempotent(method), safe, "{method}");
         }
     }

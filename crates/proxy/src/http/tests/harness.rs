@@ -248,6 +248,7 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
         headers: HeaderRules::default(),
         stat_prefix: None,
         filters: None,
+        buffer_limit: Default::default(),
     });
     let entry = |path, route| Entry { condition: RouteMatch { path, also: None }, route };
     let host = VirtualHost {
@@ -332,6 +333,7 @@ fn manager() -> HttpConnectionManager {
         server_header: ServerHeader::Overwrite,
         use_remote_address: false,
         xff_trusted_hops: 0,
+        internal_ranges: Vec::new(),
         skip_xff_append: false,
         via: None,
         generate_request_id: true,

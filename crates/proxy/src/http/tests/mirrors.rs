@@ -2,8 +2,6 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use arc_swap::ArcSwap;
-
 use super::harness::{Setup, answer, echo, nobody, run, upstream};
 use crate::{
     cluster::{Address, Cluster, ClusterSlot, EndpointSet},
@@ -16,7 +14,7 @@ fn mirror(to: std::net::SocketAddr, share: Option<(u32, u32)>) -> Mirror {
         name: "mirror".into(),
         stat_name: "mirror".into(),
         settings: Arc::default(),
-        endpoints: ArcSwap::from_pointee(EndpointSet::of([(Address::Socket(to), 1)])),
+        endpoints: EndpointSet::of([(Address::Socket(to), 1)]).into(),
     })));
     Mirror { target: MirrorTarget::Cluster(slot), share, suffix: true, host: None }
 }

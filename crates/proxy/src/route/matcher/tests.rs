@@ -51,6 +51,7 @@ fn entry(name: usize, path: PathMatch) -> Entry {
         headers: HeaderRules::default(),
         stat_prefix: None,
         filters: None,
+        buffer_limit: Default::default(),
     };
     Entry { condition: RouteMatch { path, also: None }, route: Arc::new(route) }
 }
