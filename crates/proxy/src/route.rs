@@ -355,7 +355,7 @@ pub struct RetryPolicy {
     /// `retry_back_off.base_interval` and `max_interval`; 25 ms and 250 ms.
     pub backoff: (Duration, Duration),
     /// `rate_limited_retry_back_off.reset_headers`: lower-case names.
-    pub reset_headers: Arc<[(Arc<str>, ResetFormat)]>,
+    pub reset_headers: ResetHeaders,
     /// `rate_limited_retry_back_off.max_interval`, default 300 s.
     pub reset_max: Duration,
     /// `envoy.retry_host_predicates.previous_hosts` with `host_selection_retry_max_attempts`.
@@ -385,6 +385,9 @@ impl Default for RetryPolicy {
         }
     }
 }
+
+/// Headers that say when to come again, by lower-case name.
+pub type ResetHeaders = Arc<[(Arc<str>, ResetFormat)]>;
 
 /// `ResetHeaderFormat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

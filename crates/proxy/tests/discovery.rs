@@ -257,8 +257,8 @@ impl Drop for Mesh {
 
 const ROUTER: &str = "{name: envoy.filters.http.router, typed_config: \
     {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}";
-const FAULT: &str = "{name: envoy.filters.http.fault, typed_config: \
-    {'@type': type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault}}";
+const UNKNOWN: &str = "{name: envoy.filters.http.gzip, typed_config: \
+    {'@type': type.googleapis.com/envoy.extensions.filters.http.gzip.v3.Gzip}}";
 
 async fn everything(api_type: &str) {
     let (one, two) = (Echo::start("one").await, Echo::start("two").await);
@@ -288,12 +288,12 @@ async fn everything(api_type: &str) {
     }
 
     // One bad resource hurts only itself, and is named with its place.
-    mesh.put_listener("front", &format!("{FAULT}, {ROUTER}"));
+    mesh.put_listener("front", &format!("{UNKNOWN}, {ROUTER}"));
     mesh.put_routes("route: {cluster: a}");
     mesh.push();
     let nack = mesh.event("nack LDS").await;
     for part in
-        ["front", "filter_chains[0].filters[0].typed_config.http_filters[0]", "'envoy.filters.http.fault'"]
+        ["front", "filter_chains[0].filters[0].typed_config.http_filters[0]", "'envoy.filters.http.gzip'"]
     {
         assert!(nack.contains(part), "{nack}");
     }

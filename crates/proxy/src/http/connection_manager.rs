@@ -137,7 +137,7 @@ fn normalize_path(manager: &HttpConnectionManager, exchange: &mut Exchange) -> R
         Path::Redirect(path) => {
             head.set_path(&path);
             let reply = LocalReply::new(307, "", "path_normalization_failed", 0);
-            Err(LocalReply { location: Some(path), ..reply })
+            Err(reply.to(path))
         }
     }
 }
@@ -182,7 +182,7 @@ async fn route<D: Downstream>(
         Action::Redirect(redirect) => {
             let view = View { head: &exchange.request, tls: session.tls, random: exchange.info.random };
             let mut reply = LocalReply::new(redirect.status, "", "direct_response", 0);
-            reply.location = Some(redirect.location(&view));
+            reply = reply.to(redirect.location(&view));
             let rules = mutation::Levels::new(&table, host, route, None);
             answer(session, downstream, exchange, reply, Some(rules), deadline).await;
             Ok(())
@@ -278,7 +278,7 @@ fn require_tls(
     }
     let head = &exchange.request;
     let reply = LocalReply::new(301, "", "direct_response", 0);
-    Err(LocalReply { location: Some(format!("https://{}{}", head.authority(), head.path())), ..reply })
+    Err(reply.to(format!("https://{}{}", head.authority(), head.path())))
 }
 
 /// Sends an answer of our own.

@@ -15,7 +15,7 @@ use meltemi_xds::extension::RETRY_SAFE;
 use super::{At, Context, Rejection, fields, matchers, refuse};
 use crate::{
     http::router::retry::condition,
-    route::{ResetFormat, RetryOn, RetryPolicy, matcher::HeaderMatch},
+    route::{ResetFormat, ResetHeaders, RetryOn, RetryPolicy, matcher::HeaderMatch},
 };
 
 /// Hosts already tried are avoided.
@@ -106,10 +106,7 @@ fn headers(
 }
 
 /// The headers that say when to come again.
-fn reset_headers(
-    message: &Message,
-    context: &mut Context,
-) -> Result<Arc<[(Arc<str>, ResetFormat)]>, Rejection> {
+fn reset_headers(message: &Message, context: &mut Context) -> Result<ResetHeaders, Rejection> {
     let Some(limited) = &message.rate_limited_retry_back_off else { return Ok(Arc::default()) };
     if limited.reset_headers.is_empty() {
         return refuse("value must contain at least 1 item").at("reset_headers");

@@ -30,8 +30,6 @@ pub struct LocalReply {
     pub headers: Vec<(&'static str, Vec<u8>)>,
     /// `grpc-status` for gRPC requests, where the status does not say it.
     pub grpc_status: Option<u32>,
-    /// `location`, for redirects.
-    pub location: Option<String>,
     /// Of the router: the route's response header rules apply.
     pub from_route: bool,
     /// `x-envoy-overloaded: true`.
@@ -50,11 +48,16 @@ impl LocalReply {
             flags,
             headers: Vec::new(),
             grpc_status: None,
-            location: None,
             from_route: false,
             overloaded: false,
             close: false,
         }
+    }
+
+    /// The same, with a `location`: a redirect.
+    pub fn to(mut self, location: String) -> Self {
+        self.headers.push((Known::Location.name(), location.into_bytes()));
+        self
     }
 
     /// The same, made by the router.
@@ -93,9 +96,6 @@ impl LocalReply {
     pub fn fill(&self, head: &mut ResponseHead, grpc: bool) -> Bytes {
         head.clear();
         let headers = &mut head.headers;
-        if let Some(location) = &self.location {
-            headers.append(Known::Location, location.as_bytes());
-        }
         for (name, value) in &self.headers {
             headers.append_named(name.as_bytes(), value);
         }
