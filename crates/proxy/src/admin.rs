@@ -183,12 +183,17 @@ fn help() -> String {
 
 /// What the system has given us, in bytes; the finer numbers of Envoy's allocator have no counterpart.
 fn memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
-    let bytes = resident.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024;
+    let bytes = resident();
     let fields = ["allocated", "heap_size", "total_physical_bytes"];
     let lines: Vec<_> = fields.iter().map(|field| format!(" \"{field}\": \"{bytes}\"")).collect();
     format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+/// Resident bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+    resident.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 fn pretty(value: &serde_json::Value) -> String {

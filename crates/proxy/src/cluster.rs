@@ -38,13 +38,24 @@ pub struct ClusterSlot {
     pub name: Arc<str>,
     /// What its circuit breakers count, over all workers.
     pub in_use: crate::upstream::limits::InUse,
+    /// How often its hosts changed: `membership_change`.
+    pub changes: AtomicU32,
+    /// How often discovery brought hosts: `update_success`.
+    pub updates: AtomicU32,
     current: ArcSwapOption<Cluster>,
 }
 
 impl ClusterSlot {
     /// An empty slot; only the cluster store makes them.
     pub(crate) fn new(id: u32, name: Arc<str>) -> Self {
-        Self { id, name, in_use: Default::default(), current: ArcSwapOption::empty() }
+        Self {
+            id,
+            name,
+            in_use: Default::default(),
+            changes: AtomicU32::new(0),
+            updates: AtomicU32::new(0),
+            current: ArcSwapOption::empty(),
+        }
     }
 
     /// The warm cluster behind the name, if there is one.

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -62,6 +62,7 @@ struct Inner {
     started: Instant,
     drain_time: Duration,
     initialized: watch::Sender<bool>,
+    initialization: OnceLock<Duration>,
     failing: AtomicBool,
     draining: AtomicBool,
     quit: Notify,
@@ -76,6 +77,7 @@ impl Lifecycle {
                 started: Instant::now(),
                 drain_time,
                 initialized: watch::Sender::new(false),
+                initialization: OnceLock::new(),
                 failing: AtomicBool::new(false),
                 draining: AtomicBool::new(false),
                 quit: Notify::new(),
@@ -97,7 +99,14 @@ impl Lifecycle {
 
     /// Everything that had to be loaded is in force.
     pub fn set_initialized(&self) {
-        self.inner.initialized.send_replace(true);
+        let inner = &self.inner;
+        inner.initialization.get_or_init(|| inner.started.elapsed());
+        inner.initialized.send_replace(true);
+    }
+
+    /// How long it took to get there.
+    pub fn initialization(&self) -> Option<Duration> {
+        self.inner.initialization.get().copied()
     }
 
     /// Waits until [`Self::set_initialized`] was called.

@@ -28,7 +28,7 @@ pub struct Listener {
     pub inbound: bool,
     /// Hand the connection to the listener that matches its original destination.
     pub use_original_dst: bool,
-    /// Prefix of its statistics (`stat_prefix`, else the address with dots and colons as underscores).
+    /// Prefix of its statistics (`stat_prefix`, else the address with colons as underscores).
     pub stat_prefix: Arc<str>,
     /// `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,

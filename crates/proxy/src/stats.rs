@@ -23,6 +23,9 @@ pub use self::{
     responses::{ResponseStats, Responses},
 };
 
+/// The shard of groups that the main thread writes.
+pub const MAIN: usize = usize::MAX;
+
 /// Grows only. One writer thread.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);

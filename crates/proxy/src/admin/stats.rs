@@ -2,6 +2,8 @@
 //!
 //! Samples are read when asked and summed over workers. Invariant: names, labels and order are Envoy's.
 
+mod derived;
+
 use std::fmt::Write;
 
 use http::StatusCode;
@@ -10,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
 use crate::{
-    lifecycle::State,
     stats::{HistogramSnapshot, Sample, sum},
 };
 
@@ -126,25 +127,14 @@ impl Admin {
             for (name, sample) in sum(shards.iter().map(|shard| &**shard as _)) {
                 add(&prefix, &name, sample);
             }
+            for (worker, shard) in shards.iter().enumerate() {
+                let prefix = format!("{prefix}worker_{worker}.");
+                add(&prefix, "downstream_cx_active", Sample::Gauge(shard.downstream_cx_active.get()));
+                add(&prefix, "downstream_cx_total", Sample::Counter(shard.downstream_cx_total.get()));
+            }
         }
-        for cluster in self.view.clusters() {
-            let prefix = format!("cluster.{}.", cluster.stat_name);
-            let counts = cluster.endpoints.counts();
-            add(&prefix, "membership_total", Sample::Gauge(counts.total.into()));
-            add(&prefix, "membership_healthy", Sample::Gauge(counts.healthy.into()));
-        }
-        let state = self.lifecycle.state();
-        for (prefix, name, value) in [
-            ("server.", "live", i64::from(state == State::Live)),
-            ("server.", "state", state.number() as i64),
-            ("server.", "uptime", self.lifecycle.started().elapsed().as_secs() as i64),
-            ("server.", "concurrency", self.workers.count() as i64),
-            ("cluster_manager.", "active_clusters", self.view.clusters().len() as i64),
-            ("listener_manager.", "total_listeners_active", self.workers.listeners().len() as i64),
-            ("listener_manager.", "workers_started", 1),
-        ] {
-            add(prefix, name, Sample::Gauge(value));
-        }
+        self.of_clusters(&mut add);
+        self.of_process(&mut add);
         all
     }
 }

@@ -120,6 +120,14 @@ impl ClusterStore {
         clusters
     }
 
+    /// The slots of published clusters, by name.
+    pub fn published(&self) -> Vec<Arc<ClusterSlot>> {
+        let known = self.lock();
+        let mut slots: Vec<_> = known.slots.values().filter(|slot| slot.load().is_some()).cloned().collect();
+        slots.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        slots
+    }
+
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }

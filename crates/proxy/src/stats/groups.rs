@@ -119,10 +119,10 @@ group! {
 
     /// `cluster.<stat_name>.`: what is known of a cluster on the main thread; made when it is read.
     MembershipStats {
-        counter { membership_change, update_attempt, update_success, update_failure, update_empty, update_no_rebuild, update_rejected }
+        counter { membership_change, update_attempt, update_success, update_failure, update_empty, update_no_rebuild }
         gauge {
             membership_total, membership_healthy, membership_degraded, membership_excluded, max_host_weight,
-            lb_subsets_active, version,
+            lb_subsets_active, version, warming_state,
         }
     }
 
@@ -161,6 +161,11 @@ group! {
         counter { server_first, silent, early_connects }
     }
 
+    /// `listener.<address>.http.<stat_prefix>.`
+    ListenerHttpStats {
+        classes { downstream_rq }
+    }
+
     /// `tcp.<stat_prefix>.`
     TcpStats {
         counter {
@@ -178,18 +183,15 @@ group! {
         gauge {
             concurrency, days_until_first_cert_expiring, hot_restart_epoch, live, memory_allocated, memory_heap_size,
             memory_physical_size, parent_connections, seconds_until_first_ocsp_response_expiring, state,
-            stats_recent_lookups, total_connections, uptime, version,
+            total_connections, uptime,
         }
-        counter {
-            debug_assertion_failures, dropped_stat_flushes, dynamic_unknown_fields, envoy_bug_failures,
-            static_unknown_fields, wip_protos,
-        }
+        histogram { initialization_time_ms }
     }
 
-    /// `cluster_manager.cds.`, `listener_manager.lds.`, `http.<prefix>.rds.<name>.`, `cluster.<name>.` (EDS).
+    /// `cluster_manager.cds.` and `listener_manager.lds.`
     XdsStats {
-        counter { update_attempt, update_success, update_failure, update_rejected, init_fetch_timeout, update_empty, update_no_rebuild, config_reload }
-        gauge { version, config_reload_time_ms }
+        counter { init_fetch_timeout, update_attempt, update_failure, update_rejected, update_success }
+        gauge { update_time, version }
         histogram { update_duration }
     }
 
@@ -202,7 +204,6 @@ group! {
     /// `cluster_manager.`
     ClusterManagerStats {
         counter { cluster_added, cluster_modified, cluster_removed, cluster_updated, cluster_updated_via_merge, update_merge_cancelled, update_out_of_merge_window }
-        gauge { active_clusters, warming_clusters }
     }
 
     /// `listener_manager.`
@@ -210,10 +211,6 @@ group! {
         counter {
             listener_added, listener_create_failure, listener_create_success, listener_in_place_updated, listener_modified,
             listener_removed, listener_stopped,
-        }
-        gauge {
-            total_filter_chains_draining, total_listeners_active, total_listeners_draining, total_listeners_warming,
-            workers_started,
         }
     }
 }

@@ -50,6 +50,11 @@ impl Registry {
         })
     }
 
+    /// True when the prefix has groups of this kind.
+    pub fn has<T: Group>(&self, prefix: &str) -> bool {
+        self.lock().contains_key(&(prefix.into(), TypeId::of::<T>()))
+    }
+
     /// Forgets every group whose prefix begins so: what it counted for is gone.
     pub fn remove(&self, prefix: &str) {
         self.lock().retain(|(of, _), _| !of.starts_with(prefix));

@@ -89,9 +89,7 @@ pub fn compile(
     let bind = message.bind_to_port.as_ref();
     let older_bind = message.deprecated_v1.as_ref().and_then(|older| older.bind_to_port.as_ref());
     let stat_prefix = match message.stat_prefix.as_str() {
-        "" => {
-            addresses.first().map(|address| address.to_string().replace([':', '.'], "_")).unwrap_or_default()
-        }
+        "" => addresses.first().map(|address| address.to_string().replace(':', "_")).unwrap_or_default(),
         prefix => prefix.to_owned(),
     };
     let listener = Listener {

@@ -9,6 +9,7 @@ mod clusters;
 mod endpoints;
 mod listeners;
 mod routes;
+mod stats;
 mod virtual_hosts;
 
 use std::{
@@ -28,6 +29,7 @@ use rustc_hash::FxHashMap;
 
 use self::{
     clusters::ClusterState, endpoints::AssignmentState, listeners::ListenerState, routes::RouteState,
+    stats::Counts,
 };
 use super::{
     At, Context, Rejection,
@@ -37,6 +39,7 @@ use crate::{
     bootstrap::{Bootstrap, Discovery},
     cluster::store::ClusterStore,
     listener::Listener,
+    stats::Registry,
     worker::Workers,
 };
 
@@ -53,6 +56,14 @@ pub trait Listeners: Send {
     fn retire_clusters(&self) {}
     /// A cluster is gone, and with it what was counted for it.
     fn forget_cluster(&self, _stat_name: &str) {}
+    /// How many take a listener.
+    fn workers(&self) -> u64 {
+        1
+    }
+    /// Where to count.
+    fn stats(&self) -> Arc<Registry> {
+        Registry::new()
+    }
 }
 
 impl Listeners for Workers {
@@ -67,6 +78,14 @@ impl Listeners for Workers {
 
     fn retire_clusters(&self) {
         Workers::retire_clusters(self);
+    }
+
+    fn workers(&self) -> u64 {
+        self.count() as u64
+    }
+
+    fn stats(&self) -> Arc<Registry> {
+        Workers::stats(self).clone()
     }
 
     fn forget_cluster(&self, stat_name: &str) {
@@ -87,6 +106,7 @@ struct State {
     context: Context,
     view: Arc<ConfigView>,
     sink: Box<dyn Listeners>,
+    counts: Counts,
     subscriber: Option<Subscriber>,
     clusters: FxHashMap<Arc<str>, ClusterState>,
     /// By EDS resource name.
@@ -158,6 +178,7 @@ impl Plane {
                 itself: WeakPlane(itself.clone()),
                 context: Context::new(clusters),
                 view,
+                counts: Counts::new(sink.stats()),
                 sink: Box::new(sink),
                 subscriber: None,
                 clusters: FxHashMap::default(),
@@ -238,6 +259,10 @@ impl client::Handler for Feed {
         self.0.with(|state| refused = state.update(update));
         refused
     }
+
+    fn connected(&mut self, connected: bool) {
+        self.0.with(|state| state.counts.connected(connected));
+    }
 }
 
 impl State {
@@ -255,6 +280,7 @@ impl State {
     }
 
     fn discover(&mut self, discovery: Discovery) {
+        self.counts.discovers(&discovery);
         let (client, subscriber) = Client::new(discovery.client, Feed(self.itself.clone()));
         self.start = Start {
             listeners_later: discovery.listeners,
@@ -263,7 +289,10 @@ impl State {
         };
         if discovery.clusters {
             subscriber.subscribe_all(type_url::CLUSTER);
-            self.itself.after(INITIAL_FETCH, |state| state.start.clusters = false);
+            self.itself.after(INITIAL_FETCH, |state| {
+                state.fetch_timed_out(Kind::Cluster, state.start.clusters);
+                state.start.clusters = false;
+            });
         }
         self.subscriber = Some(subscriber);
         tokio::spawn(client.run());
@@ -297,6 +326,7 @@ impl State {
                 Kind::Endpoint | Kind::Route | Kind::VirtualHost => {}
             }
         }
+        self.counts.updated(kind, &update.version, !refused.is_empty());
         match kind {
             Kind::Cluster => self.start.clusters = false,
             Kind::Listener => self.start.listeners = false,
@@ -357,6 +387,12 @@ impl State {
         self.report_readiness();
     }
 
+    fn fetch_timed_out(&self, kind: Kind, waited: bool) {
+        if waited && let Some(stats) = self.counts.of(kind) {
+            stats.init_fetch_timeout.inc();
+        }
+    }
+
     fn report_readiness(&mut self) {
         if self.view.readiness() == Readiness::Live {
             return;
@@ -368,7 +404,10 @@ impl State {
             if let Some(subscriber) = &self.subscriber {
                 subscriber.subscribe_all(type_url::LISTENER);
             }
-            self.itself.after(INITIAL_FETCH, |state| state.start.listeners = false);
+            self.itself.after(INITIAL_FETCH, |state| {
+                state.fetch_timed_out(Kind::Listener, state.start.listeners);
+                state.start.listeners = false;
+            });
         }
         let listeners_ready = !self.start.listeners && self.listeners.values().all(ListenerState::is_warm);
         if clusters_ready && listeners_ready {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::cluster::{Cluster, store::ClusterStore};
+use crate::cluster::{Cluster, ClusterSlot, store::ClusterStore};
 
 /// Kinds of resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +151,11 @@ impl ConfigView {
     /// Clusters that are published, by name, with their endpoints.
     pub fn clusters(&self) -> Vec<Arc<Cluster>> {
         self.clusters.clusters()
+    }
+
+    /// The slots of those clusters.
+    pub fn slots(&self) -> Vec<Arc<ClusterSlot>> {
+        self.clusters.published()
     }
 
     /// True when the cluster came by CDS.

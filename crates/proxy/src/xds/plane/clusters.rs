@@ -1,6 +1,9 @@
 //! Clusters in the plane: static ones and CDS, warm as soon as their endpoints are known.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use meltemi_xds::pb::envoy::config::cluster::v3::Cluster as Message;
@@ -273,6 +276,8 @@ impl State {
             settings,
             endpoints: Endpoints::new(endpoints),
         });
+        let slot = self.context.clusters.slot(name);
+        slot.changes.fetch_add(1, Ordering::Relaxed);
         self.context.clusters.publish(cluster.clone());
         let source = match compiled.discovery {
             Discovery::Static(_) | Discovery::OriginalDst => Source::Fixed,
@@ -280,6 +285,12 @@ impl State {
             Discovery::Dns(dns) => Source::Dns(dns),
         };
         self.retire |= state.active.is_some();
+        let counts = &self.counts.clusters;
+        if state.active.is_some() {
+            counts.cluster_modified.inc()
+        } else {
+            counts.cluster_added.inc()
+        }
         state.active = Some(InForce { cluster, source, resolver });
         state.warming = None;
         self.touched.push(name.clone());
@@ -295,6 +306,8 @@ impl State {
         let Some(active) = self.clusters.get(name).and_then(|state| state.active.as_ref()) else { return };
         let endpoints = &active.cluster.endpoints;
         endpoints.store(lay_out(hosts, &active.cluster.settings, Some(endpoints)));
+        self.context.clusters.slot(name).changes.fetch_add(1, Ordering::Relaxed);
+        self.counts.clusters.cluster_updated.inc();
     }
 
     /// Endpoints came for an EDS resource: clusters that wait for it warm, those in force move.
@@ -302,6 +315,7 @@ impl State {
         let hosts = Hosts::Encoded(hosts);
         let users = self.assignments.get(resource).map(|known| known.users.clone()).unwrap_or_default();
         for name in users {
+            self.context.clusters.slot(&name).updates.fetch_add(1, Ordering::Relaxed);
             let Some(state) = self.clusters.get_mut(&name) else { continue };
             let waits = state.warming.as_ref().is_some_and(|warming| uses(&warming.compiled, resource));
             let active = state.active.as_ref().map(|active| &active.source);
@@ -318,6 +332,7 @@ impl State {
             return;
         }
         if let Some((name, state)) = self.clusters.remove_entry(name) {
+            self.counts.clusters.cluster_removed.inc();
             self.context.clusters.remove(&name);
             self.context.declared.remove(&name);
             self.view.forget(Kind::Cluster, &name);

@@ -154,7 +154,18 @@ impl State {
         state.stop_timer();
         self.warming.remove(name);
         self.relisten = true;
-        self.sink.put(next.compiled.listener.clone()).map_err(Rejection::new)?;
+        let counts = &self.counts.listeners;
+        self.sink.put(next.compiled.listener.clone()).map_err(|problem| {
+            counts.listener_create_failure.inc();
+            Rejection::new(problem)
+        })?;
+        if state.active.is_some() {
+            counts.listener_modified.inc()
+        } else {
+            counts.listener_added.inc()
+        }
+        // Envoy counts each worker that took it.
+        counts.listener_create_success.add(self.sink.workers());
         let version = next.version.clone();
         state.active = Some(next);
         self.view.update(Kind::Listener, name, |known| {
@@ -194,6 +205,7 @@ impl State {
             self.warming.remove(&name);
             self.relisten = true;
             self.sink.remove(&name);
+            self.counts.listeners.listener_removed.inc();
             self.view.forget(Kind::Listener, &name);
         }
     }
