@@ -16,7 +16,7 @@ mod deprecations;
 mod destination_rules;
 mod destinations;
 mod envoy_filters;
-mod evidence;
+pub(crate) mod evidence;
 mod external_control_plane;
 mod gateway_api;
 mod gateways;
@@ -57,8 +57,6 @@ pub struct Settings {
     pub defaults: bool,
     /// Whether gateways are for proxies of their own namespace only (istiod's switch PILOT_SCOPE_GATEWAY_TO_NAMESPACE).
     pub scope_gateways: bool,
-    /// Whether the mesh retries only what the application never saw.
-    pub safe_retries: bool,
 }
 
 impl Default for Settings {
@@ -69,7 +67,6 @@ impl Default for Settings {
             root_namespace: "istio-system".into(),
             defaults: true,
             scope_gateways: false,
-            safe_retries: false,
         }
     }
 }

@@ -138,9 +138,10 @@ fn port(object: &Object, service: &VirtualService, to: &To<'_>, found: &Service<
     let Some(port) = &to.destination.port else {
         if numbers.len() > 1 {
             let text = format!(
-                "This VirtualService routes to a service {:?} that exposes multiple ports {}. Specifying a port in the destination is required to disambiguate.",
+                "This VirtualService routes to a service {:?} that exposes multiple ports {}. Specifying a port in the destination is required to disambiguate. {} goes to the port that the client happens to ask for",
                 host.as_str(),
-                go_list(&numbers)
+                go_list(&numbers),
+                shown(service, to)
             );
             let hint = format!("add port: {{number: {}}}", numbers[0]);
             report.add(&DESTINATION_PORT_REQUIRED, object, &format!("{}.host", to.path), text, hint);

@@ -1,11 +1,12 @@
-//! Requests that show a fault: what to send to see it. Used by analyzers of routes.
+//! Requests that show a fault: what to send to see it. Used by analyzers of routes, and by the check of
+//! reachability.
 
 use crate::Host;
 use crate::networking::VirtualService;
 use crate::networking::virtual_service::{HttpRoute, StringMatch};
 
 /// A request that a rule takes: `GET http://reviews:9080/x`. Conditions that cannot be shown in a line are left out.
-pub(super) fn request(service: &VirtualService, rule: &HttpRoute, port: Option<u32>) -> String {
+pub(crate) fn request(service: &VirtualService, rule: &HttpRoute, port: Option<u32>) -> String {
     let condition = rule.matches.first();
     let method = match condition.and_then(|condition| condition.method.as_ref()) {
         Some(StringMatch::Exact(method) | StringMatch::Prefix(method)) => method.to_string(),
@@ -33,7 +34,7 @@ pub(super) fn request(service: &VirtualService, rule: &HttpRoute, port: Option<u
 }
 
 /// A host one can send to, with its port if it is not 80.
-pub(super) fn host(host: Option<&Host>, port: Option<u32>) -> String {
+pub(crate) fn host(host: Option<&Host>, port: Option<u32>) -> String {
     let name = match host.map(Host::as_str) {
         None | Some("") => "HOST".to_owned(),
         Some("*") => "any.example.com".to_owned(),

@@ -12,7 +12,7 @@ use crate::kubernetes::Secret;
 use crate::networking::Gateway;
 use crate::networking::gateway::Server;
 use crate::networking::tls::{ServerTlsMode, ServerTlsSettings};
-use crate::{Object, Str, host, labels};
+use crate::{Host, Object, Str, host, labels};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "gateways",
@@ -48,11 +48,10 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
 
 fn no_proxy(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
     let selector = selector_text(&gateway.selector);
-    let host = gateway.servers.first().and_then(|server| server.hosts.first());
-    let host = host.map_or("HOST", |host| host.rsplit('/').next().unwrap_or_default());
+    let host = gateway.servers.first().and_then(|server| server.hosts.first()).map(shown_host);
     let text = format!(
         "Referenced selector not found: {selector:?}: no proxy is this gateway, so GET http://{}/ finds nobody listening",
-        super::evidence::host(Some(&host.into()), gateway.servers.first().map(|server| server.port.number))
+        super::evidence::host(host.as_ref(), gateway.servers.first().map(|server| server.port.number))
     );
     // The ingress gateway of Istio, misspelt.
     let usual = mesh.settings.mesh.ingress_selector.as_deref().unwrap_or("ingressgateway");
@@ -63,6 +62,11 @@ fn no_proxy(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Re
         _ => "correct the labels, or start a gateway proxy that has them".to_owned(),
     };
     report.add(&REFERENCED_RESOURCE_NOT_FOUND, object, &selector_path(gateway), text, hint);
+}
+
+/// The name in `[ns/]name`.
+fn shown_host(text: &Str) -> Host {
+    Host::new(text.rsplit('/').next().unwrap_or_default())
 }
 
 fn selector_path(gateway: &Gateway) -> String {
@@ -105,8 +109,9 @@ fn ports(
             continue;
         }
         let text = format!(
-            "The gateway is listening on a target port (port {number}) that is not defined in the Service associated with its workload instances (Pod selector {}). If you need to access the gateway port through the gateway Service, it will not be available.",
-            selector_text(&gateway.selector)
+            "The gateway is listening on a target port (port {number}) that is not defined in the Service associated with its workload instances (Pod selector {}). If you need to access the gateway port through the gateway Service, it will not be available. GET http://{}/ finds nobody listening",
+            selector_text(&gateway.selector),
+            super::evidence::host(server.hosts.first().map(shown_host).as_ref(), Some(number))
         );
         let ports: Vec<String> = known.iter().map(u32::to_string).collect();
         let hint = match ports.is_empty() {
@@ -152,8 +157,7 @@ fn credential(
     (namespace, path): (&Str, &str),
     report: &mut Report,
 ) {
-    let host = server.hosts.first().map_or("HOST", |host| host.rsplit('/').next().unwrap_or_default());
-    let host = super::evidence::host(Some(&host.into()), None);
+    let host = super::evidence::host(server.hosts.first().map(shown_host).as_ref(), None);
     let secret =
         mesh.all::<Secret>().find(|(secret, _)| secret.name() == name && secret.namespace() == namespace);
     let Some((_, secret)) = secret else {
@@ -192,9 +196,6 @@ fn invalid(secret: &Secret, mode: ServerTlsMode) -> Option<String> {
             Some(String::from_utf8_lossy(&bytes).into_owned())
         })
     };
-    let is_pem = |text: &str, what: &str| {
-        text.contains("-----BEGIN ") && text.contains("-----END ") && text.contains(what)
-    };
     match (pem(["tls.crt", "cert"]), pem(["tls.key", "key"])) {
         (None, _) => Some("it has no certificate (tls.crt)".into()),
         (_, None) => Some("it has no key (tls.key)".into()),
@@ -209,6 +210,28 @@ fn invalid(secret: &Secret, mode: ServerTlsMode) -> Option<String> {
                 .then(|| "its CA (ca.crt) is not a certificate in PEM".into())
         }
     }
+}
+
+/// Whether a text has a block of that kind in PEM, with whole DER in it.
+fn is_pem(text: &str, kind: &str) -> bool {
+    let Some((_, rest)) = text.split_once("-----BEGIN ") else { return false };
+    let Some((label, rest)) = rest.split_once("-----") else { return false };
+    let Some((body, _)) = rest.split_once("-----END ") else { return false };
+    label.ends_with(kind) && crate::text::base64(body.trim()).is_some_and(|der| is_der_sequence(&der))
+}
+
+/// Whether bytes are one SEQUENCE in DER, neither cut nor followed by others (X.690, 8.1.3).
+fn is_der_sequence(bytes: &[u8]) -> bool {
+    let [0x30, first, rest @ ..] = bytes else { return false };
+    if *first < 0x80 {
+        return rest.len() == usize::from(*first);
+    }
+    let count = usize::from(*first & 0x7f);
+    if count == 0 || count > 4 || rest.len() < count {
+        return false;
+    }
+    let length = rest[..count].iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+    rest.len() - count == length
 }
 
 /// Gateways of the same proxies that serve the same hosts at the same port.
@@ -230,11 +253,12 @@ fn conflicts(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut R
             continue;
         }
         let text = format!(
-            "Conflict with gateways {} (workload selector {}, port {}, hosts {}).",
+            "Conflict with gateways {} (workload selector {}, port {}, hosts {}). Which of their settings a request to http://{}/ meets depends on their age",
             others.join(","),
             selector_text(&gateway.selector),
             server.port.number,
-            server.hosts.join(",")
+            server.hosts.join(","),
+            super::evidence::host(server.hosts.first().map(shown_host).as_ref(), Some(server.port.number))
         );
         let hint = "put the servers into one Gateway, or give them different hosts, ports or selectors";
         report.add(&CONFLICTING_GATEWAYS, object, &format!("spec.servers[{index}].hosts"), text, hint);

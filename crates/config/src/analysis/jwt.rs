@@ -69,8 +69,9 @@ fn routing(
                 continue;
             }
             let text = format!(
-                "The virtual service uses the JWT claim based routing (key: {key}) but found no request authentication for the gateway ({namespace}/{name}) pod ({}). The request authentication must first be applied for the gateway pods to validate the JWT token and make the claims available for routing.",
-                workload.object.name()
+                "The virtual service uses the JWT claim based routing (key: {key}) but found no request authentication for the gateway ({namespace}/{name}) pod ({}). The request authentication must first be applied for the gateway pods to validate the JWT token and make the claims available for routing. GET http://{}/ with such a token is not taken by the rule",
+                workload.object.name(),
+                super::evidence::host(service.hosts.first(), None)
             );
             let hint = "apply a RequestAuthentication that selects the gateway's Pods";
             report.add(&JWT_ROUTE, object, path, text, hint);

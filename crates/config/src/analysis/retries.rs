@@ -18,19 +18,28 @@ pub(super) const ANALYZER: Analyzer = Analyzer {
 /// Methods that RFC 9110 does not call idempotent.
 const UNSAFE: [&str; 2] = ["POST", "PATCH"];
 
+/// Where `retries: safe` is said: the mesh's `defaultConfig.proxyMetadata`, and an annotation of VirtualServices.
+const MESH_SETTING: &str = "MELTEMI_RETRIES";
+const ANNOTATION: &str = "meltemi.dev/retries";
+
 /// Conditions under which a proxy cannot know that the application never saw the request.
 const AFTER: [&str; 7] =
     ["5xx", "gateway-error", "reset", "retriable-status-codes", "cancelled", "unavailable", "retriable-4xx"];
 
 fn run(mesh: &Mesh<'_>, report: &mut Report) {
-    if mesh.settings.safe_retries {
-        return;
-    }
     let default = mesh.settings.mesh.default_http_retry_policy.as_ref();
     if default.is_some_and(|policy| !repeats(policy)) {
         return;
     }
+    let careful =
+        mesh.settings.mesh.default_config.as_ref().is_some_and(|config| {
+            config.proxy_metadata.get(MESH_SETTING).is_some_and(|word| &**word == "safe")
+        });
     for (object, service) in mesh.all::<VirtualService>() {
+        // Our own setting: tried again only if the application cannot have seen it.
+        if object.metadata.annotations.get(ANNOTATION).map_or(careful, |word| &**word == "safe") {
+            continue;
+        }
         for (index, rule) in service.http.iter().enumerate() {
             // Who says something about retries has thought of them.
             if rule.retries.is_some() || rule.route.is_empty() {
@@ -42,7 +51,7 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
                 evidence::request(service, rule, None)
             );
             let path = format!("spec.http[{index}].match[{number}].method");
-            let hint = "set retries: {attempts: 0} here, or retryOn: connect-failure,refused-stream";
+            let hint = "annotate it with meltemi.dev/retries: safe, or set retries: {attempts: 0}";
             report.add(&RETRIED_UNSAFE, object, &path, text, hint);
         }
     }

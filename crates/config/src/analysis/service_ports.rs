@@ -25,12 +25,12 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
     }
 }
 
-/// Whether an object belongs to the control plane itself.
+/// Whether an object belongs to the mesh's own installation.
 pub(super) fn is_control_plane(object: &Object) -> bool {
     let labels = object.labels();
-    labels.get("istio").is_some_and(|value| matches!(&**value, "pilot" | "istiod"))
+    labels.contains_key("istio")
+        || labels.get("release").is_some_and(|value| &**value == "istio")
         || labels.get("app").is_some_and(|value| &**value == "istiod")
-        || labels.contains_key("operator.istio.io/component")
 }
 
 fn check(object: &Object, service: &Service, report: &mut Report) {
@@ -39,7 +39,7 @@ fn check(object: &Object, service: &Service, report: &mut Report) {
         let name = port.name.as_deref().unwrap_or_default();
         let transport = port.protocol.as_deref().unwrap_or("TCP");
         let protocol = Protocol::of_service_port(name, port.app_protocol.as_deref(), transport, port.port);
-        if !(protocol.is_auto() || external && name == "tcp") {
+        if !(protocol.is_auto() || external && protocol == Protocol::Tcp) {
             continue;
         }
         let path = format!("spec.ports[{index}]");

@@ -158,6 +158,10 @@ fn mesh_hosts(mesh: &Mesh<'_>, report: &mut Report) {
     for (key, objects) in claims.iter().filter(|(_, objects)| objects.len() > 1) {
         let names: Vec<String> = objects.iter().map(|object| full_name(object)).collect();
         let names = names.join(",");
+        let oldest = objects.iter().min_by_key(|object| {
+            (object.metadata.creation_timestamp, object.namespace().clone(), object.name().clone())
+        });
+        let oldest = oldest.map_or_else(String::new, |object| full_name(object));
         let host = key.split_once('/').map_or("", |(_, host)| host).to_owned();
         // Exported to several namespaces, they are still in each other's way once.
         if !said.insert((names.clone(), host)) {
@@ -165,7 +169,8 @@ fn mesh_hosts(mesh: &Mesh<'_>, report: &mut Report) {
         }
         for object in objects {
             let text = format!(
-                "The VirtualServices {names} associated with mesh gateway define the same host {key} which can lead to undefined behavior. This can be fixed by merging the conflicting VirtualServices into a single resource."
+                "The VirtualServices {names} associated with mesh gateway define the same host {key} which can lead to undefined behavior. This can be fixed by merging the conflicting VirtualServices into a single resource. GET http://{}/ from a sidecar meets the rules of {oldest} only",
+                key.split_once('/').map_or("", |(_, host)| host)
             );
             let hint = "sidecars apply the oldest of them only: merge their rules, or narrow exportTo";
             report.add(&CONFLICTING_MESH_HOSTS, object, "metadata.name", text, hint);

@@ -22,6 +22,16 @@ pub(super) const ROWS: &[Row] = &[
         &["crates/config/tests/golden.rs::findings_are_as_written"],
     ),
     works(
+        "`meltemi analyze`: Istio's analysis messages, each as published",
+        "CTL-001",
+        "those that files can show; list in docs/analyze.md",
+        &[
+            "crates/config/tests/analysis.rs::findings_are_as_written",
+            "crates/config/tests/analysis.rs::every_message_is_shown",
+            "crates/config/tests/analysis.rs::samples_have_no_findings",
+        ],
+    ),
+    works(
         "A wrong resource is left out, the others stay",
         "",
         "",

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use super::{Check, Path, code};
+use crate::analysis::evidence;
 use crate::diagnostic::Severity;
 use crate::networking::VirtualService;
 use crate::networking::virtual_service::{HttpMatchRequest, HttpRoute, StringMatch};
@@ -16,7 +17,7 @@ use crate::{Labels, Str};
 const MOST_COMPARED: usize = 1_000;
 
 pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
-    http(&it.http, check, &at.key("http"));
+    http(it, check, &at.key("http"));
     if it.tcp.len() > 1 {
         let rules: Vec<_> = it.tcp.iter().map(|rule| &rule.matches[..]).collect();
         repeated(&rules, check, &at.key("tcp"));
@@ -27,12 +28,12 @@ pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
     }
 }
 
-fn unreachable(check: &mut Check<'_>, at: &Path<'_>, rule: &str, reason: &str) {
-    let message = format!("VirtualService rule {rule} not used ({reason}).");
+fn unreachable(check: &mut Check<'_>, at: &Path<'_>, rule: &str, reason: &str, shown: &str) {
+    let message = format!("VirtualService rule {rule} not used ({reason}).{shown}");
     check.warn(code::UNREACHABLE, at, message, Some("rules are tried in order: move it up".into()));
 }
 
-fn ineffective(check: &mut Check<'_>, at: &Path<'_>, rule: &str, condition: &str, earlier: &str) {
+fn ineffective(check: &mut Check<'_>, at: &Path<'_>, (rule, condition): (&str, &str), earlier: &str) {
     let message = format!(
         "VirtualService rule {rule} match {condition} is not used (duplicate/overlapping match in rule {earlier})."
     );
@@ -49,7 +50,7 @@ fn repeated<M: Serialize>(rules: &[&[M]], check: &mut Check<'_>, at: &Path<'_>) 
         let name = format!("#{index}");
         if open {
             let reason = if matches.is_empty() { ONLY_LAST } else { AFTER_OPEN };
-            unreachable(check, &rule, &name, reason);
+            unreachable(check, &rule, &name, reason, "");
             continue;
         }
         open = matches.is_empty();
@@ -58,12 +59,17 @@ fn repeated<M: Serialize>(rules: &[&[M]], check: &mut Check<'_>, at: &Path<'_>) 
         for (number, condition) in matches.iter().enumerate() {
             let earlier = *known.entry(text_of(condition)).or_insert(index);
             if earlier != index {
-                ineffective(check, &list.index(number), &name, &format!("#{number}"), &format!("#{earlier}"));
+                ineffective(
+                    check,
+                    &list.index(number),
+                    (&name, &format!("#{number}")),
+                    &format!("#{earlier}"),
+                );
                 duplicates += 1;
             }
         }
         if duplicates > 0 && duplicates == matches.len() {
-            unreachable(check, &rule, &name, "all matches used by prior rules");
+            unreachable(check, &rule, &name, "all matches used by prior rules", "");
         }
     }
 }
@@ -71,7 +77,8 @@ fn repeated<M: Serialize>(rules: &[&[M]], check: &mut Check<'_>, at: &Path<'_>) 
 const ONLY_LAST: &str = "only the last rule can have no matches";
 const AFTER_OPEN: &str = "route without matches defined before";
 
-fn http(rules: &[HttpRoute], check: &mut Check<'_>, at: &Path<'_>) {
+fn http(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
+    let rules = &it.http;
     if rules.len() < 2 && rules.iter().all(|rule| rule.matches.len() < 2) {
         return;
     }
@@ -87,7 +94,9 @@ fn http(rules: &[HttpRoute], check: &mut Check<'_>, at: &Path<'_>) {
                 (true, false) => AFTER_OPEN.to_owned(),
                 (false, _) => format!("rule {} before it takes every request", name_of(&rules[by].name, by)),
             };
-            unreachable(check, &rule_at, &name, &reason);
+            let by = name_of(&rules[by].name, by);
+            let shown = format!(" {} is taken by rule {by}", evidence::request(it, rule, None));
+            unreachable(check, &rule_at, &name, &reason, &shown);
             continue;
         }
         let list = rule_at.key("match");
@@ -96,7 +105,7 @@ fn http(rules: &[HttpRoute], check: &mut Check<'_>, at: &Path<'_>) {
             let condition_at = list.index(number);
             let own = name_of(&condition.name, number);
             if let Some((earlier, _)) = known.get(&key_of(condition)) {
-                ineffective(check, &condition_at, &name, &own, &name_of(&rules[*earlier].name, *earlier));
+                ineffective(check, &condition_at, (&name, &own), &name_of(&rules[*earlier].name, *earlier));
                 duplicates += 1;
                 continue;
             }
@@ -114,12 +123,13 @@ fn http(rules: &[HttpRoute], check: &mut Check<'_>, at: &Path<'_>) {
                     name_of(&before.matches[*other].name, *other),
                     name_of(&before.name, *earlier)
                 );
-                ineffective(check, &condition_at, &name, &own, &earlier);
+                ineffective(check, &condition_at, (&name, &own), &earlier);
             }
             prefixes.push((index, number, condition, prefix));
         }
         if duplicates > 0 && duplicates == rule.matches.len() {
-            unreachable(check, &rule_at, &name, "all matches used by prior rules");
+            let shown = format!(" {} is taken by an earlier rule", evidence::request(it, rule, None));
+            unreachable(check, &rule_at, &name, "all matches used by prior rules", &shown);
         }
         if takes_everything(rule) {
             open = Some(index);

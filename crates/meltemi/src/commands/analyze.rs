@@ -92,7 +92,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         root_namespace: read.root_namespace,
         defaults: !args.no_defaults,
         scope_gateways: settings::switch("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", false),
-        safe_retries: false,
     };
     let mut findings = analysis::analyze(&loaded, &settings);
     findings.extend(read.findings);
