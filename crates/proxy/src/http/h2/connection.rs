@@ -10,6 +10,8 @@ pub mod flood;
 mod receive;
 pub mod send;
 pub mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, sync::Arc, task::Waker};
 

@@ -95,7 +95,7 @@ impl<'a> Section<'a> {
         if let Some(refusal) = self.refusal {
             return Err(refusal);
         }
-        if self.fields - pseudo > self.limits.fields {
+        if self.fields.saturating_sub(pseudo) > self.limits.fields {
             return Err(Refusal::TooLarge);
         }
         // The crumbs of a cookie become one line again (RFC 9113, 8.2.3).

@@ -255,7 +255,10 @@ impl Connection {
         let key = self.streams.take();
         let stream = self.streams.get_mut(key);
         let mut request = head::Request::new(&mut stream.request, self.config.head);
-        self.decoder.decode(block, |field| request.field(field)).map_err(compression)?;
+        if let Err(error) = self.decoder.decode(block, |field| request.field(field)) {
+            self.streams.give(key);
+            return Err(compression(error));
+        }
         let finished = request.finish().and_then(|pseudos| {
             head::finish_request(&mut stream.request, &pseudos, end, self.config.extended_connect)
         });
