@@ -224,6 +224,10 @@ fn node_of(envoy: &EnvoyNode) -> Result<Node, Status> {
             if grpc {
                 node.metadata.generator = "grpc".into();
             }
+            if let Some(place) = envoy.locality.as_ref().filter(|place| !place.region.is_empty()) {
+                let parts = [&*place.region, &place.zone, &place.sub_zone];
+                node.locality = parts.join("/").trim_end_matches('/').into();
+            }
             Ok(node)
         }
         Err(_) if grpc || metadata.get("GENERATOR").is_some_and(|generator| generator == "grpc") => {

@@ -53,6 +53,8 @@ pub struct Node {
     pub namespace: Str,
     /// DNS domain below the namespace's, such as `cluster.local`.
     pub domain: Str,
+    /// `region/zone/subzone` as the proxy says it; empty if it does not.
+    pub locality: Str,
     /// Metadata that matters here.
     pub metadata: Metadata,
 }
@@ -107,6 +109,7 @@ impl Node {
             name: name.into(),
             namespace: namespace.into(),
             domain: domain.into(),
+            locality: Str::default(),
             metadata: Metadata::read(metadata),
         })
     }
@@ -120,6 +123,7 @@ impl Node {
             name: id.into(),
             namespace: text(metadata, "NAMESPACE").unwrap_or("default").into(),
             domain: "cluster.local".into(),
+            locality: Str::default(),
             metadata: Metadata { generator: "grpc".into(), ..Metadata::read(metadata) },
         }
     }

@@ -14,6 +14,7 @@ mod service_entry;
 mod workload;
 
 pub use workload::Workload;
+pub(crate) use workload::locality_label;
 
 /// A service: a name in the mesh with ports.
 #[derive(Debug, Clone, PartialEq, Eq)]

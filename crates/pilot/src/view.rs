@@ -33,6 +33,7 @@ mod gateway;
 mod http;
 mod http_route;
 mod inbound;
+mod locality;
 mod outbound;
 mod policy;
 pub mod reads;
@@ -40,6 +41,7 @@ mod retry;
 pub mod route;
 pub mod scope;
 mod tcp;
+mod tls;
 
 use scope::Scope;
 
@@ -59,6 +61,9 @@ pub struct View<'a> {
     pub scope: Arc<Scope>,
     /// Its labels: from metadata, else of the workload at its address or of its name.
     pub labels: Labels,
+    /// `region/zone/subzone`: as it says, else of the workload at its address; empty if unknown. With the labels it decides what
+    /// proxies of a group have in common.
+    pub locality: Str,
     /// Ports of services that have an endpoint at one of its addresses, by its own port.
     pub own_ports: Vec<OwnPort>,
     /// What was looked at on the way.
@@ -97,6 +102,7 @@ impl<'a> View<'a> {
             snapshot,
             node,
             scope,
+            locality: locality_of(snapshot, node, &labels),
             labels,
             reads: reads::Reads::default(),
         }
@@ -131,6 +137,19 @@ pub(crate) fn labels(snapshot: &Snapshot, node: &Node) -> Labels {
     let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
     let named = || workloads.values().find(|w| w.name == node.name && w.namespace == node.namespace);
     at_address.or_else(named).map(|workload| workload.labels.clone()).unwrap_or_default()
+}
+
+/// Where the proxy is: what it said, else its label, else of the workload at its address.
+fn locality_of(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Str {
+    if !node.locality.is_empty() {
+        return node.locality.clone();
+    }
+    if let Some(said) = crate::registry::locality_label(labels) {
+        return said;
+    }
+    let workloads = &snapshot.registry.workloads;
+    let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
+    at_address.map(|workload| workload.locality.clone()).unwrap_or_default()
 }
 
 type Named = ((Str, Str), Arc<Sidecar>);

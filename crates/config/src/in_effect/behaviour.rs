@@ -157,6 +157,22 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     works(
+        "Locality: outlier detection turns failover on; distribute leaves out what it does not name",
+        "SEM-064, SEM-065, SEM-067",
+        "trafficDistribution and zone-aware settings do not matter yet (SEM-066)",
+        &[
+            "crates/pilot/tests/fields/upstream.rs::outlier_detection_turns_failover_by_locality_on",
+            "crates/pilot/tests/fields/upstream.rs::localities_get_the_shares_that_are_distributed",
+            "crates/pilot/tests/fields/upstream.rs::failover_by_labels",
+        ],
+    ),
+    works(
+        "The mesh's defaultTrafficPolicy fills blocks that no rule gives",
+        "SEM-057",
+        "",
+        &["crates/pilot/tests/fields/upstream.rs::the_meshs_policy_fills_blocks_that_no_rule_gives"],
+    ),
+    works(
         "Default balancing is LEAST_REQUEST; limits default to none",
         "SEM-059, SEM-062",
         "",

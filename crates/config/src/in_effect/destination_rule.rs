@@ -9,6 +9,13 @@ macro_rules! test {
     };
 }
 
+/// The same for what concerns endpoints and connections to them.
+macro_rules! upstream {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/upstream.rs::", $name)
+    };
+}
+
 pub(super) const ROWS: &[Row] = &[
     works(
         "host",
@@ -125,125 +132,221 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &[test!("settings_of_a_port_replace_the_others")],
     ),
-    not_yet(
+    works(
         "trafficPolicy.loadBalancer.consistentHash",
         "DR-036…DR-050, DR-052",
-        "Meltemi's proxy does not hash; an Envoy does",
+        "header, cookie, client, query parameter; ring of 1024 or Maglev of 65537",
+        &[test!("hashes_pick_endpoints")],
     ),
-    not_yet(
+    works(
         "trafficPolicy.loadBalancer.localityLbSetting",
         "DR-053, DR-107…DR-114",
-        "localities do not matter",
+        "priorities with outlierDetection only; the mesh's where the rule says nothing",
+        &[
+            upstream!("outlier_detection_turns_failover_by_locality_on"),
+            upstream!("localities_get_the_shares_that_are_distributed"),
+            upstream!("failover_by_labels"),
+        ],
     ),
     not_yet("trafficPolicy.loadBalancer.zoneAwareLbSetting", "DR-054, DR-115…DR-120", "zones do not matter"),
-    not_yet(
+    works(
         "trafficPolicy.loadBalancer.warmupDurationSecs",
         "DR-055",
-        "new endpoints get their full share at once",
+        "",
+        &[upstream!("new_endpoints_warm_up")],
     ),
-    not_yet(
-        "trafficPolicy.loadBalancer.warmup",
-        "DR-056…DR-059",
-        "new endpoints get their full share at once",
-    ),
+    works("trafficPolicy.loadBalancer.warmup", "DR-056…DR-059", "", &[upstream!("new_endpoints_warm_up")]),
     not_yet("trafficPolicy.loadBalancer.backendUtilization", "DR-121", "reported use does not matter"),
-    not_yet("trafficPolicy.connectionPool.http.http2KeepAlive", "DR-079…DR-081", "no pings are sent"),
-    not_yet(
-        "trafficPolicy.outlierDetection",
-        "DR-008, DR-084…DR-093",
-        "Meltemi's proxy puts no endpoint aside; an Envoy does",
+    partly(
+        "trafficPolicy.connectionPool.http.http2KeepAlive",
+        "DR-079…DR-081",
+        "sent to proxies",
+        &[upstream!("http2_connections_are_probed")],
     ),
-    not_yet("trafficPolicy.tls", "DR-009, DR-094…DR-106", "traffic goes as it would without"),
-    not_yet("trafficPolicy.tunnel", "DR-016…DR-019", "traffic is not tunnelled"),
-    not_yet("trafficPolicy.proxyProtocol", "DR-020…DR-023", "no PROXY header is sent"),
-    not_yet("trafficPolicy.retryBudget", "DR-024…DR-027", "retries are not limited"),
+    partly(
+        "trafficPolicy.outlierDetection",
+        "DR-008, DR-085…DR-092",
+        "sent to proxies",
+        &[test!("outlier_detection")],
+    ),
+    not_yet("trafficPolicy.outlierDetection.consecutiveErrors", "DR-084", "removed by Istio"),
     not_yet(
+        "trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+        "DR-093",
+        "5xx count, whatever the list says",
+    ),
+    partly(
+        "trafficPolicy.tls",
+        "DR-009, DR-094…DR-106",
+        "on Envoys; Meltemi's proxy refuses the cluster, so that nothing goes in the clear",
+        &[
+            upstream!("tls_with_files_and_with_the_meshs_own"),
+            upstream!("tls_with_a_credential_is_for_gateways_and_selected_sidecars"),
+        ],
+    ),
+    partly(
+        "trafficPolicy.tunnel",
+        "DR-016…DR-019",
+        "on Envoys; of bytes only, as in Istio",
+        &["crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service"],
+    ),
+    partly(
+        "trafficPolicy.proxyProtocol",
+        "DR-020…DR-023",
+        "on Envoys",
+        &[upstream!("the_proxy_protocol_wraps_connections")],
+    ),
+    partly("trafficPolicy.retryBudget", "DR-024…DR-027", "sent to proxies", &[upstream!("retry_budgets")]),
+    works(
         "trafficPolicy.portLevelSettings[].loadBalancer.consistentHash",
         "DR-036…DR-050, DR-052",
-        "Meltemi's proxy does not hash; an Envoy does",
+        "header, cookie, client, query parameter; ring of 1024 or Maglev of 65537",
+        &[test!("hashes_pick_endpoints")],
     ),
-    not_yet(
+    works(
         "trafficPolicy.portLevelSettings[].loadBalancer.localityLbSetting",
         "DR-053, DR-107…DR-114",
-        "localities do not matter",
+        "priorities with outlierDetection only; the mesh's where the rule says nothing",
+        &[
+            upstream!("outlier_detection_turns_failover_by_locality_on"),
+            upstream!("localities_get_the_shares_that_are_distributed"),
+            upstream!("failover_by_labels"),
+        ],
     ),
     not_yet(
         "trafficPolicy.portLevelSettings[].loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
         "zones do not matter",
     ),
-    not_yet(
+    works(
         "trafficPolicy.portLevelSettings[].loadBalancer.warmupDurationSecs",
         "DR-055",
-        "new endpoints get their full share at once",
+        "",
+        &[upstream!("new_endpoints_warm_up")],
     ),
-    not_yet(
+    works(
         "trafficPolicy.portLevelSettings[].loadBalancer.warmup",
         "DR-056…DR-059",
-        "new endpoints get their full share at once",
+        "",
+        &[upstream!("new_endpoints_warm_up")],
     ),
     not_yet(
         "trafficPolicy.portLevelSettings[].loadBalancer.backendUtilization",
         "DR-121",
         "reported use does not matter",
     ),
-    not_yet(
+    partly(
         "trafficPolicy.portLevelSettings[].connectionPool.http.http2KeepAlive",
         "DR-079…DR-081",
-        "no pings are sent",
+        "sent to proxies",
+        &[upstream!("http2_connections_are_probed")],
     ),
-    not_yet(
+    partly(
         "trafficPolicy.portLevelSettings[].outlierDetection",
-        "DR-008, DR-084…DR-093",
-        "Meltemi's proxy puts no endpoint aside; an Envoy does",
+        "DR-008, DR-085…DR-092",
+        "sent to proxies",
+        &[test!("outlier_detection")],
     ),
     not_yet(
+        "trafficPolicy.portLevelSettings[].outlierDetection.consecutiveErrors",
+        "DR-084",
+        "removed by Istio",
+    ),
+    not_yet(
+        "trafficPolicy.portLevelSettings[].outlierDetection.outlierDetectionHttpErrorCodes",
+        "DR-093",
+        "5xx count, whatever the list says",
+    ),
+    partly(
         "trafficPolicy.portLevelSettings[].tls",
         "DR-009, DR-094…DR-106",
-        "traffic goes as it would without",
+        "on Envoys; Meltemi's proxy refuses the cluster, so that nothing goes in the clear",
+        &[
+            upstream!("tls_with_files_and_with_the_meshs_own"),
+            upstream!("tls_with_a_credential_is_for_gateways_and_selected_sidecars"),
+        ],
     ),
-    not_yet(
+    works(
         "subsets[].trafficPolicy.loadBalancer.consistentHash",
         "DR-036…DR-050, DR-052",
-        "Meltemi's proxy does not hash; an Envoy does",
+        "header, cookie, client, query parameter; ring of 1024 or Maglev of 65537",
+        &[test!("hashes_pick_endpoints")],
     ),
-    not_yet(
+    works(
         "subsets[].trafficPolicy.loadBalancer.localityLbSetting",
         "DR-053, DR-107…DR-114",
-        "localities do not matter",
+        "priorities with outlierDetection only; the mesh's where the rule says nothing",
+        &[
+            upstream!("outlier_detection_turns_failover_by_locality_on"),
+            upstream!("localities_get_the_shares_that_are_distributed"),
+            upstream!("failover_by_labels"),
+        ],
     ),
     not_yet(
         "subsets[].trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
         "zones do not matter",
     ),
-    not_yet(
+    works(
         "subsets[].trafficPolicy.loadBalancer.warmupDurationSecs",
         "DR-055",
-        "new endpoints get their full share at once",
+        "",
+        &[upstream!("new_endpoints_warm_up")],
     ),
-    not_yet(
+    works(
         "subsets[].trafficPolicy.loadBalancer.warmup",
         "DR-056…DR-059",
-        "new endpoints get their full share at once",
+        "",
+        &[upstream!("new_endpoints_warm_up")],
     ),
     not_yet(
         "subsets[].trafficPolicy.loadBalancer.backendUtilization",
         "DR-121",
         "reported use does not matter",
     ),
-    not_yet(
+    partly(
         "subsets[].trafficPolicy.connectionPool.http.http2KeepAlive",
         "DR-079…DR-081",
-        "no pings are sent",
+        "sent to proxies",
+        &[upstream!("http2_connections_are_probed")],
     ),
-    not_yet(
+    partly(
         "subsets[].trafficPolicy.outlierDetection",
-        "DR-008, DR-084…DR-093",
-        "Meltemi's proxy puts no endpoint aside; an Envoy does",
+        "DR-008, DR-085…DR-092",
+        "sent to proxies",
+        &[test!("outlier_detection")],
     ),
-    not_yet("subsets[].trafficPolicy.tls", "DR-009, DR-094…DR-106", "traffic goes as it would without"),
-    not_yet("subsets[].trafficPolicy.tunnel", "DR-016…DR-019", "traffic is not tunnelled"),
-    not_yet("subsets[].trafficPolicy.proxyProtocol", "DR-020…DR-023", "no PROXY header is sent"),
-    not_yet("subsets[].trafficPolicy.retryBudget", "DR-024…DR-027", "retries are not limited"),
+    not_yet("subsets[].trafficPolicy.outlierDetection.consecutiveErrors", "DR-084", "removed by Istio"),
+    not_yet(
+        "subsets[].trafficPolicy.outlierDetection.outlierDetectionHttpErrorCodes",
+        "DR-093",
+        "5xx count, whatever the list says",
+    ),
+    partly(
+        "subsets[].trafficPolicy.tls",
+        "DR-009, DR-094…DR-106",
+        "on Envoys; Meltemi's proxy refuses the cluster, so that nothing goes in the clear",
+        &[
+            upstream!("tls_with_files_and_with_the_meshs_own"),
+            upstream!("tls_with_a_credential_is_for_gateways_and_selected_sidecars"),
+        ],
+    ),
+    partly(
+        "subsets[].trafficPolicy.tunnel",
+        "DR-016…DR-019",
+        "on Envoys; of bytes only, as in Istio",
+        &["crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service"],
+    ),
+    partly(
+        "subsets[].trafficPolicy.proxyProtocol",
+        "DR-020…DR-023",
+        "on Envoys",
+        &[upstream!("the_proxy_protocol_wraps_connections")],
+    ),
+    partly(
+        "subsets[].trafficPolicy.retryBudget",
+        "DR-024…DR-027",
+        "sent to proxies",
+        &[upstream!("retry_budgets")],
+    ),
 ];

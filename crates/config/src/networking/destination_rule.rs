@@ -8,7 +8,7 @@ use crate::Str;
 use crate::decode::macros::{message, oneof, proto_enum};
 use crate::duration::Duration;
 use crate::host::Host;
-use crate::labels::{Labels, WorkloadSelector};
+use crate::labels::{Labels, TypeSelector};
 
 message! {
     /// Policies for traffic to a host.
@@ -22,7 +22,7 @@ message! {
         /// Who sees it: `*`, `.` or namespaces; empty means the mesh's default (DR-004).
         export_to: Vec<Str> = "exportTo";
         /// Clients it is for, in its own namespace; unset: all (DR-005).
-        workload_selector: Option<WorkloadSelector> = "workloadSelector";
+        workload_selector: Option<TypeSelector> = "workloadSelector";
     }
 }
 

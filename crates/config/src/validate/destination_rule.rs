@@ -31,7 +31,7 @@ pub(super) fn check(it: &DestinationRule, check: &mut Check<'_>, at: &Path<'_>) 
     export_to(&it.export_to, check, &at.key("exportTo"));
     if let Some(selector) = &it.workload_selector {
         let selector_at = at.key("workloadSelector");
-        labels(&selector.labels, check, &selector_at.key("labels"));
+        labels(&selector.match_labels, check, &selector_at.key("matchLabels"));
         let own = check.object.namespace().clone();
         if it.export_to.iter().any(|entry| &**entry != "." && *entry != own) {
             let message = "a rule with workloadSelector holds in its own namespace only";

@@ -93,7 +93,7 @@ fn cluster(view: &View<'_>, name: &str) -> Option<Cluster> {
     };
     cluster.balancer = match cluster.balancer {
         Balancer::RingHash(size) => Balancer::RingHash(size),
-        _ => Balancer::RoundRobin,
+        _ => Balancer::RoundRobin(None),
     };
     cluster.protocol = Protocol::Http2;
     Some(cluster)

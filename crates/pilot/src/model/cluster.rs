@@ -25,6 +25,14 @@ pub struct Cluster {
     pub outlier: Option<Outlier>,
     /// Source address of connections.
     pub source_address: Option<Str>,
+    /// TLS to the endpoints.
+    pub tls: Option<Tls>,
+    /// Whether endpoints are told the client's address by the PROXY protocol, in this version.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// Whether the weights of localities count.
+    pub locality_weighted: bool,
+    /// Whether names of headers go out in the case they came in.
+    pub preserve_case: bool,
     /// What it is for, shown in config dumps.
     pub origin: Option<Origin>,
 }
@@ -41,6 +49,10 @@ impl Cluster {
             protocol: Protocol::Http1,
             outlier: None,
             source_address: None,
+            tls: None,
+            proxy_protocol: None,
+            locality_weighted: false,
+            preserve_case: false,
             origin: None,
         }
     }
@@ -59,6 +71,8 @@ pub enum Discovery {
     LogicalDns(Vec<Locality>, Duration),
     /// The address the client asked for.
     OriginalDestination,
+    /// All addresses of the name that the request or the TLS hello asks for.
+    Dynamic(Duration),
 }
 
 /// Limits and settings of connections. Unset numbers are without limit.
@@ -82,6 +96,10 @@ pub struct Pool {
     pub max_connection_duration: Option<Duration>,
     /// TCP probes.
     pub keepalive: Option<Keepalive>,
+    /// HTTP/2 probes: their pause, and how long their answer may take.
+    pub http2_keepalive: Option<(Option<Duration>, Option<Duration>)>,
+    /// Retries at once as a share of the requests at once.
+    pub retry_budget: Option<RetryBudget>,
 }
 
 impl Default for Pool {
@@ -96,8 +114,21 @@ impl Default for Pool {
             idle_timeout: None,
             max_connection_duration: None,
             keepalive: None,
+            http2_keepalive: None,
+            retry_budget: None,
         }
     }
+}
+
+/// Retries as a share of the requests at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RetryBudget {
+    /// In percent.
+    pub share: Float,
+    /// How many there may always be.
+    pub least: u32,
+    /// Requests of this time count; unset: those that are active.
+    pub interval: Option<Duration>,
 }
 
 /// TCP probes of idle connections; what is unset is the kernel's.
@@ -111,14 +142,76 @@ pub struct Keepalive {
     pub interval: Option<u32>,
 }
 
+/// A number with a fraction, as part of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Float(u64);
+
+impl From<f64> for Float {
+    fn from(value: f64) -> Float {
+        Float(value.to_bits())
+    }
+}
+
+impl Float {
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// New endpoints get a growing share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Warmup {
+    /// How long it takes.
+    pub window: Duration,
+    /// How fast it grows, and the share at first in percent; unset: Envoy's.
+    pub curve: Option<(Float, Float)>,
+}
+
+/// TLS to endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Tls {
+    /// Server name; empty: that of the request.
+    pub sni: Str,
+    /// Names of secrets for the own certificate.
+    pub certificate: Option<Secret>,
+    /// The secret with the authorities; `None`: the peer is not verified.
+    pub authorities: Option<Secret>,
+    /// Names of which the peer's certificate must carry one; empty: any.
+    pub names: Vec<Str>,
+    /// Whether the peer's certificate must carry the name of the request.
+    pub checks_request_name: bool,
+    /// Protocols offered.
+    pub protocols: Vec<Str>,
+    /// File with revoked certificates.
+    pub revoked: Option<Str>,
+}
+
+/// A secret and who has it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// Whether the control plane sends it; else the agent beside the proxy.
+    pub from_control_plane: bool,
+}
+
+/// Version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// Which endpoint gets the next request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Balancer {
     /// The one of two with fewer requests.
-    #[default]
-    LeastRequest,
+    LeastRequest(Option<Warmup>),
     /// In turn.
-    RoundRobin,
+    RoundRobin(Option<Warmup>),
     /// Any.
     Random,
     /// By hash on a ring of at least this size.
@@ -127,6 +220,12 @@ pub enum Balancer {
     Maglev(u64),
     /// The address the client asked for.
     OriginalDestination,
+}
+
+impl Default for Balancer {
+    fn default() -> Self {
+        Balancer::LeastRequest(None)
+    }
 }
 
 /// What is spoken to a cluster.
@@ -176,4 +275,6 @@ pub struct Origin {
     pub port: u32,
     /// The rule whose policies hold (Istio's path of it).
     pub rule: Option<String>,
+    /// Outside the mesh.
+    pub external: bool,
 }

@@ -18,6 +18,10 @@ pub struct Assignment {
 pub struct Locality {
     /// `region/zone/subzone`; empty if unknown.
     pub locality: Str,
+    /// Those of a lower number are used as long as they are healthy.
+    pub priority: u32,
+    /// Share among the localities of one priority.
+    pub weight: u32,
     /// Sorted by address and port.
     pub endpoints: Vec<Shared<Endpoint>>,
 }

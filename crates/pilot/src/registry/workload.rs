@@ -48,7 +48,7 @@ impl Workload {
             addresses,
             labels: object.labels().clone(),
             ports: containers.filter_map(named).collect(),
-            locality: locality_label(object.labels()),
+            locality: locality(object.labels()),
             weight: 1,
             service_account: pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
             ready: ready.is_none_or(|condition| &*condition.status == "True"),
@@ -67,7 +67,7 @@ impl Workload {
             namespace: object.namespace().clone(),
             addresses: entry.address.iter().filter(|address| !address.is_empty()).cloned().collect(),
             ports: entry.ports.iter().map(|(name, port)| (name.clone(), *port)).collect(),
-            locality: entry.locality.clone().unwrap_or_else(|| locality_label(&labels)),
+            locality: entry.locality.clone().unwrap_or_else(|| locality(&labels)),
             weight: entry.weight.unwrap_or(1).max(1),
             service_account: entry.service_account.clone().unwrap_or_else(|| "default".into()),
             ready: true,
@@ -95,8 +95,12 @@ impl Workload {
     }
 }
 
-fn locality_label(labels: &Labels) -> Str {
-    let label = labels.get("istio-locality").or_else(|| labels.get("topology.istio.io/locality"));
-    // Label values cannot hold a slash, so Istio takes dots (SEM-156).
-    label.map_or_else(|| "".into(), |text| text.replace('.', "/").into())
+fn locality(labels: &Labels) -> Str {
+    locality_label(labels).unwrap_or_default()
+}
+
+/// The locality that labels say. Label values cannot hold a slash, so Istio takes dots (SEM-156).
+pub(crate) fn locality_label(labels: &Labels) -> Option<Str> {
+    let label = labels.get("istio-locality").or_else(|| labels.get("topology.istio.io/locality"))?;
+    Some(label.replace('.', "/").into())
 }

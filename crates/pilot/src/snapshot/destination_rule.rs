@@ -127,7 +127,7 @@ impl Rules {
 
 fn rule(object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) -> Rule {
     let namespace = object.namespace();
-    let selector = spec.workload_selector.as_ref().map(|selector| selector.labels.clone());
+    let selector = spec.workload_selector.as_ref().map(|selector| selector.match_labels.clone());
     Rule {
         host: spec.host.resolve(namespace, mesh.trust_domain()),
         namespace: namespace.clone(),
@@ -143,7 +143,7 @@ fn rule(object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) -> Rule
 }
 
 fn selector(object: &Object) -> Option<&Labels> {
-    object.spec_as::<DestinationRule>()?.workload_selector.as_ref().map(|selector| &selector.labels)
+    object.spec_as::<DestinationRule>()?.workload_selector.as_ref().map(|selector| &selector.match_labels)
 }
 
 /// The proxy that a rule is looked up for.

@@ -15,8 +15,9 @@ use super::{cluster, endpoint, listener, route};
 use crate::model;
 
 /// The source of the translation: another one may make another message of the same model.
-const TRANSLATION: [&str; 9] = [
+const TRANSLATION: [&str; 10] = [
     include_str!("cluster.rs"),
+    include_str!("cluster/tls.rs"),
     include_str!("endpoint.rs"),
     include_str!("listener.rs"),
     include_str!("listener/http.rs"),

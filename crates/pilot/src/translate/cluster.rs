@@ -1,18 +1,25 @@
 //! Clusters as Envoy's Cluster.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use meltemi_xds::any;
 use meltemi_xds::pb::envoy::config::cluster::v3 as envoy;
 use meltemi_xds::pb::envoy::config::core::v3 as core;
+use meltemi_xds::pb::envoy::extensions::clusters::dynamic_forward_proxy::v3 as dfp;
 use meltemi_xds::pb::envoy::extensions::upstreams::http::v3 as http;
 use meltemi_xds::pb::google::protobuf::{self, Any};
 
 use super::endpoint;
 use super::proto::{
-    address, ads, duration, fields_of, istio_metadata, number, percent, structure, text, uint32,
+    address, ads, dns_cache, duration, fields_of, istio_metadata, number, percent, percentage, structure,
+    text, truth, uint32,
 };
-use crate::model::cluster::{Balancer, Cluster, Discovery, Keepalive, Origin, Outlier, Pool, Protocol};
+use crate::model::cluster::{
+    Balancer, Cluster, Discovery, Keepalive, Origin, Outlier, Pool, Protocol, Warmup,
+};
+
+mod tls;
 
 /// Key of the options of the HTTP codec in a cluster.
 const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -29,6 +36,7 @@ pub fn cluster(model: &Cluster) -> envoy::Cluster {
         upstream_connection_options: model.pool.keepalive.as_ref().map(connection_options),
         metadata: model.origin.as_ref().map(metadata),
         common_lb_config: common_lb_config(model),
+        transport_socket: tls::transport_socket(model),
         ..Default::default()
     };
     set_discovery(&mut cluster, &model.discovery);
@@ -68,15 +76,55 @@ fn set_discovery(cluster: &mut envoy::Cluster, discovery: &Discovery) {
             Type::LogicalDns
         }
         Discovery::OriginalDestination => Type::OriginalDst,
+        Discovery::Dynamic(refresh) => {
+            cluster.cluster_discovery_type = Some(dynamic(*refresh));
+            return;
+        }
     };
     cluster.cluster_discovery_type = Some(envoy::cluster::ClusterDiscoveryType::Type(kind.into()));
 }
 
+/// Envoy resolves the names that requests ask for; the filters that do so share the cache by its name.
+fn dynamic(refresh: Duration) -> envoy::cluster::ClusterDiscoveryType {
+    use dfp::cluster_config::ClusterImplementationSpecifier;
+    let config = dfp::ClusterConfig {
+        cluster_implementation_specifier: Some(ClusterImplementationSpecifier::DnsCacheConfig(dns_cache(
+            refresh,
+        ))),
+        ..Default::default()
+    };
+    envoy::cluster::ClusterDiscoveryType::ClusterType(envoy::cluster::CustomClusterType {
+        name: "envoy.clusters.dynamic_forward_proxy".to_owned(),
+        typed_config: Some(any(&config)),
+    })
+}
+
 fn set_balancer(cluster: &mut envoy::Cluster, balancer: Balancer) {
-    use envoy::cluster::{LbConfig, LbPolicy, MaglevLbConfig, RingHashLbConfig};
+    use envoy::cluster::{
+        LbConfig, LbPolicy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig, RoundRobinLbConfig,
+    };
+    if matches!(cluster.cluster_discovery_type, Some(envoy::cluster::ClusterDiscoveryType::ClusterType(_))) {
+        cluster.lb_policy = LbPolicy::ClusterProvided.into();
+        return;
+    }
     let policy = match balancer {
-        Balancer::LeastRequest => LbPolicy::LeastRequest,
-        Balancer::RoundRobin => LbPolicy::RoundRobin,
+        Balancer::LeastRequest(warmup) => {
+            cluster.lb_config = warmup.map(|warmup| {
+                let slow_start_config = Some(slow_start(warmup));
+                LbConfig::LeastRequestLbConfig(LeastRequestLbConfig {
+                    slow_start_config,
+                    ..Default::default()
+                })
+            });
+            LbPolicy::LeastRequest
+        }
+        Balancer::RoundRobin(warmup) => {
+            cluster.lb_config = warmup.map(|warmup| {
+                let slow_start_config = Some(slow_start(warmup));
+                LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config })
+            });
+            LbPolicy::RoundRobin
+        }
         Balancer::Random => LbPolicy::Random,
         Balancer::OriginalDestination => LbPolicy::ClusterProvided,
         Balancer::RingHash(size) => {
@@ -94,16 +142,36 @@ fn set_balancer(cluster: &mut envoy::Cluster, balancer: Balancer) {
     cluster.lb_policy = policy.into();
 }
 
+fn slow_start(warmup: Warmup) -> envoy::cluster::SlowStartConfig {
+    envoy::cluster::SlowStartConfig {
+        slow_start_window: Some(duration(warmup.window)),
+        aggression: warmup.curve.map(|(aggression, _)| core::RuntimeDouble {
+            default_value: aggression.get(),
+            ..Default::default()
+        }),
+        min_weight_percent: warmup.curve.map(|(_, least)| percentage(least.get())),
+    }
+}
+
 /// The panic threshold: outlier detection's, else none where endpoints come with their health, so that those that are not
 /// ready get no traffic even when none is (SEM-063, SEM-154); elsewhere Envoy's.
 fn common_lb_config(model: &Cluster) -> Option<envoy::cluster::CommonLbConfig> {
+    use envoy::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
     let threshold = match &model.outlier {
-        Some(outlier) => outlier.min_health,
-        None if is_eds(model) => 0,
-        None => return None,
+        Some(outlier) => Some(outlier.min_health),
+        None if is_eds(model) => Some(0),
+        None => None,
     };
-    let healthy_panic_threshold = Some(percent(threshold));
-    Some(envoy::cluster::CommonLbConfig { healthy_panic_threshold, ..Default::default() })
+    if threshold.is_none() && !model.locality_weighted {
+        return None;
+    }
+    Some(envoy::cluster::CommonLbConfig {
+        healthy_panic_threshold: threshold.map(percent),
+        locality_config_specifier: model
+            .locality_weighted
+            .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+        ..Default::default()
+    })
 }
 
 fn circuit_breakers(pool: &Pool) -> envoy::CircuitBreakers {
@@ -113,6 +181,11 @@ fn circuit_breakers(pool: &Pool) -> envoy::CircuitBreakers {
         max_requests: Some(uint32(pool.max_requests)),
         max_retries: Some(uint32(pool.max_retries)),
         track_remaining: true,
+        retry_budget: pool.retry_budget.map(|budget| envoy::circuit_breakers::thresholds::RetryBudget {
+            budget_percent: Some(percentage(budget.share.get())),
+            min_retry_concurrency: Some(uint32(budget.least)),
+            budget_interval: budget.interval.map(duration),
+        }),
         ..Default::default()
     };
     envoy::CircuitBreakers { thresholds: vec![thresholds], ..Default::default() }
@@ -121,12 +194,14 @@ fn circuit_breakers(pool: &Pool) -> envoy::CircuitBreakers {
 /// Options of the codec, if anything differs from Envoy's own defaults.
 fn protocol_options(model: &Cluster) -> HashMap<String, Any> {
     let common = common_options(&model.pool);
-    if model.protocol == Protocol::Http1 && common.is_none() {
+    let by_request = tls::names_by_request(model);
+    if model.protocol == Protocol::Http1 && common.is_none() && by_request.is_none() && !model.preserve_case {
         return HashMap::new();
     }
     let options = http::HttpProtocolOptions {
         common_http_protocol_options: common,
         upstream_protocol_options: Some(upstream_protocol(model)),
+        upstream_http_protocol_options: by_request,
         ..Default::default()
     };
     HashMap::from([(HTTP_PROTOCOL_OPTIONS.to_owned(), any(&options))])
@@ -155,17 +230,23 @@ fn upstream_protocol(model: &Cluster) -> http::http_protocol_options::UpstreamPr
     let streams = model.pool.max_concurrent_streams;
     let http2 = core::Http2ProtocolOptions {
         max_concurrent_streams: (streams > 0).then(|| uint32(streams)),
+        connection_keepalive: model.pool.http2_keepalive.map(|(interval, timeout)| core::KeepaliveSettings {
+            interval: interval.map(duration),
+            timeout: timeout.map(duration),
+            ..Default::default()
+        }),
         ..Default::default()
     };
+    let http1 = || super::proto::http1_options(false, model.preserve_case);
     let explicit = |config| {
         UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) })
     };
     match model.protocol {
-        Protocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(Default::default())),
+        Protocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(http1())),
         Protocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(http2)),
         Protocol::Downstream => {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-                http_protocol_options: Some(Default::default()),
+                http_protocol_options: Some(http1()),
                 http2_protocol_options: Some(http2),
                 ..Default::default()
             })
@@ -227,6 +308,9 @@ fn metadata(origin: &Origin) -> core::Metadata {
     let services = protobuf::ListValue { values: vec![service] };
     let services = protobuf::Value { kind: Some(protobuf::value::Kind::ListValue(services)) };
     let mut fields = vec![("services", services), ("default_original_port", number(origin.port))];
+    if origin.external {
+        fields.push(("external", truth(true)));
+    }
     if let Some(rule) = &origin.rule {
         fields.push(("config", text(rule)));
     }

@@ -29,11 +29,11 @@ fn localities(model: &[Locality]) -> Vec<envoy::LocalityLbEndpoints> {
 }
 
 fn locality(model: &Locality) -> envoy::LocalityLbEndpoints {
-    let weight = model.endpoints.iter().fold(0u32, |sum, endpoint| sum.saturating_add(endpoint.weight));
     envoy::LocalityLbEndpoints {
         locality: Some(locality_name(&model.locality)),
         lb_endpoints: model.endpoints.iter().map(|endpoint| lb_endpoint(endpoint)).collect(),
-        load_balancing_weight: (weight > 0).then(|| uint32(weight)),
+        load_balancing_weight: (model.weight > 0).then(|| uint32(model.weight)),
+        priority: model.priority,
         ..Default::default()
     }
 }

@@ -25,6 +25,16 @@ pub fn bool_value(value: bool) -> protobuf::BoolValue {
     protobuf::BoolValue { value }
 }
 
+/// A truth as a protobuf value.
+pub fn truth(value: bool) -> protobuf::Value {
+    protobuf::Value { kind: Some(protobuf::value::Kind::BoolValue(value)) }
+}
+
+/// A percentage with fractions.
+pub fn percentage(value: f64) -> meltemi_xds::pb::envoy::r#type::v3::Percent {
+    meltemi_xds::pb::envoy::r#type::v3::Percent { value }
+}
+
 /// A percentage without fractions.
 pub fn percent(value: u32) -> meltemi_xds::pb::envoy::r#type::v3::Percent {
     meltemi_xds::pb::envoy::r#type::v3::Percent { value: f64::from(value) }
@@ -97,4 +107,38 @@ pub fn origin_metadata(
         metadata.filter_metadata.insert("meltemi".to_owned(), fields);
     }
     (!metadata.filter_metadata.is_empty()).then_some(metadata)
+}
+
+/// Options of HTTP/1: whether HTTP/1.0 is accepted, whether names of headers keep their case.
+pub fn http1_options(accept_http_10: bool, preserve_case: bool) -> core::Http1ProtocolOptions {
+    use core::http1_protocol_options::{HeaderKeyFormat, header_key_format::HeaderFormat};
+    use meltemi_xds::pb::envoy::extensions::http::header_formatters::preserve_case::v3::PreserveCaseFormatterConfig;
+    let formatter = || {
+        HeaderFormat::StatefulFormatter(core::TypedExtensionConfig {
+            name: "preserve_case".to_owned(),
+            typed_config: Some(meltemi_xds::any(&PreserveCaseFormatterConfig {
+                forward_reason_phrase: true,
+                ..Default::default()
+            })),
+        })
+    };
+    core::Http1ProtocolOptions {
+        accept_http_10,
+        header_key_format: preserve_case.then(|| HeaderKeyFormat { header_format: Some(formatter()) }),
+        ..Default::default()
+    }
+}
+
+/// The cache of names that requests ask for; one for all that resolve, found by its name.
+pub fn dns_cache(
+    refresh: Duration,
+) -> meltemi_xds::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig {
+    use meltemi_xds::pb::envoy::config::cluster::v3::cluster::DnsLookupFamily;
+    use meltemi_xds::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
+    DnsCacheConfig {
+        name: "dynamic_forward_proxy_cache".to_owned(),
+        dns_lookup_family: DnsLookupFamily::V4Only.into(),
+        dns_refresh_rate: Some(duration(refresh)),
+        ..Default::default()
+    }
 }

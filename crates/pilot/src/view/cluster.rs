@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use meltemi_config::mesh::MeshH2UpgradePolicy;
+use meltemi_config::networking::destination_rule::LocalityLoadBalancerSetting;
 use meltemi_config::{Labels, Str};
 
-use super::endpoint::localities;
-use super::{View, policy};
-use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Protocol};
+use super::tls::TlsPlace;
+use super::{View, locality, policy};
+use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Pool, Protocol};
 use crate::names::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster};
 use crate::node::Role;
 use crate::registry::{Port, Resolution, Service};
@@ -15,6 +16,15 @@ use crate::snapshot::destination_rule;
 
 /// How often names are resolved again unless the mesh says otherwise (MC-051).
 const DNS_REFRESH: Duration = Duration::from_secs(60);
+
+/// Idle connections to unknown destinations are closed after this time, as Istio does.
+pub(super) const PASSTHROUGH_IDLE: Duration = Duration::from_secs(300);
+
+/// Whether the weights of localities count: where they are set, and where priorities are.
+fn weighs(settings: &LocalityLoadBalancerSetting, failover: bool) -> bool {
+    let prioritises = !settings.failover.is_empty() || !settings.failover_priority.is_empty();
+    !settings.distribute.is_empty() || failover && prioritises
+}
 
 impl View<'_> {
     /// All clusters, sorted by name.
@@ -45,6 +55,7 @@ impl View<'_> {
         if self.node.role == Role::Sidecar {
             let mut passthrough = self.fixed(PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
             passthrough.protocol = Protocol::Downstream;
+            passthrough.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
             clusters.push(passthrough);
         }
         clusters
@@ -93,27 +104,40 @@ impl View<'_> {
         subset: Option<&meltemi_config::networking::destination_rule::Subset>,
     ) -> Cluster {
         let mesh = &self.snapshot.mesh;
-        let of_rule = rule.and_then(|rule| rule.policy.as_ref());
-        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
-        let policy = destination_rule::policy(of_rule, of_subset, port.number);
-        let defaults = mesh.default_traffic_policy.as_ref();
-        let pool = policy.connection_pool.or_else(|| defaults?.connection_pool.as_ref());
-        let outlier = policy.outlier_detection.or_else(|| defaults?.outlier_detection.as_ref());
         let subset_name: Str = subset.map(|subset| subset.name.clone()).unwrap_or_default();
+        let policy = self.policy_of(service, port.number, &subset_name);
+        let of_rule = rule.and_then(|rule| rule.policy.as_ref());
+        let extras =
+            policy::extras(of_rule, subset.and_then(|subset| subset.traffic_policy.as_ref()), port.number);
         let mut balancer = policy::balancer(policy.load_balancer);
         let labels = subset.map(|subset| &subset.labels);
-        let discovery = self.discovery(service, port, labels, balancer);
+        let discovery = self.discovery(service, port, labels, balancer, &policy);
         if discovery == Discovery::OriginalDestination {
             balancer = Balancer::OriginalDestination;
         }
-        let name = outbound_cluster(port.number, &subset_name, &service.host);
+        let outlier = policy.outlier_detection.map(policy::outlier);
+        let settings = locality::settings(policy.load_balancer, mesh.locality_lb_setting.as_ref());
+        let protocol = self.upstream_protocol(port, &policy);
         Cluster {
-            pool: policy::pool(pool, mesh),
+            pool: Pool { retry_budget: extras.retry_budget, ..policy::pool(policy.connection_pool, mesh) },
             balancer,
-            protocol: self.upstream_protocol(port, &policy),
-            outlier: outlier.map(policy::outlier),
-            origin: Some(origin(service, port, subset_name, rule)),
-            ..Cluster::new(name, discovery, policy::connect_timeout(pool, mesh))
+            protocol,
+            locality_weighted: settings.is_some_and(|settings| weighs(settings, outlier.is_some())),
+            outlier,
+            tls: policy.tls.and_then(|tls| {
+                self.cluster_tls(
+                    tls,
+                    TlsPlace { service, port: port.number, subset: &subset_name, rule, protocol },
+                )
+            }),
+            proxy_protocol: extras.proxy_protocol,
+            preserve_case: self.preserves_case(),
+            origin: Some(origin(service, port, subset_name.clone(), rule)),
+            ..Cluster::new(
+                outbound_cluster(port.number, &subset_name, &service.host),
+                discovery,
+                policy::connect_timeout(policy.connection_pool, mesh),
+            )
         }
     }
 
@@ -128,16 +152,14 @@ impl View<'_> {
         port: &Port,
         labels: Option<&Labels>,
         balancer: Balancer,
+        policy: &destination_rule::Policy<'_>,
     ) -> Discovery {
         if balancer == Balancer::OriginalDestination && !self.lacks_original_destination() {
             return Discovery::OriginalDestination;
         }
         let refresh = self.snapshot.mesh.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
         let none = Labels::new();
-        let listed = || {
-            let instances = self.instances(service);
-            localities(instances, port.number, labels.unwrap_or(&none))
-        };
+        let listed = || self.arranged(service, port.number, labels.unwrap_or(&none), policy, |_| true);
         match service.resolution {
             Resolution::Static if self.uses_eds(service) => Discovery::Eds,
             Resolution::Static | Resolution::Passthrough => Discovery::OriginalDestination,
@@ -164,8 +186,9 @@ impl View<'_> {
         let upgrade = policy::h2_upgrade(policy).unwrap_or(mesh && port.protocol.is_http());
         match port.protocol {
             _ if upgrade && !port.protocol.is_tcp() => Protocol::Http2,
-            // Sniffed ports carry HTTP/1.1 and HTTP/2 alike: what the client speaks is spoken on.
-            meltemi_config::Protocol::Auto => Protocol::Downstream,
+            // Sniffed ports carry HTTP/1.1 and HTTP/2 alike: what the client speaks is spoken on. At gateways clients are
+            // always offered HTTP/2, which says nothing of the service.
+            meltemi_config::Protocol::Auto if self.node.role == Role::Sidecar => Protocol::Downstream,
             _ => Protocol::Http1,
         }
     }
@@ -179,5 +202,6 @@ fn origin(service: &Service, port: &Port, subset: Str, rule: Option<&destination
         subset,
         port: port.number,
         rule: rule.map(|rule| rule.origin.to_string()),
+        external: service.external,
     }
 }

@@ -1,16 +1,14 @@
 //! Endpoints of a service's port or one of its subsets.
 
-use std::collections::BTreeMap;
-
 use meltemi_config::labels::selects;
-use meltemi_config::{Host, Labels, Str};
+use meltemi_config::{Host, Labels};
 
-use super::View;
+use super::{View, locality};
 use crate::model::endpoint::{Assignment, Endpoint, Locality};
 use crate::names::parse_outbound_cluster;
 use crate::registry::{Instance, Service};
 use crate::shared::Shared;
-use crate::snapshot::destination_rule;
+use crate::snapshot::destination_rule::{self, Policy};
 
 impl View<'_> {
     /// The endpoints of a cluster that is discovered by EDS; of a name that is nobody's, none.
@@ -29,45 +27,49 @@ impl View<'_> {
             name => self.subset_labels(service, name),
         };
         let Some(labels) = labels else { return Vec::new() };
-        let mut localities = localities(self.instances(service), port, &labels);
-        if self.panics(service, port, subset) {
-            for locality in &mut localities {
-                locality.endpoints.retain(|endpoint| endpoint.healthy);
-            }
-            localities.retain(|locality| !locality.endpoints.is_empty());
-        }
-        localities
+        let policy = self.policy_of(service, port, subset);
+        // A share of healthy endpoints is asked for below which all are used: those that are not ready are left out (SEM-154).
+        let panics = policy.outlier_detection.is_some_and(|outlier| outlier.min_health_percent > 0);
+        self.arranged(service, port, &labels, &policy, |instance| instance.healthy || !panics)
     }
 
-    /// Whether a share of healthy endpoints is asked for below which all are used: those that are not ready are then left out
-    /// (SEM-154).
-    fn panics(&self, service: &Service, port: u32, subset: &str) -> bool {
-        let policy = self.rule(service).map(|rule| {
-            let subset = rule.subsets.iter().find(|known| &*known.name == subset);
-            let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
-            destination_rule::policy(rule.policy.as_ref(), of_subset, port)
-        });
-        policy
-            .and_then(|policy| policy.outlier_detection)
-            .is_some_and(|outlier| outlier.min_health_percent > 0)
+    /// Endpoints of a port that have these labels, by locality and priority.
+    pub(super) fn arranged(
+        &self,
+        service: &Service,
+        port: u32,
+        labels: &Labels,
+        policy: &Policy<'_>,
+        takes: impl Fn(&Instance) -> bool,
+    ) -> Vec<Locality> {
+        let instances = self.instances(service).iter().filter(|instance| instance.service_port == port);
+        let taken =
+            instances.filter(|instance| selects(labels, &instance.workload.labels) && takes(instance));
+        let endpoints = taken.map(|instance| (endpoint(instance), &*instance.workload)).collect();
+        let settings =
+            locality::settings(policy.load_balancer, self.snapshot.mesh.locality_lb_setting.as_ref());
+        let client = locality::Client { locality: &self.locality, labels: &self.labels };
+        locality::arrange(endpoints, settings, policy.outlier_detection.is_some(), client)
+    }
+
+    /// The policies that hold for a port and a subset, the mesh's for blocks that nobody gave (SEM-057).
+    pub(super) fn policy_of(&self, service: &Service, port: u32, subset: &str) -> Policy<'_> {
+        let rule = self.rule(service).map(|rule| &**rule);
+        let subset = rule.and_then(|rule| rule.subsets.iter().find(|known| &*known.name == subset));
+        let of_subset = subset.and_then(|subset| subset.traffic_policy.as_ref());
+        let policy = destination_rule::policy(rule.and_then(|rule| rule.policy.as_ref()), of_subset, port);
+        let defaults = self.snapshot.mesh.default_traffic_policy.as_ref();
+        Policy {
+            connection_pool: policy.connection_pool.or_else(|| defaults?.connection_pool.as_ref()),
+            outlier_detection: policy.outlier_detection.or_else(|| defaults?.outlier_detection.as_ref()),
+            ..policy
+        }
     }
 
     fn subset_labels(&self, service: &Service, name: &str) -> Option<Labels> {
         let rule = self.rule(service)?;
         rule.subsets.iter().find(|subset| &*subset.name == name).map(|subset| subset.labels.clone())
     }
-}
-
-/// Instances of a port that have these labels, by locality.
-pub(super) fn localities(instances: &[Instance], port: u32, labels: &Labels) -> Vec<Locality> {
-    let mut by_locality: BTreeMap<&Str, Vec<Shared<Endpoint>>> = BTreeMap::new();
-    for instance in instances.iter().filter(|instance| instance.service_port == port) {
-        if selects(labels, &instance.workload.labels) {
-            by_locality.entry(&instance.workload.locality).or_default().push(endpoint(instance));
-        }
-    }
-    let locality = |(locality, endpoints): (&Str, _)| Locality { locality: locality.clone(), endpoints };
-    by_locality.into_iter().map(locality).collect()
 }
 
 fn endpoint(instance: &Instance) -> Shared<Endpoint> {

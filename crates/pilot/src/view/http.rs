@@ -1,6 +1,7 @@
 //! Settings of HTTP that all listeners of a proxy have in common.
 
 use meltemi_config::Str;
+use meltemi_config::mesh::proxy_config::ProxyHeaders;
 use meltemi_config::mesh::{NormalizationType, ProxyConfig};
 
 use super::{View, access_log};
@@ -57,6 +58,11 @@ impl View<'_> {
         if self.snapshot.mesh.disable_envoy_listener_log { None } else { self.access_log() }
     }
 
+    /// Whether names of HTTP/1 headers keep their case.
+    pub(super) fn preserves_case(&self) -> bool {
+        self.proxy_headers().and_then(|headers| headers.preserve_http1_header_case).unwrap_or(false)
+    }
+
     /// How long bytes are waited for that tell the protocol.
     pub(super) fn detection_timeout(&self) -> std::time::Duration {
         self.snapshot.mesh.protocol_detection_timeout.unwrap_or_default().0
@@ -95,9 +101,18 @@ impl View<'_> {
 
     /// Whether the authority that a client asked for is told upstream when it is changed.
     pub(super) fn forwards_host(&self) -> bool {
-        let config = self.snapshot.mesh.default_config.as_ref();
-        let headers = config.and_then(|config| config.proxy_headers.as_ref());
-        headers.and_then(|headers| headers.x_forwarded_host.as_ref()?.enabled).unwrap_or(false)
+        let headers = self.proxy_headers().and_then(|headers| headers.x_forwarded_host.as_ref());
+        headers.and_then(|toggle| toggle.enabled).unwrap_or(false)
+    }
+
+    /// Settings of headers: the proxy's own, else the mesh's.
+    pub(super) fn proxy_headers(&self) -> Option<&ProxyHeaders> {
+        self.proxy_config()?.proxy_headers.as_ref()
+    }
+
+    /// The proxy's settings: its own as it says them, else the mesh's.
+    pub(super) fn proxy_config(&self) -> Option<&ProxyConfig> {
+        self.snapshot.mesh.default_config.as_ref()
     }
 
     fn normalization(&self) -> PathNormalization {

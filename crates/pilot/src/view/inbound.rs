@@ -9,6 +9,7 @@ use meltemi_config::mesh::InboundMode;
 use meltemi_config::networking::sidecar::{CaptureMode, IstioIngressListener};
 use meltemi_config::{Protocol, Str};
 
+use super::cluster::PASSTHROUGH_IDLE;
 use super::http_route::default_route;
 use super::{View, policy, retry};
 use crate::model::cluster::{Cluster, Discovery, Protocol as Upstream};
@@ -63,6 +64,7 @@ impl View<'_> {
             let mut passthrough = self.fixed(INBOUND_PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
             passthrough.source_address = Some(INBOUND_SOURCE.into());
             passthrough.protocol = Upstream::Downstream;
+            passthrough.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
             clusters.push(passthrough);
         }
         clusters
@@ -293,5 +295,10 @@ impl View<'_> {
 fn one_endpoint(address: &Str, port: u32) -> Vec<Locality> {
     let endpoint =
         Endpoint { address: address.clone(), port, weight: 1, healthy: true, workload: Str::default() };
-    vec![Locality { locality: Str::default(), endpoints: vec![Shared::new(endpoint)] }]
+    vec![Locality {
+        locality: Str::default(),
+        priority: 0,
+        weight: 0,
+        endpoints: vec![Shared::new(endpoint)],
+    }]
 }

@@ -6,16 +6,25 @@ use std::time::Duration;
 use meltemi_config::mesh::MeshConfig;
 use meltemi_config::networking::destination_rule::{
     ConnectionPoolSettings, ConsistentHashLb, H2UpgradePolicy, HashAlgorithm, HashKey as ConfigKey,
-    LoadBalancerPolicy, LoadBalancerSettings, OutlierDetection, SimpleLb, TcpKeepalive, TunnelSettings,
+    LoadBalancerPolicy, LoadBalancerSettings, OutlierDetection, ProxyProtocolVersion, SimpleLb, TcpKeepalive,
+    TrafficPolicy, TunnelSettings,
 };
 
 use super::View;
-use crate::model::cluster::{Balancer, Keepalive, Outlier, Pool};
+use crate::model::cluster::{Balancer, Keepalive, Outlier, Pool, ProxyVersion, RetryBudget, Warmup};
 use crate::model::listener::Tunnel;
 use crate::model::route::{Cookie, HashKey};
 use crate::registry::Service;
 use crate::snapshot::destination_rule::{Policy, Rule, policy};
 
+/// How fast a new endpoint's share grows unless said otherwise (DR-059).
+const WARMUP_AGGRESSION: f64 = 1.0;
+/// A new endpoint's first share in percent unless said otherwise (DR-058).
+const WARMUP_PERCENT: f64 = 10.0;
+/// Retries as a share of requests in percent unless said otherwise (DR-024).
+const BUDGET_PERCENT: f64 = 20.0;
+/// Retries that there may always be unless said otherwise (DR-025).
+const BUDGET_CONCURRENCY: u32 = 3;
 /// Smallest ring unless said otherwise (DR-036).
 const RING_SIZE: u64 = 1024;
 /// Size of a Maglev table unless said otherwise (DR-037).
@@ -75,6 +84,10 @@ pub(super) fn pool(settings: Option<&ConnectionPoolSettings>, mesh: &MeshConfig)
         pool.max_retries = limit(http.max_retries);
         pool.max_requests_per_connection = u32::try_from(http.max_requests_per_connection).unwrap_or(0);
         pool.max_concurrent_streams = u32::try_from(http.max_concurrent_streams).unwrap_or(0);
+        pool.http2_keepalive = http
+            .http2_keep_alive
+            .as_ref()
+            .map(|probes| (probes.interval.map(|time| time.0), probes.timeout.map(|time| time.0)));
         pool.idle_timeout = http.idle_timeout.map(|timeout| timeout.0).or(pool.idle_timeout);
     }
     pool
@@ -117,11 +130,13 @@ pub(super) fn uses_client_protocol(policy: &Policy<'_>) -> bool {
 /// The balancer (SEM-059, SEM-060).
 pub(super) fn balancer(settings: Option<&LoadBalancerSettings>) -> Balancer {
     match settings.and_then(|settings| settings.policy.as_ref()) {
-        None => Balancer::LeastRequest,
+        None => Balancer::LeastRequest(warmup(settings)),
         Some(LoadBalancerPolicy::Simple(simple)) => match simple {
-            SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => Balancer::LeastRequest,
+            SimpleLb::Unspecified | SimpleLb::LeastConn | SimpleLb::LeastRequest => {
+                Balancer::LeastRequest(warmup(settings))
+            }
             SimpleLb::Random => Balancer::Random,
-            SimpleLb::RoundRobin => Balancer::RoundRobin,
+            SimpleLb::RoundRobin => Balancer::RoundRobin(warmup(settings)),
             SimpleLb::Passthrough => Balancer::OriginalDestination,
         },
         Some(LoadBalancerPolicy::ConsistentHash(hash)) => match &hash.hash_algorithm {
@@ -132,6 +147,53 @@ pub(super) fn balancer(settings: Option<&LoadBalancerSettings>) -> Balancer {
             None => Balancer::RingHash(hash.minimum_ring_size.unwrap_or(RING_SIZE)),
         },
     }
+}
+
+/// New endpoints get a growing share (DR-055…DR-059).
+fn warmup(settings: Option<&LoadBalancerSettings>) -> Option<Warmup> {
+    let settings = settings?;
+    match &settings.warmup {
+        Some(warmup) => Some(Warmup {
+            window: warmup.duration.0,
+            curve: Some((
+                warmup.aggression.unwrap_or(WARMUP_AGGRESSION).into(),
+                warmup.minimum_percent.unwrap_or(WARMUP_PERCENT).into(),
+            )),
+        }),
+        None => settings.warmup_duration_secs.map(|window| Warmup { window: window.0, curve: None }),
+    }
+}
+
+/// Policies that ports do not have of their own.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    pub(super) proxy_protocol: Option<ProxyVersion>,
+    pub(super) retry_budget: Option<RetryBudget>,
+}
+
+/// The subset's, else the rule's; none where the port has settings of its own (SEM-055).
+pub(super) fn extras(rule: Option<&TrafficPolicy>, subset: Option<&TrafficPolicy>, port: u32) -> Extras {
+    let at_port = |policy: Option<&TrafficPolicy>| {
+        policy.is_some_and(|policy| {
+            let mut settings = policy.port_level_settings.iter();
+            settings.any(|settings| settings.port.as_ref().is_some_and(|own| own.number == port))
+        })
+    };
+    if at_port(rule) || at_port(subset) {
+        return Extras::default();
+    }
+    let policies = || subset.into_iter().chain(rule);
+    let version =
+        policies().find_map(|policy| policy.proxy_protocol.as_ref()).map(|proxy| match proxy.version {
+            ProxyProtocolVersion::V1 => ProxyVersion::V1,
+            ProxyProtocolVersion::V2 => ProxyVersion::V2,
+        });
+    let budget = policies().find_map(|policy| policy.retry_budget.as_ref()).map(|budget| RetryBudget {
+        share: budget.percent.unwrap_or(BUDGET_PERCENT).into(),
+        least: budget.min_retry_concurrency.unwrap_or(BUDGET_CONCURRENCY),
+        interval: budget.budget_interval.map(|interval| interval.0),
+    });
+    Extras { proxy_protocol: version, retry_budget: budget }
 }
 
 /// Outlier detection; none unless the block is there (SEM-063).

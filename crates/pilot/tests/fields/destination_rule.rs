@@ -35,7 +35,7 @@ fn export_to_hides_from_other_namespaces() {
 #[test]
 fn a_workload_selector_bounds_the_clients() {
     let rule = |app: &str| {
-        let selector = json!({"labels": {"app": app}});
+        let selector = json!({"matchLabels": {"app": app}});
         policy(json!({"workloadSelector": selector, "trafficPolicy": {"loadBalancer": {"simple": "RANDOM"}}}))
     };
     assert_eq!(Mesh::new(&rule("productpage")).cluster(REVIEWS).lb_policy().as_str_name(), "RANDOM");
@@ -149,4 +149,54 @@ fn rules_of_one_host_merge() {
     let mesh = Mesh::new(&format!("{first}\n---\n{second}"));
     mesh.cluster(&REVIEWS.replace("||", "|v1|"));
     mesh.cluster(&REVIEWS.replace("||", "|v2|"));
+}
+
+#[test]
+fn hashes_pick_endpoints() {
+    use route::route_action::hash_policy::PolicySpecifier as Key;
+    let hash = |hash: serde_json::Value| {
+        let mesh = Mesh::new(&policy(json!({"trafficPolicy": {"loadBalancer": {"consistentHash": hash}}})));
+        let action = forwards(&mesh.routes()[0]).clone();
+        // The same host is wanted again when a request is tried again.
+        assert!(action.retry_policy.unwrap().retry_host_predicate.is_empty());
+        (action.hash_policy[0].policy_specifier.clone().unwrap(), mesh.cluster(REVIEWS))
+    };
+    let (key, ring) = hash(json!({"httpHeaderName": "x-user"}));
+    assert!(matches!(key, Key::Header(header) if header.header_name == "x-user"));
+    assert_eq!(ring.lb_policy().as_str_name(), "RING_HASH");
+    assert!(format!("{:?}", ring.lb_config).contains("UInt64Value { value: 1024 }"), "{:?}", ring.lb_config);
+    let (key, table) = hash(json!({"httpQueryParameterName": "q", "maglev": {"tableSize": 101}}));
+    assert!(matches!(key, Key::QueryParameter(parameter) if parameter.name == "q"));
+    assert_eq!(table.lb_policy().as_str_name(), "MAGLEV");
+    let (key, _) = hash(json!({"useSourceIp": true, "ringHash": {"minimumRingSize": 7}}));
+    assert!(matches!(key, Key::ConnectionProperties(properties) if properties.source_ip));
+    let cookie =
+        json!({"name": "c", "path": "/p", "ttl": "0s", "attributes": [{"name": "SameSite", "value": "Lax"}]});
+    let (key, _) = hash(json!({"httpCookie": cookie}));
+    let Key::Cookie(cookie) = key else { panic!("{key:?}") };
+    assert_eq!((cookie.name.as_str(), cookie.path.as_str()), ("c", "/p"));
+    assert_eq!(cookie.ttl.unwrap().seconds, 0);
+    assert_eq!(cookie.attributes[0].value, "Lax");
+}
+
+#[test]
+fn outlier_detection() {
+    let mesh = Mesh::new(&policy(json!({"trafficPolicy": {"outlierDetection": {
+        "consecutive5xxErrors": 7, "consecutiveGatewayErrors": 0, "interval": "5s", "baseEjectionTime": "1m",
+        "maxEjectionPercent": 50, "minHealthPercent": 30, "splitExternalLocalOriginErrors": true,
+        "consecutiveLocalOriginFailures": 2,
+    }}})));
+    let cluster = mesh.cluster(REVIEWS);
+    let detection = cluster.outlier_detection.unwrap();
+    let number =
+        |value: Option<meltemi_xds::pb::google::protobuf::UInt32Value>| value.map(|value| value.value);
+    assert_eq!(number(detection.consecutive_5xx), Some(7));
+    assert_eq!(number(detection.enforcing_consecutive_5xx), Some(100));
+    assert_eq!(number(detection.enforcing_consecutive_gateway_failure), Some(0));
+    assert_eq!(number(detection.consecutive_local_origin_failure), Some(2));
+    assert_eq!(number(detection.enforcing_success_rate), Some(0));
+    assert_eq!(number(detection.max_ejection_percent), Some(50));
+    assert_eq!((detection.interval.unwrap().seconds, detection.base_ejection_time.unwrap().seconds), (5, 60));
+    let threshold = cluster.common_lb_config.unwrap().healthy_panic_threshold.unwrap();
+    assert!((threshold.value - 30.0).abs() < f64::EPSILON);
 }

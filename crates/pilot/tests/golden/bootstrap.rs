@@ -11,6 +11,7 @@ pub(crate) fn of(document: &Value) -> Value {
     });
     let clusters = document["clusters"].as_array().unwrap().iter();
     let clusters = clusters.map(|cluster| inline_endpoints(cluster.clone(), &document["endpoints"]));
+    let clusters = clusters.chain([agent()]);
     json!({
         "node": {"id": "validate", "cluster": "validate"},
         "static_resources": {
@@ -46,4 +47,18 @@ fn inline_endpoints(mut cluster: Value, endpoints: &Value) -> Value {
 fn named(list: &Value, key: &str, name: &Value) -> Value {
     let found = list.as_array().unwrap().iter().find(|item| item[key] == *name);
     found.unwrap_or_else(|| panic!("{name} is not there")).clone()
+}
+
+/// The cluster of the agent, which every bootstrap has.
+fn agent() -> Value {
+    json!({
+        "name": "sds-grpc", "type": "STATIC", "connect_timeout": "1s",
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }},
+        "load_assignment": {"cluster_name": "sds-grpc", "endpoints": [{"lb_endpoints": [
+            {"endpoint": {"address": {"pipe": {"path": "./var/run/secrets/workload-spiffe-uds/socket"}}}}
+        ]}]},
+    })
 }
