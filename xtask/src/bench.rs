@@ -2,6 +2,7 @@
 //!
 //! Invariant: every child is a [`measure::Guard`], ended by its process id whatever happens.
 
+mod control_plane;
 mod dynamic;
 mod load;
 mod measure;
@@ -23,7 +24,10 @@ use crate::run;
 
 /// Options of `cargo xtask bench`.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Only this scenario (may be given several times).
     #[arg(long, value_name = "NAME")]
     scenario: Vec<Scenario>,
@@ -56,6 +60,13 @@ pub(crate) struct Args {
     load_core: u32,
 }
 
+/// Other benchmarks.
+#[derive(clap::Subcommand)]
+enum Other {
+    /// The control plane with simulated proxies: CPU, memory, time and bytes of a start and of changes.
+    ControlPlane(control_plane::Args),
+}
+
 /// What every measurement needs to know.
 struct Bench {
     programs: Programs,
@@ -67,6 +78,9 @@ struct Bench {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(Other::ControlPlane(args)) = &args.other {
+        return control_plane::run(args);
+    }
     let scenarios = or_all(&args.scenario);
     let peers = or_all(&args.peer);
     let rounds = if args.quick { 2 } else { args.rounds };

@@ -26,7 +26,7 @@ enum Verb {
     /// Install (or only look for) the real programs that tests and benchmarks talk to.
     Peers(peers::Args),
     /// Compare the proxy with Envoy, nginx and HAProxy: CPU, latency, memory, start; see bench/README.md.
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Feed every parser with made-up input for a while.
     Fuzz(fuzz::Args),
     /// What `bench` measures as the least a proxy can cost: bytes from one socket to another, nothing read.

@@ -150,7 +150,7 @@ pub struct Counters {
 }
 
 /// Types that are counted apart; the last stands for all others.
-pub const TYPES: [&str; 6] = ["cds", "eds", "lds", "rds", "sds", "other"];
+pub const TYPES: [&str; 7] = ["cds", "eds", "lds", "rds", "vhds", "sds", "other"];
 
 impl Counters {
     pub(super) fn pushed(&self, waited: Duration, took: Duration) {

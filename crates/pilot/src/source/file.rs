@@ -4,6 +4,7 @@
 //! when mended. Only files that changed are looked at and read again, and only objects that differ are passed on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -27,6 +28,8 @@ const POLL: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(200);
 /// How often all files are looked at where nobody can say.
 const POLL_BLIND: Duration = Duration::from_millis(200);
+/// From this many files on they are read with all cores.
+const MANY: usize = 64;
 /// Updates that may wait for the reader.
 const QUEUE: usize = 16;
 
@@ -147,12 +150,11 @@ impl Files {
         let mut before: BTreeMap<ResourceId, Option<Object>> = BTreeMap::new();
         let mut faults = false;
         let doubled = self.doubled.clone();
-        for (path, stamp) in found {
+        let changed = found.into_iter();
+        let changed = changed.filter(|(path, stamp)| self.files.get(path).map(|old| old.stamp) != *stamp);
+        let changed: Vec<(PathBuf, Option<Stamp>)> = changed.collect();
+        for (path, new) in self.read_all(changed, &source.options) {
             let old = self.files.get(&path);
-            if old.map(|old| old.stamp) == stamp {
-                continue;
-            }
-            let new = stamp.map(|stamp| read(&path, stamp, old, &source.options));
             faults |= old.is_some_and(|old| !old.findings.is_empty());
             faults |= new.as_ref().is_some_and(|new| !new.findings.is_empty());
             self.replace(path, new, &mut before);
@@ -168,6 +170,30 @@ impl Files {
         let mesh = self.refresh_mesh(source);
         let findings = (faults || mesh.is_some()).then(|| self.findings());
         Update { objects, mesh, findings }
+    }
+
+    /// Reads files; many with all cores, as at the start.
+    fn read_all(
+        &self,
+        changed: Vec<(PathBuf, Option<Stamp>)>,
+        options: &Options,
+    ) -> Vec<(PathBuf, Option<FileState>)> {
+        let read_one = |(path, stamp): &(PathBuf, Option<Stamp>)| {
+            let new = stamp.map(|stamp| read(path, stamp, self.files.get(path), options));
+            (path.clone(), new)
+        };
+        if changed.len() < MANY {
+            return changed.iter().map(read_one).collect();
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        std::thread::scope(|scope| {
+            let parts = changed.chunks(changed.len().div_ceil(cores));
+            let reading: Vec<_> =
+                parts.map(|part| scope.spawn(|| part.iter().map(read_one).collect::<Vec<_>>())).collect();
+            let read = reading.into_iter().map(|part| part.join());
+            // A reader that panics has read nothing; its files are as they were.
+            read.flatten().flatten().collect()
+        })
     }
 
     /// Puts what a file holds now in the place of what it held; notes what was in force before.
@@ -224,8 +250,9 @@ impl Files {
     }
 
     fn is_folder(&self, path: &Path) -> bool {
-        path.is_dir()
-            || !self.files.contains_key(path) && self.files.keys().any(|file| file.starts_with(path))
+        // Files below a path come right after it.
+        let mut from = self.files.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
+        path.is_dir() || from.next().is_some_and(|(file, _)| file.starts_with(path))
     }
 
     /// All files, those that are gone included.

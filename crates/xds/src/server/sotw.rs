@@ -125,6 +125,10 @@ impl Type {
             return;
         }
         self.named |= !names.is_empty();
+        let known = &subscription.interest.names;
+        if !wildcard && names.len() == known.len() && names.iter().all(|name| known.contains(name.as_str())) {
+            return;
+        }
         let listed: std::collections::BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let dropped: Vec<Arc<str>> =
             subscription.interest.names.iter().filter(|name| !listed.contains(&***name)).cloned().collect();
