@@ -105,6 +105,8 @@ pub struct ClusterSettings {
     pub keepalive: Option<Keepalive>,
     /// True for ORIGINAL_DST clusters: the address comes from the connection, not from `endpoints`.
     pub original_dst: bool,
+    /// A dynamic forward proxy: requests name their endpoint.
+    pub dynamic: Option<DynamicForward>,
     /// Overrides the port for ORIGINAL_DST.
     pub original_dst_port: Option<u16>,
     /// `upstream_bind_config.source_address`.
@@ -117,6 +119,23 @@ pub struct ClusterSettings {
     pub http2: Http2Options,
     /// `slow_start_config` of ROUND_ROBIN and LEAST_REQUEST.
     pub slow_start: Option<SlowStart>,
+}
+
+/// `DnsCacheConfig` of a dynamic forward proxy, with Envoy's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DynamicForward {
+    /// `dns_lookup_family`.
+    pub family: dns::Family,
+    /// `dns_refresh_rate`, default 60 s.
+    pub refresh: Duration,
+    /// `dns_failure_refresh_rate.base_interval`, default 5 s.
+    pub failure_refresh: Duration,
+    /// `host_ttl`: a name that nobody used for so long may make room; default 5 min.
+    pub host_ttl: Duration,
+    /// `dns_query_timeout`, default 5 s.
+    pub query_timeout: Duration,
+    /// `max_hosts`, default 1024.
+    pub max_hosts: u32,
 }
 
 impl Default for ClusterSettings {
@@ -134,6 +153,7 @@ impl Default for ClusterSettings {
             keepalive: None,
             original_dst: false,
             original_dst_port: None,
+            dynamic: None,
             source_address: None,
             panic_threshold: 50,
             locality_weighted: false,

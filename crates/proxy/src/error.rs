@@ -39,6 +39,7 @@ pub const FLAGS: &[(u32, &str, &str)] = &[
     (Flags::UPSTREAM_MAX_STREAM_DURATION, "UMSDR", "UpstreamMaxStreamDurationReached"),
     (Flags::OVERLOAD, "OM", "OverloadManagerTerminated"),
     (Flags::DOWNSTREAM_REMOTE_RESET, "DR", "DownstreamRemoteReset"),
+    (Flags::DNS_RESOLUTION_FAILED, "DF", "DnsResolutionFailed"),
 ];
 
 impl Flags {
@@ -78,6 +79,8 @@ impl Flags {
     pub const OVERLOAD: u32 = 1 << 16;
     /// DR
     pub const DOWNSTREAM_REMOTE_RESET: u32 = 1 << 17;
+    /// DF
+    pub const DNS_RESOLUTION_FAILED: u32 = 1 << 18;
     /// DI
     pub const DELAY_INJECTED: u32 = 1 << 18;
     /// FI

@@ -79,6 +79,21 @@ pub enum Terminal {
     Tcp(Arc<TcpProxy>),
 }
 
+/// What filters before a TCP proxy do with the name in the ClientHello.
+#[derive(Debug, Clone, Default)]
+pub enum SniUse {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `envoy.filters.network.sni_cluster`: it is the cluster's name.
+    Cluster(Arc<crate::cluster::store::ClusterStore>),
+    /// `envoy.filters.network.sni_dynamic_forward_proxy`: it is resolved, and connected to at this port.
+    Host {
+        /// `port_value`, default 443.
+        port: u16,
+    },
+}
+
 /// `envoy.filters.network.tcp_proxy`.
 #[derive(Debug)]
 pub struct TcpProxy {
@@ -90,6 +105,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, default 1.
     pub max_connect_attempts: u32,
+    /// What the name in the ClientHello decides.
+    pub sni: SniUse,
     /// `hash_policy.source_ip`: the client's address chooses the endpoint where the balancer hashes.
     pub hash_source_ip: bool,
     /// Where connections are logged.

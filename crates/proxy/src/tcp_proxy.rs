@@ -51,26 +51,28 @@ pub struct Outcome {
 }
 
 /// What choosing an endpoint may look at.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Origin {
     /// The original destination, where one was restored.
     pub destination: Option<SocketAddr>,
     /// The client.
     pub source: SocketAddr,
+    /// SNI.
+    pub server_name: Option<Arc<str>>,
 }
 
 impl Origin {
     /// Of a connection whose filter chain is not chosen yet.
     pub fn of(inspected: &Inspected) -> Self {
         let destination = inspected.local_restored.then_some(inspected.local);
-        Self { destination, source: inspected.remote }
+        Self { destination, source: inspected.remote, server_name: inspected.server_name.clone() }
     }
 }
 
 impl From<&Connection> for Origin {
     fn from(connection: &Connection) -> Self {
         let destination = connection.local_restored.then_some(connection.local);
-        Self { destination, source: connection.remote }
+        Self { destination, source: connection.remote, server_name: connection.server_name.clone() }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod connect;
+pub mod dynamic;
 pub mod h1;
 pub mod h2;
 pub mod limits;

@@ -10,6 +10,7 @@
 pub mod access_log;
 pub mod cluster;
 pub mod context;
+pub mod dynamic;
 pub mod endpoint;
 pub mod fields;
 pub mod hcm;

@@ -11,14 +11,26 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     cluster::{Address, endpoints::LocalityEndpoints},
-    xds::{
-        cluster::{Dns, Family},
-        endpoint::HostTarget,
-    },
+    xds::{cluster::Dns, endpoint::HostTarget},
 };
 
 /// Lookups that may be under way at once in the process; each takes a thread while it waits.
 static LOOKUPS: Semaphore = Semaphore::const_new(8);
+
+/// `dns_lookup_family`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// IPv6 if there is any, else IPv4.
+    Auto,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// IPv4 if there is any, else IPv6.
+    PreferV4,
+    /// Both.
+    All,
+}
 
 /// Addresses of one name, and how long they are good if that is known.
 type Answer = Result<(Vec<IpAddr>, Option<Duration>), String>;
@@ -106,17 +118,23 @@ async fn resolve(name: &str, dns: &Dns) -> Answer {
     if let Ok(ip) = name.parse() {
         return Ok((vec![ip], None));
     }
-    let _permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
-    if dns.respect_ttl
-        && let Ok((found, ttl)) = ask_servers(name).await
-    {
-        return Ok((choose(&found, dns.family), ttl));
+    if dns.respect_ttl {
+        let _permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
+        if let Ok((found, ttl)) = ask_servers(name).await {
+            return Ok((choose(&found, dns.family), ttl));
+        }
     }
+    Ok((lookup(name, dns.family).await?, None))
+}
+
+/// Addresses of a name, once, from the system's resolver; at least one.
+pub async fn lookup(name: &str, family: Family) -> Result<Vec<IpAddr>, String> {
+    let _permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
     let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
     let found: Vec<_> = found.map(|address| address.ip()).collect();
-    match choose(&found, dns.family) {
+    match choose(&found, family) {
         none if none.is_empty() => Err("no address of the wanted family".to_owned()),
-        found => Ok((found, None)),
+        found => Ok(found),
     }
 }
 

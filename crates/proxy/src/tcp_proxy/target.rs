@@ -10,9 +10,13 @@ use crate::{
     cluster::{ClusterSlot, Endpoint},
     error::Flags,
     http::Worker,
-    listener::TcpProxy,
+    listener::{SniUse, TcpProxy},
     stream::Stream,
-    upstream::limits::{Permit, Resource},
+    upstream::{
+        cluster::ClusterState,
+        dynamic::Unresolved,
+        limits::{Permit, Resource},
+    },
 };
 
 /// A connection to an endpoint.
@@ -39,19 +43,17 @@ pub(super) async fn connect(
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) -> Option<Target> {
-    let Some(state) = choose_cluster(&proxy.clusters, worker.random()).and_then(|slot| worker.cluster(slot))
-    else {
+    let slot = match &proxy.sni {
+        SniUse::Cluster(clusters) => origin.server_name.as_deref().and_then(|name| clusters.get(name)),
+        SniUse::Nothing | SniUse::Host { .. } => choose_cluster(&proxy.clusters, worker.random()).cloned(),
+    };
+    let Some(state) = slot.and_then(|slot| worker.cluster(&slot)) else {
         outcome.flags.set(Flags::NO_CLUSTER);
         return None;
     };
     outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
-        let hash = proxy.hash_source_ip.then(|| xxh64(origin.source.ip().to_string().as_bytes(), 0));
-        let wanted = Selection { hash, ..Selection::default() };
-        let Some(endpoint) = state.pick(worker, origin.destination, wanted) else {
-            outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
-            return None;
-        };
+        let endpoint = choose_endpoint(proxy, origin, &state, worker, outcome).await?;
         let limit = state.cluster.settings.limits.connections;
         let Some(mut permit) = Permit::take(&state.slot, Resource::Connections, limit) else {
             state.stats.upstream_cx_overflow.inc();
@@ -75,6 +77,37 @@ pub(super) async fn connect(
         outcome.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
     }
     None
+}
+
+/// `outcome` says why there is none.
+async fn choose_endpoint(
+    proxy: &TcpProxy,
+    origin: &Origin,
+    state: &ClusterState,
+    worker: &Rc<Worker>,
+    outcome: &mut Outcome,
+) -> Option<Arc<Endpoint>> {
+    if let (SniUse::Host { port }, Some(name)) = (&proxy.sni, &origin.server_name)
+        && state.cluster.settings.dynamic.is_some()
+    {
+        let resolved = Box::pin(state.resolve(name, *port)).await;
+        return resolved
+            .map_err(|error| match error {
+                Unresolved::Overflow => outcome.flags.set(Flags::UPSTREAM_OVERFLOW),
+                Unresolved::Failed(why) => {
+                    outcome.flags.set(Flags::DNS_RESOLUTION_FAILED);
+                    outcome.transport_failure = why;
+                }
+            })
+            .ok();
+    }
+    let hash = proxy.hash_source_ip.then(|| xxh64(origin.source.ip().to_string().as_bytes(), 0));
+    let wanted = Selection { hash, ..Selection::default() };
+    let endpoint = state.pick(worker, origin.destination, wanted);
+    if endpoint.is_none() {
+        outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
+    }
+    endpoint
 }
 
 /// By weight.

@@ -23,6 +23,7 @@ use crate::{
     upstream::{
         UpstreamStream,
         connect::{self, ConnectError},
+        dynamic::{Names, Unresolved},
         h1::Client,
         h2::{self, Turn},
         limits::{Permit, Resource},
@@ -60,6 +61,8 @@ pub struct ClusterState {
     pools: RefCell<FxHashMap<usize, Kept>>,
     /// Endpoints of an ORIGINAL_DST cluster.
     originals: RefCell<FxHashMap<SocketAddr, Arc<Endpoint>>>,
+    /// Endpoints of a dynamic forward proxy.
+    names: Names,
     balancer: RefCell<Balancer>,
     /// Version of the endpoint set that `pools` was last cleaned for.
     version: Cell<u64>,
@@ -76,6 +79,7 @@ impl ClusterState {
             cluster,
             pools: RefCell::default(),
             originals: RefCell::default(),
+            names: Names::default(),
             balancer: RefCell::default(),
             version: Cell::new(0),
         }
@@ -118,6 +122,19 @@ impl ClusterState {
         let wanted = Selection { slow_start: settings.slow_start, ..wanted };
         let mut balancer = self.balancer.borrow_mut();
         worker.with_random(|random| balancer.pick(&settings.balancer, &set, &wanted, random).cloned())
+    }
+
+    /// The endpoint of a name, for dynamic forward proxies.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Arc<Endpoint>, Unresolved> {
+        let Some(settings) = &self.cluster.settings.dynamic else {
+            return Err(Unresolved::Failed("no dynamic forward proxy".to_owned()));
+        };
+        let resolved = self.names.resolve(host, port, settings).await?;
+        let mut pools = self.pools.borrow_mut();
+        for gone in &resolved.gone {
+            pools.remove(&(Arc::as_ptr(gone) as usize));
+        }
+        Ok(resolved.endpoint)
     }
 
     /// The endpoint that stands for an original destination.

@@ -258,7 +258,7 @@ impl Attempt {
                 }
                 thread.inspectors().detection.early_connects.inc();
                 let (proxy, worker) = (self.proxy.clone(), thread.worker.clone());
-                self.state = State::Connecting(Box::pin(Early::connect(proxy, self.origin, worker)));
+                self.state = State::Connecting(Box::pin(Early::connect(proxy, self.origin.clone(), worker)));
                 false
             }
             State::Connecting(connecting) => {

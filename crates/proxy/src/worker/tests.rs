@@ -63,6 +63,7 @@ fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
         idle_timeout: Some(Duration::from_secs(60)),
         max_connect_attempts: 1,
         hash_source_ip: false,
+        sni: Default::default(),
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));

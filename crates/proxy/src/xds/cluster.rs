@@ -8,9 +8,8 @@ use meltemi_xds::pb::{
             cluster::v3::{
                 CircuitBreakers, Cluster as Message, LoadBalancingPolicy,
                 cluster::{
-                    ClusterDiscoveryType, ClusterProtocolSelection, CommonLbConfig, DiscoveryType,
-                    DnsLookupFamily, LbConfig, LbPolicy, RingHashLbConfig,
-                    common_lb_config::LocalityConfigSpecifier,
+                    ClusterDiscoveryType, ClusterProtocolSelection, CommonLbConfig, DiscoveryType, LbConfig,
+                    LbPolicy, RingHashLbConfig, common_lb_config::LocalityConfigSpecifier,
                     ring_hash_lb_config::HashFunction as RingFunction,
                 },
             },
@@ -42,12 +41,13 @@ use meltemi_xds::pb::{
 use prost::Name;
 
 use super::{
-    At, Context, Rejection,
+    At, Context, Rejection, dynamic,
     endpoint::{self, Assignment, HostTarget, Hosts},
     fields, hcm, listener, refuse,
 };
 use crate::cluster::{
-    Address, BalancerPolicy, ClusterSettings, Consistent, Keepalive, SlowStart, UpstreamProtocol,
+    Address, BalancerPolicy, ClusterSettings, Consistent, DynamicForward, Keepalive, SlowStart,
+    UpstreamProtocol, dns::Family,
 };
 
 /// The key of HTTP options among the typed ones.
@@ -82,6 +82,8 @@ pub enum Discovery {
     Dns(Arc<Dns>),
     /// ORIGINAL_DST.
     OriginalDst,
+    /// A dynamic forward proxy.
+    Dynamic(DynamicForward),
 }
 
 /// A cluster of names.
@@ -101,21 +103,6 @@ pub struct Dns {
     pub family: Family,
 }
 
-/// `dns_lookup_family`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// IPv6 if there is any, else IPv4.
-    Auto,
-    /// IPv4 only.
-    V4,
-    /// IPv6 only.
-    V6,
-    /// IPv4 if there is any, else IPv6.
-    PreferV4,
-    /// Both.
-    All,
-}
-
 /// Compiles a cluster.
 pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rejection> {
     if message.name.is_empty() {
@@ -129,6 +116,10 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
             .unwrap_or(Duration::from_secs(5)),
         buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
         original_dst: matches!(discovery, Discovery::OriginalDst),
+        dynamic: match &discovery {
+            Discovery::Dynamic(forward) => Some(*forward),
+            _ => None,
+        },
         ..ClusterSettings::default()
     };
     protocol(message, &mut settings, context)?;
@@ -213,6 +204,12 @@ fn discovery(message: &Message, context: &mut Context) -> Result<Discovery, Reje
             Err(_) => return fields::unknown_enum("type", *kind),
         },
         Some(ClusterDiscoveryType::ClusterType(custom)) => {
+            if let Some(forward) = dynamic::cluster(custom, context).at("cluster_type")? {
+                return match message.lb_policy == LbPolicy::ClusterProvided as i32 {
+                    true => Ok(Discovery::Dynamic(forward)),
+                    false => refuse("must be CLUSTER_PROVIDED for a dynamic forward proxy").at("lb_policy"),
+                };
+            }
             let url = custom.typed_config.as_ref().map_or("", |config| &config.type_url);
             return refuse(format!("unknown cluster type '{}' of type '{url}'", custom.name))
                 .at("cluster_type");
@@ -278,14 +275,7 @@ fn dns(message: &Message, assignment: Assignment, logical: bool) -> Result<Dns, 
     let base = fields::optional(base, "dns_failure_refresh_rate.base_interval")?;
     let max = failure.and_then(|rate| rate.max_interval.as_ref());
     let max = fields::optional(max, "dns_failure_refresh_rate.max_interval")?;
-    let family = match DnsLookupFamily::try_from(message.dns_lookup_family) {
-        Ok(DnsLookupFamily::Auto) => Family::Auto,
-        Ok(DnsLookupFamily::V4Only) => Family::V4,
-        Ok(DnsLookupFamily::V6Only) => Family::V6,
-        Ok(DnsLookupFamily::V4Preferred) => Family::PreferV4,
-        Ok(DnsLookupFamily::All) => Family::All,
-        Err(_) => return fields::unknown_enum("dns_lookup_family", message.dns_lookup_family),
-    };
+    let family = dynamic::family(message.dns_lookup_family).at("dns_lookup_family")?;
     let base = base.unwrap_or(refresh).max(Duration::from_millis(1));
     // Envoy: the maximum defaults to ten times the base interval.
     let failure_refresh = (base, max.unwrap_or(if failure.is_some() { base * 10 } else { base }).max(base));
@@ -409,7 +399,8 @@ fn balancer(
             Err(_) => return fields::unknown_enum("lb_policy", message.lb_policy),
         };
     }
-    if settings.balancer == BalancerPolicy::ClusterProvided && !settings.original_dst {
+    let brings_one = settings.original_dst || settings.dynamic.is_some();
+    if settings.balancer == BalancerPolicy::ClusterProvided && !brings_one {
         return refuse("CLUSTER_PROVIDED is for clusters that bring their own balancer").at("lb_policy");
     }
     match &message.lb_config {

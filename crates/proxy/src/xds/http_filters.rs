@@ -102,6 +102,9 @@ fn filter(message: &FilterMessage, context: &mut Context) -> Result<Option<Known
             let settings = fault(&fields::unpack(config)?, context).at("typed_config")?;
             let settings = Some(settings).filter(|settings| !settings.is_inert()).map(Arc::new);
             return Ok(Some(Known::Filter(Kind::Fault(Fault { settings, ..Fault::default() }))));
+        } else if super::dynamic::http_filter(config, context).at("typed_config")? {
+            // What it would prepare, clusters of its kind do.
+            return Ok(None);
         } else if url == grpc_stats::v3::FilterConfig::type_url() {
             context.note(format!("HTTP filter '{name}': no statistics of gRPC methods are kept"));
             return Ok(None);

@@ -18,18 +18,21 @@ use meltemi_xds::pb::envoy::{
                 http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
                 proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector,
             },
-            network::{http_connection_manager::v3::HttpConnectionManager, tcp_proxy::v3::TcpProxy},
+            network::{
+                http_connection_manager::v3::HttpConnectionManager, sni_cluster::v3::SniCluster,
+                tcp_proxy::v3::TcpProxy,
+            },
         },
         transport_sockets::raw_buffer::v3::RawBuffer,
     },
 };
 use prost::{Message as _, Name};
 
-use super::{At, Context, Rejection, access_log, fields, hcm, refuse, tcp_proxy};
+use super::{At, Context, Rejection, access_log, dynamic, fields, hcm, refuse, tcp_proxy};
 use crate::{
     cluster::Address,
     listener::{
-        FilterChain, Listener, ListenerFilter, Terminal,
+        FilterChain, Listener, ListenerFilter, SniUse, TcpProxy as TcpProxySettings, Terminal,
         matcher::{ChainMatch, FilterChains, IpPrefix, SourceType},
     },
 };
@@ -187,12 +190,17 @@ fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterC
     let Some((last, before)) = message.filters.split_last() else {
         return refuse("a filter chain needs a terminal filter").at("filters");
     };
-    if let Some((at, filter)) = before.iter().enumerate().next() {
-        // Every network filter known here is terminal.
-        let known = terminal(filter, context).at_index("filters", at);
-        known?;
-        return refuse(format!("'{}' is a terminal filter and must be the last one", filter.name))
-            .at_index("filters", at);
+    let mut sni = SniUse::Nothing;
+    for (at, filter) in before.iter().enumerate() {
+        match by_sni(filter, context).at_index("filters", at)? {
+            Some(found) => sni = found,
+            None => {
+                terminal(filter, &SniUse::Nothing, context).at_index("filters", at)?;
+                let name = &filter.name;
+                return refuse(format!("'{name}' is a terminal filter and must be the last one"))
+                    .at_index("filters", at);
+            }
+        }
     }
     let connect_timeout = fields::optional(
         message.transport_socket_connect_timeout.as_ref(),
@@ -200,7 +208,7 @@ fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterC
     )?;
     Ok(FilterChain {
         name: context.intern(&message.name),
-        terminal: terminal(last, context).at_index("filters", before.len())?,
+        terminal: terminal(last, &sni, context).at_index("filters", before.len())?,
         connect_timeout,
     })
 }
@@ -220,7 +228,18 @@ pub fn transport_socket(
     }
 }
 
-fn terminal(filter: &Filter, context: &mut Context) -> Result<Terminal, Rejection> {
+/// Filters before a TCP proxy that have the name in the ClientHello decide where to; `None` for others.
+fn by_sni(filter: &Filter, context: &mut Context) -> Result<Option<SniUse>, Rejection> {
+    let Some(filter::ConfigType::TypedConfig(config)) = &filter.config_type else { return Ok(None) };
+    if config.type_url == SniCluster::type_url() {
+        context.clusters.keep_directory();
+        return Ok(Some(SniUse::Cluster(context.clusters.clone())));
+    }
+    let port = dynamic::sni_filter(config, context).at("typed_config")?;
+    Ok(port.map(|port| SniUse::Host { port }))
+}
+
+fn terminal(filter: &Filter, sni: &SniUse, context: &mut Context) -> Result<Terminal, Rejection> {
     let config = match &filter.config_type {
         Some(filter::ConfigType::TypedConfig(config)) => config,
         Some(filter::ConfigType::ConfigDiscovery(_)) => {
@@ -235,7 +254,8 @@ fn terminal(filter: &Filter, context: &mut Context) -> Result<Terminal, Rejectio
     }
     if config.type_url == TcpProxy::type_url() {
         let message = fields::unpack(config)?;
-        return Ok(Terminal::Tcp(Arc::new(tcp_proxy::compile(&message, context).at("typed_config")?)));
+        let proxy = tcp_proxy::compile(&message, context).at("typed_config")?;
+        return Ok(Terminal::Tcp(Arc::new(TcpProxySettings { sni: sni.clone(), ..proxy })));
     }
     refuse(format!("unknown network filter '{}' of type '{}'", filter.name, config.type_url))
         .at("typed_config")

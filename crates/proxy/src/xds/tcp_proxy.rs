@@ -66,6 +66,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
         idle_timeout: fields::timeout(message.idle_timeout.as_ref(), "idle_timeout", hour)?,
         max_connect_attempts: fields::number(message.max_connect_attempts.as_ref(), 1).max(1),
         hash_source_ip,
+        sni: Default::default(),
         access_log: access_log::compile(&message.access_log)?,
     })
 }

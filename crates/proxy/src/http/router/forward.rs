@@ -4,6 +4,7 @@
 //! Invariant: `exchange.response` holds the upstream's head only from the moment that no further try follows.
 
 mod attempt;
+mod dynamic;
 mod failure;
 mod respond;
 mod rewrite;
@@ -178,7 +179,10 @@ struct Forwarding<'a, D> {
 impl<D: Downstream> Forwarding<'_, D> {
     async fn run(&mut self) -> Result<(), Ended> {
         loop {
-            let endpoint = self.pick()?;
+            let endpoint = match self.state.cluster.settings.dynamic {
+                None => self.pick()?,
+                Some(_) => Box::pin(self.pick_dynamic()).await?,
+            };
             let active = Active::new(endpoint.clone(), self.state.clone());
             let pools = self.state.pools(&endpoint);
             match self.try_once(&endpoint, &pools).await {
@@ -199,7 +203,6 @@ impl<D: Downstream> Forwarding<'_, D> {
     /// The next endpoint to try.
     fn pick(&mut self) -> Result<Arc<Endpoint>, Ended> {
         let hash = self.hash();
-        let info = &mut self.exchange.info;
         let policy = self.retries.as_ref().map(Retries::policy);
         let avoid = policy.and_then(|policy| policy.avoid_previous_hosts);
         let by_priority = policy.and_then(|policy| policy.avoid_previous_priorities);
@@ -219,6 +222,16 @@ impl<D: Downstream> Forwarding<'_, D> {
         let Some(endpoint) = self.state.pick(&self.session.worker, destination, wanted) else {
             return Err(LocalReply::no_healthy_upstream().into());
         };
+        if avoid.is_some() || by_priority.is_some() {
+            self.tried.push(endpoint.clone());
+        }
+        self.chosen(&endpoint);
+        Ok(endpoint)
+    }
+
+    /// Notes the endpoint of the next try.
+    fn chosen(&mut self, endpoint: &Arc<Endpoint>) {
+        let info = &mut self.exchange.info;
         info.attempts += 1;
         if info.attempts > 1 && self.matched.host.request_attempt_count {
             let mut digits = itoa::Buffer::new();
@@ -235,9 +248,6 @@ impl<D: Downstream> Forwarding<'_, D> {
             timeouts::announce(&mut self.exchange.request, limits);
         }
         let info = &mut self.exchange.info;
-        if avoid.is_some() || by_priority.is_some() {
-            self.tried.push(endpoint.clone());
-        }
         info.endpoint = Some(endpoint.clone());
         if matches!(self.matched.forward.host_rewrite, HostRewrite::Auto)
             && let Some(hostname) = &endpoint.hostname
@@ -245,7 +255,6 @@ impl<D: Downstream> Forwarding<'_, D> {
             let (hostname, forward) = (hostname.clone(), self.matched.forward);
             rewrite::set_host(self.session, self.exchange, forward, &hostname);
         }
-        Ok(endpoint)
     }
 
     /// The request's hash, where the balancer wants one; the same for all tries.

@@ -14,6 +14,7 @@ fn chain(name: &str) -> Arc<FilterChain> {
         idle_timeout: None,
         max_connect_attempts: 1,
         hash_source_ip: false,
+        sni: Default::default(),
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));

@@ -171,7 +171,7 @@ impl State {
                 let hosts = encoded.as_ref().map_or(NOBODY, Hosts::Encoded);
                 self.warm_cluster(name, compiled, hosts, None);
             }
-            Discovery::OriginalDst => self.warm_cluster(name, compiled, NOBODY, None),
+            Discovery::OriginalDst | Discovery::Dynamic(_) => self.warm_cluster(name, compiled, NOBODY, None),
             Discovery::Eds { resource, timeout } => {
                 let known = self.assignments.get(&resource).and_then(|known| known.assignment.clone());
                 match known {
@@ -280,7 +280,7 @@ impl State {
         slot.changes.fetch_add(1, Ordering::Relaxed);
         self.context.clusters.publish(cluster.clone());
         let source = match compiled.discovery {
-            Discovery::Static(_) | Discovery::OriginalDst => Source::Fixed,
+            Discovery::Static(_) | Discovery::OriginalDst | Discovery::Dynamic(_) => Source::Fixed,
             Discovery::Eds { resource, .. } => Source::Eds(resource),
             Discovery::Dns(dns) => Source::Dns(dns),
         };
