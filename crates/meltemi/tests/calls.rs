@@ -7,10 +7,11 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use meltemi_testkit::{
-    echo::{Echo, Seen},
+    echo::Echo,
     peers, ports,
     process::Process,
-    raw::{self, Answer},
+    raw,
+    table::{self, Expect, Outcome, judge},
 };
 use serde::Deserialize;
 
@@ -56,26 +57,6 @@ impl Call {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expect {
-    status: u16,
-    upstream: Option<String>,
-    /// The path that the upstream saw.
-    path: Option<String>,
-    /// The host that the upstream saw.
-    host: Option<String>,
-    /// Headers that the upstream saw; `null` for absent.
-    #[serde(default)]
-    seen: BTreeMap<String, Option<String>>,
-    /// Headers of the answer; `null` for absent.
-    #[serde(default)]
-    headers: BTreeMap<String, Option<String>>,
-    /// Body of the answer.
-    body: Option<String>,
-    closed: Option<bool>,
-}
-
 fn get() -> String {
     "GET".into()
 }
@@ -86,16 +67,6 @@ fn root() -> String {
 
 fn host() -> String {
     "service.example".into()
-}
-
-/// Everything that can be seen of one call from outside, times and random numbers taken out.
-#[derive(Debug, PartialEq)]
-struct Outcome {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: String,
-    closed: bool,
-    seen: Option<Seen>,
 }
 
 struct World {
@@ -256,7 +227,7 @@ async fn perform(world: &World, call: &Call) -> std::io::Result<Outcome> {
     };
     let address = SocketAddr::from(([127, 0, 0, 1], world.main));
     let answer = raw::exchange(address, &bytes, PATIENCE).await?;
-    Ok(outcome(world, answer))
+    Ok(table::outcome(&answer, |text| world.forget(text)))
 }
 
 fn request(call: &Call, world: &World) -> String {
@@ -270,81 +241,4 @@ fn request(call: &Call, world: &World) -> String {
         text += &format!("content-length: {}\r\n", call.body.len());
     }
     text + "\r\n" + &call.body
-}
-
-fn outcome(world: &World, answer: Answer) -> Outcome {
-    let steady = |(name, value): &(String, String)| {
-        let value = match name.as_str() {
-            "x-request-id" if value.len() == 36 => "<uuid>".to_owned(),
-            "x-envoy-upstream-service-time" => "<ms>".to_owned(),
-            "date" => "<date>".to_owned(),
-            // Later tries say what is left of it.
-            "x-envoy-expected-rq-timeout-ms" => match value.parse::<u32>() {
-                Ok(ms) => format!("{}s", ms.div_ceil(1000)),
-                Err(_) => value.clone(),
-            },
-            // A cookie's value is made of ports.
-            "set-cookie" => without_value(value),
-            _ => world.forget(value),
-        };
-        (name.clone(), value)
-    };
-    let mut headers: Vec<_> = answer.headers.iter().map(steady).collect();
-    let seen = serde_json::from_str::<Seen>(&answer.body).ok().map(|mut seen| {
-        seen.headers = seen.headers.iter().map(steady).collect();
-        seen.host = world.forget(&seen.host);
-        seen
-    });
-    if seen.is_some() {
-        // Its length depends on numbers that were taken out above.
-        headers.retain(|(name, _)| name != "content-length");
-    }
-    headers.sort();
-    let body = if seen.is_some() { String::new() } else { world.forget(&answer.body) };
-    Outcome { status: answer.status, headers, body, closed: answer.closed, seen }
-}
-
-/// `name="value"; rest` without its value.
-fn without_value(cookie: &str) -> String {
-    let (name, rest) = cookie.split_once("=\"").unwrap_or((cookie, ""));
-    let rest = rest.split_once('"').map_or("", |(_, rest)| rest);
-    format!("{name}=<hash>{rest}")
-}
-
-fn judge(expect: &Expect, outcome: &Outcome) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut want = |what: &str, wanted: Option<&str>, got: Option<&str>| {
-        if wanted != got {
-            problems.push(format!("{what}: wanted {wanted:?}, got {got:?}"));
-        }
-    };
-    want("status", Some(&expect.status.to_string()), Some(&outcome.status.to_string()));
-    let seen = outcome.seen.as_ref();
-    for (what, wanted, got) in [
-        ("upstream", &expect.upstream, seen.map(|seen| seen.upstream.as_str())),
-        ("path", &expect.path, seen.map(|seen| seen.path.as_str())),
-        ("host", &expect.host, seen.map(|seen| seen.host.as_str())),
-        ("body", &expect.body, Some(outcome.body.as_str())),
-    ] {
-        if wanted.is_some() {
-            want(what, wanted.as_deref(), got);
-        }
-    }
-    if let Some(closed) = expect.closed {
-        want("closed", Some(&closed.to_string()), Some(&outcome.closed.to_string()));
-    }
-    for (name, wanted) in &expect.headers {
-        want(&format!("header {name}"), wanted.as_deref(), joined(&outcome.headers, name).as_deref());
-    }
-    for (name, wanted) in &expect.seen {
-        let got = seen.and_then(|seen| joined(&seen.headers, name));
-        want(&format!("upstream's {name}"), wanted.as_deref(), got.as_deref());
-    }
-    problems
-}
-
-fn joined(headers: &[(String, String)], name: &str) -> Option<String> {
-    let values: Vec<_> =
-        headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
 }

@@ -45,8 +45,15 @@ pub struct Seen {
 pub struct Echo {
     /// Where it listens.
     pub address: SocketAddr,
+    log: Log,
     task: JoinHandle<()>,
 }
+
+/// The requests that an upstream saw, the latest last.
+type Log = Arc<Mutex<Vec<Seen>>>;
+
+/// More are not kept.
+const LOG_LIMIT: usize = 10_000;
 
 impl Drop for Echo {
     fn drop(&mut self) {
@@ -59,20 +66,28 @@ impl Echo {
     pub async fn start(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("invariant: loopback has a free port");
         let address = listener.local_addr().expect("invariant: a bound socket has an address");
-        let task = tokio::spawn(serve(listener, Arc::from(name)));
-        Self { address, task }
+        let log = Log::default();
+        let task = tokio::spawn(serve(listener, Arc::from(name), Arc::clone(&log)));
+        Self { address, log, task }
+    }
+
+    /// The first request it saw that has this header, if there is one by now.
+    pub fn saw(&self, name: &str, value: &str) -> Option<Seen> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().find(|seen| seen.headers.iter().any(|(key, found)| key == name && found == value)).cloned()
     }
 }
 
 type Failures = Arc<Mutex<HashMap<String, u32>>>;
 
-async fn serve(listener: TcpListener, name: Arc<str>) {
+async fn serve(listener: TcpListener, name: Arc<str>, log: Log) {
     let failures = Failures::default();
     while let Ok((stream, _)) = listener.accept().await {
-        let (name, failures) = (Arc::clone(&name), Arc::clone(&failures));
+        let (name, failures, log) = (Arc::clone(&name), Arc::clone(&failures), Arc::clone(&log));
         tokio::spawn(async move {
-            let service =
-                service_fn(move |request| answer(request, Arc::clone(&name), Arc::clone(&failures)));
+            let service = service_fn(move |request| {
+                answer(request, Arc::clone(&name), Arc::clone(&failures), Arc::clone(&log))
+            });
             // A client that goes away mid-answer is part of what tests do.
             let _ = auto::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -85,8 +100,12 @@ async fn answer(
     request: Request<Incoming>,
     name: Arc<str>,
     failures: Failures,
+    log: Log,
 ) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let seen = describe(&name, &head, &body);
+    remember(&log, &seen);
     let asked = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if asked("x-echo-reset").is_some() {
         return Err("asked to reset".into());
@@ -103,12 +122,16 @@ async fn answer(
     }
     let text = match asked("x-echo-body") {
         Some(text) => text.to_owned(),
-        None => {
-            let body = body.collect().await?.to_bytes();
-            serde_json::to_string(&describe(&name, &head, &body))?
-        }
+        None => serde_json::to_string(&seen)?,
     };
     Ok(response.body(Full::from(text))?)
+}
+
+fn remember(log: &Log, seen: &Seen) {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    if log.len() < LOG_LIMIT {
+        log.push(seen.clone());
+    }
 }
 
 /// `503` as long as the key of the request has failures left.

@@ -10,3 +10,5 @@ pub mod peers;
 pub mod ports;
 pub mod process;
 pub mod raw;
+pub mod table;
+pub mod tcp;

@@ -11,9 +11,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
-use crate::{
-    stats::{HistogramSnapshot, Sample, sum},
-};
+use crate::stats::{HistogramSnapshot, Sample, sum};
 
 /// A statistic under its full dotted name, of which the first `prefix` bytes name whose it is.
 struct Statistic {

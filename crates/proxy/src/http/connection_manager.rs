@@ -35,7 +35,7 @@ use crate::{
         message::{ResponseHead, View},
         router::forward::{self, Matched},
     },
-    route::{Action, RequireTls, Route, RouteTable, VirtualHost, rewrite::Picked},
+    route::{Action, RequestView as _, RequireTls, Route, RouteTable, VirtualHost, rewrite::Picked},
 };
 
 /// How an exchange ended before a response was complete.
@@ -175,6 +175,11 @@ async fn route<D: Downstream>(
         Action::Respond(direct) => {
             let mut reply = LocalReply::new(direct.status, "", "direct_response", 0);
             reply.body = direct.body.clone();
+            // As in Envoy, what was created or is elsewhere says where: here.
+            if direct.status == 201 || direct.status / 100 == 3 {
+                let view = View { head: &exchange.request, tls: session.tls, random: exchange.info.random };
+                reply = reply.to(format!("{}://{}{}", view.scheme(), view.authority(), view.path()));
+            }
             let rules = mutation::Levels::new(&table, host, route, None);
             answer(session, downstream, exchange, reply, Some(rules), deadline).await;
             Ok(())

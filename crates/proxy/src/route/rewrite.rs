@@ -20,10 +20,8 @@ impl Rewrite {
                 let rest = bare.get((*matched).min(bare.len())..).unwrap_or_default();
                 Some([with, rest, query].concat())
             }
-            Self::Regex { pattern, with } => match pattern.replace_all(bare, &**with) {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(new) => Some(new + query),
-            },
+            // Also where the pattern finds nothing: as in Envoy, the path then counts as rewritten to itself.
+            Self::Regex { pattern, with } => Some(pattern.replace_all(bare, &**with).into_owned() + query),
         }
     }
 }

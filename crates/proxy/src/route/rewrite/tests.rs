@@ -67,7 +67,7 @@ fn rewrites_keep_the_query() {
         ),
         (regex_rewrite("one", "two"), "/xxx/one/yyy/one/zzz", Some("/xxx/two/yyy/two/zzz")),
         (regex_rewrite("(?i)/xxx/", "/yyy/"), "/aaa/XxX/bbb", Some("/aaa/yyy/bbb")),
-        (regex_rewrite("nothing", "x"), "/a?nothing", None),
+        (regex_rewrite("nothing", "x"), "/a?nothing", Some("/a?nothing")),
     ] {
         assert_eq!(rewrite.apply(path).as_deref(), wanted, "{path}");
     }

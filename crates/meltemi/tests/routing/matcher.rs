@@ -1,0 +1,128 @@
+//! The first of the three ways: the mesh translated and compiled in this process, and the calls put to the matcher alone.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use meltemi_config::Options;
+use meltemi_pilot::{node::Node, offline, snapshot::Snapshot};
+use meltemi_proxy::explain::{self, Config, Explanation, Outcome, Request};
+use meltemi_testkit::table::Expect;
+
+use super::{
+    Call, File, Tcp, Through,
+    world::{World, node},
+};
+
+/// The problems that the matcher has with a file's expectations.
+pub(crate) fn check(world: &World, file: &File) -> Vec<String> {
+    let loaded = meltemi_config::load::load_text("mesh.yaml", &world.fill(&file.mesh), &Options::default());
+    let errors: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .filter(|finding| finding.severity == meltemi_config::Severity::Error)
+        .map(ToString::to_string)
+        .collect();
+    if !errors.is_empty() {
+        return errors;
+    }
+    let settings = file.mesh_config.as_deref().unwrap_or("{}");
+    let (settings, _) = meltemi_config::load::mesh_config("settings.yaml", &world.fill(settings));
+    let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(settings));
+    let config = |through| {
+        let node = node(through);
+        let node = Node::parse(&node.id(), &node.metadata()).unwrap();
+        let sent = offline::translate(&snapshot, &node);
+        Config::new(&sent.listeners, &sent.routes, &sent.clusters, &sent.endpoints).unwrap()
+    };
+    let (sidecar, gateway) = (config(Through::Sidecar), config(Through::Gateway));
+    let mut problems = Vec::new();
+    for call in &file.calls {
+        let config = if call.through == Through::Sidecar { &sidecar } else { &gateway };
+        let explanation = explain::explain(config, &as_explained(world, call));
+        if let Some(problem) = problem(world, call, &explanation) {
+            problems.push(format!("matcher: {}: {problem}\n{:#?}", call.name, explanation.steps));
+        }
+    }
+    problems
+}
+
+fn as_explained(world: &World, call: &Call) -> explain::Call {
+    let http = call.tcp.is_none().then(|| Request {
+        method: call.method.clone(),
+        authority: world.fill(&call.host),
+        path: call.path.clone(),
+        headers: call
+            .headers
+            .iter()
+            .flat_map(|(name, values)| values.split('\n').map(move |value| (name.clone(), world.fill(value))))
+            .collect(),
+        http2: false,
+    });
+    let server_name = match &call.tcp {
+        Some(Tcp::Sni(name)) => Some(name.clone()),
+        _ => None,
+    };
+    explain::Call {
+        destination: world.destination(call),
+        source: SocketAddr::from(([127, 0, 0, 1], 40000)),
+        inbound: false,
+        server_name,
+        http,
+        random: 0,
+    }
+}
+
+/// What the explanation and the call's expectation disagree about.
+fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<String> {
+    let expect = call.matcher.as_ref().unwrap_or(&call.expect);
+    match &explanation.outcome {
+        Outcome::Forwarded { path, authority, .. } => {
+            let reached = upstreams(world, explanation);
+            if !call.shares.is_empty() {
+                let wanted: Vec<&str> = call.shares.keys().map(String::as_str).collect();
+                let missing = wanted.iter().find(|name| !reached.contains(name));
+                return missing.map(|name| format!("it does not reach {name} but {reached:?}"));
+            }
+            let wanted =
+                expect.upstream.clone().or_else(|| expect.body.clone().filter(|_| call.tcp.is_some()));
+            let Some(wanted) = wanted else {
+                return (expect.status / 100 == 3 || expect.status == 404)
+                    .then(|| format!("it is forwarded to {reached:?} instead of status {}", expect.status));
+            };
+            differ("upstream", &Some(wanted), &Some(reached.join(" or ")))
+                .or_else(|| differ("path", &expect.path, &Some(path.clone())))
+                .or_else(|| {
+                    differ(
+                        "host",
+                        &expect.host.as_deref().map(|host| world.fill(host)),
+                        &Some(authority.clone()),
+                    )
+                })
+        }
+        Outcome::Answered { status, location, .. } => differ_status(expect, *status).or_else(|| {
+            let wanted =
+                expect.headers.get("location").cloned().flatten().map(|location| world.fill(&location));
+            differ("location", &wanted, location)
+        }),
+        Outcome::Refused { reason } => (expect.status != 0).then(|| reason.clone()),
+    }
+}
+
+fn differ_status(expect: &Expect, status: u16) -> Option<String> {
+    (expect.status != status).then(|| format!("status {status}, wanted {}", expect.status))
+}
+
+fn differ(what: &str, wanted: &Option<String>, got: &Option<String>) -> Option<String> {
+    (wanted.is_some() && wanted != got).then(|| format!("{what} {got:?}, wanted {wanted:?}"))
+}
+
+/// The names of the upstreams behind the clusters.
+fn upstreams(world: &World, explanation: &Explanation) -> Vec<&'static str> {
+    let endpoints =
+        explanation.steps.iter().filter(|step| step.what == explain::What::Endpoints && step.matched);
+    let ports =
+        endpoints.flat_map(|step| step.because.split(", ")).filter_map(|address| address.rsplit(':').next());
+    let mut names: Vec<_> = ports.filter_map(|port| world.upstream(port)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

@@ -1,0 +1,273 @@
+//! Upstreams, a control plane over the file's mesh, and proxies of one kind, as long as a table is run.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, process::Command, time::Duration};
+
+use meltemi_agent::{
+    bootstrap::Bootstrap,
+    node::{Node, Role},
+};
+use meltemi_testkit::{
+    echo::Echo,
+    peers, ports,
+    process::Process,
+    raw,
+    table::{self, Outcome},
+    tcp::{First, Tcp, client_hello},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Call, File, Through};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Calls for one measurement of shares.
+const MANY: u32 = 400;
+
+/// What is put to the test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Program {
+    Meltemi,
+    Envoy,
+}
+
+/// What came of a call: an outcome to judge, `None` where it was judged already, or a problem.
+pub(crate) type Shot = Result<Option<Outcome>, String>;
+
+/// The upstreams and ports of a file, and its mesh in a folder.
+pub(crate) struct World {
+    name: String,
+    http: BTreeMap<&'static str, Echo>,
+    _tcp: Vec<Tcp>,
+    /// Placeholders and the ports that they stand for.
+    ports: Vec<(&'static str, u16)>,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(name: &str, file: &File) -> Self {
+        let mut http = BTreeMap::new();
+        let mut given = Vec::new();
+        for name in ["a", "b", "c", "d"] {
+            let echo = Echo::start(name).await;
+            given.push((name, echo.address.port()));
+            http.insert(name, echo);
+        }
+        let mut tcp = Vec::new();
+        for (name, first) in [("ta", First::Client), ("tb", First::Client), ("sa", First::Server)] {
+            let upstream = Tcp::start(name, first).await;
+            given.push((name, upstream.address.port()));
+            tcp.push(upstream);
+        }
+        given.extend(["p", "q", "r", "dead"].map(|name| (name, ports::free())));
+        let folder = tempfile::tempdir().unwrap();
+        let world = Self { name: name.to_owned(), http, _tcp: tcp, ports: given, folder };
+        fs::create_dir(world.folder.path().join("mesh")).unwrap();
+        fs::write(world.folder.path().join("mesh/mesh.yaml"), world.fill(&file.mesh)).unwrap();
+        if let Some(settings) = &file.mesh_config {
+            fs::write(world.folder.path().join("settings.yaml"), world.fill(settings)).unwrap();
+        }
+        world
+    }
+
+    /// A text with ports for placeholders.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        let fill = |text: String, (name, port): &(&str, u16)| {
+            text.replace(&format!("{{{name}}}"), &port.to_string())
+        };
+        self.ports.iter().fold(text.to_owned(), fill)
+    }
+
+    /// Ports differ from run to run; their names do not.
+    fn forget(&self, text: &str) -> String {
+        let forget = |text: String, (name, port): &(&str, u16)| {
+            text.replace(&port.to_string(), &format!("{{{name}}}"))
+        };
+        self.ports.iter().fold(text.to_owned(), forget)
+    }
+
+    /// The upstream that listens at a port.
+    pub(crate) fn upstream(&self, port: &str) -> Option<&'static str> {
+        self.ports.iter().find(|(_, number)| number.to_string() == port).map(|(name, _)| *name)
+    }
+
+    pub(crate) fn destination(&self, call: &Call) -> SocketAddr {
+        format!("127.0.0.1:{}", self.fill(&call.port)).parse().unwrap()
+    }
+
+    /// Shoots all calls of a file at proxies of one kind.
+    pub(crate) async fn shoot(&self, program: Program, file: &File) -> Vec<Shot> {
+        let (_control_plane, xds) = self.control_plane(file);
+        let mut proxies = Vec::new();
+        for through in [Through::Sidecar, Through::Gateway] {
+            if file.calls.iter().any(|call| call.through == through) {
+                proxies.push(self.proxy(program, through, &xds).await);
+            }
+        }
+        let mut shots = Vec::new();
+        for (at, call) in file.calls.iter().enumerate() {
+            let shot = if call.shares.is_empty() {
+                self.once(program, at, call).await.map(Some)
+            } else {
+                self.shares(call).await.map(|()| None)
+            };
+            shots.push(shot);
+        }
+        shots
+    }
+
+    fn control_plane(&self, file: &File) -> (Process, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
+        command.args(["control-plane", "--xds", "127.0.0.1:0", "--monitoring", "127.0.0.1:0", "--config"]);
+        command.arg(self.folder.path().join("mesh"));
+        if file.mesh_config.is_some() {
+            command.arg("--mesh-config").arg(self.folder.path().join("settings.yaml"));
+        }
+        let process = Process::start(&mut command);
+        let line = process.wait_for("xds=", PATIENCE);
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("xds="));
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).to_owned();
+        (process, address)
+    }
+
+    async fn proxy(&self, program: Program, through: Through, xds: &str) -> Process {
+        let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let node = node(through);
+        let bootstrap = Bootstrap { node: &node, discovery: xds, admin }.render();
+        let file = self.folder.path().join(format!("{program:?}-{through:?}.json"));
+        fs::write(&file, bootstrap.to_string()).unwrap();
+        let mut command = match program {
+            Program::Meltemi => Command::new(env!("CARGO_BIN_EXE_meltemi")),
+            Program::Envoy => Command::new(peers::find("envoy").unwrap()),
+        };
+        match program {
+            Program::Meltemi => command.args(["proxy", "--workers", "1"]),
+            Program::Envoy => command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]),
+        };
+        let mut process = Process::start(command.arg("-c").arg(&file));
+        let request = b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !raw::exchange(admin, request, PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
+            let gone = process.wait(Duration::ZERO).is_some();
+            let late = tokio::time::Instant::now() > deadline;
+            assert!(
+                !gone && !late,
+                "{}: {program:?} {through:?} is not ready:\n{}",
+                self.name,
+                process.said()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        process
+    }
+
+    async fn once(&self, program: Program, at: usize, call: &Call) -> Result<Outcome, String> {
+        if let Some(opening) = &call.tcp {
+            return self.connect(call, opening).await.map_err(|error| error.to_string());
+        }
+        let id = format!("{}-{at}-{program:?}", self.name);
+        let extra = call.mirrored.as_ref().map(|_| ("x-call", id.as_str()));
+        let request = self.request(call, extra);
+        let answer = raw::exchange(self.destination(call), request.as_bytes(), PATIENCE).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        if let Some(upstream) = &call.mirrored {
+            self.await_copy(upstream, &id).await?;
+        }
+        let mut outcome = table::outcome(&answer, |text| self.forget(text));
+        if let Some(seen) = &mut outcome.seen {
+            seen.headers.retain(|(name, _)| name != "x-call");
+        }
+        Ok(outcome)
+    }
+
+    async fn await_copy(&self, upstream: &str, id: &str) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        while self.http[upstream].saw("x-call", id).is_none() {
+            if tokio::time::Instant::now() > deadline {
+                return Err(format!("{upstream} got no copy"));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    fn request(&self, call: &Call, extra: Option<(&str, &str)>) -> String {
+        let mut text =
+            format!("{} {} HTTP/1.1\r\nhost: {}\r\n", call.method, call.path, self.fill(&call.host));
+        for (name, value) in
+            call.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(extra)
+        {
+            for value in value.split('\n') {
+                text += &format!("{name}: {}\r\n", self.fill(value));
+            }
+        }
+        if !call.body.is_empty() {
+            text += &format!("content-length: {}\r\n", call.body.len());
+        }
+        text + "\r\n" + &call.body
+    }
+
+    /// A TCP call: status 200 with what the upstream said, or 0 when it said nothing.
+    async fn connect(&self, call: &Call, opening: &super::Tcp) -> std::io::Result<Outcome> {
+        let mut stream = tokio::net::TcpStream::connect(self.destination(call)).await?;
+        match opening {
+            super::Tcp::Says(text) => stream.write_all(text.as_bytes()).await?,
+            super::Tcp::Sni(name) => stream.write_all(&client_hello(name)).await?,
+            super::Tcp::Waits => {}
+        }
+        let mut said = Vec::new();
+        // A reset is an end like another: what counts is what was said before.
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await?;
+        let body = String::from_utf8_lossy(&said).trim_end().to_owned();
+        let status = if body.is_empty() { 0 } else { 200 };
+        Ok(Outcome { status, headers: Vec::new(), body, closed: true, seen: None })
+    }
+
+    /// Many calls at once over a few connections, counted by upstream; within four standard deviations.
+    async fn shares(&self, call: &Call) -> Result<(), String> {
+        let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..MANY {
+            let outcome = match &call.tcp {
+                Some(opening) => self.connect(call, opening).await,
+                None => {
+                    let request = self.request(call, None);
+                    let answer = raw::exchange(self.destination(call), request.as_bytes(), PATIENCE).await;
+                    answer.map(|answer| table::outcome(&answer, |text| self.forget(text)))
+                }
+            };
+            let outcome = outcome.map_err(|error| error.to_string())?;
+            let by = outcome.seen.map_or(outcome.body, |seen| seen.upstream);
+            *counts.entry(if by.is_empty() { outcome.status.to_string() } else { by }).or_default() += 1;
+        }
+        for (upstream, percent) in &call.shares {
+            let share = f64::from(*percent) / 100.0;
+            let (expected, got) =
+                (share * f64::from(MANY), f64::from(counts.remove(upstream).unwrap_or_default()));
+            let deviation = (f64::from(MANY) * share * (1.0 - share)).sqrt();
+            if (got - expected).abs() > 4.0 * deviation {
+                return Err(format!("{upstream} got {got} of {MANY}, not about {expected}"));
+            }
+        }
+        match counts.is_empty() {
+            true => Ok(()),
+            false => Err(format!("others got some: {counts:?}")),
+        }
+    }
+}
+
+/// Who the calling workload's sidecar, or the gateway, says it is.
+pub(crate) fn node(through: Through) -> Node {
+    let (role, name, label, value) = match through {
+        Through::Sidecar => (Role::Sidecar, "client", "app", "client"),
+        Through::Gateway => (Role::Gateway, "gateway", "istio", "ingressgateway"),
+    };
+    Node {
+        role,
+        address: [127, 0, 0, 1].into(),
+        name: name.to_owned(),
+        namespace: "default".to_owned(),
+        trust_domain: "cluster.local".to_owned(),
+        labels: BTreeMap::from([(label.to_owned(), value.to_owned())]),
+        service_account: "default".to_owned(),
+        owner: name.to_owned(),
+        metadata: serde_json::Map::new(),
+    }
+}
