@@ -53,7 +53,7 @@ group! {
             downstream_rq_header_timeout, downstream_rq_idle_timeout, downstream_rq_max_duration_reached,
             downstream_rq_non_relative_path, downstream_rq_redirected_with_normalized_path,
             downstream_rq_response_before_rq_complete, downstream_rq_rx_reset, downstream_rq_timeout,
-            downstream_rq_tx_reset, downstream_rq_too_large, downstream_rq_ws_on_non_ws_route,
+            downstream_rq_tx_reset, downstream_rq_too_large, downstream_rq_too_many_premature_resets, downstream_rq_ws_on_non_ws_route,
             no_cluster, no_route, rq_direct_response, rq_redirect, rq_reset_after_downstream_response_started,
             rq_total,
         }
@@ -66,7 +66,7 @@ group! {
         counter {
             dropped_headers_with_underscores, goaway_sent, header_overflow, headers_cb_no_stream,
             inbound_empty_frames_flood, inbound_priority_frames_flood, inbound_window_update_frames_flood,
-            keepalive_timeout, metadata_empty_frames, outbound_control_flood, outbound_flood, premature_resets,
+            keepalive_timeout, metadata_empty_frames, outbound_control_flood, outbound_flood,
             requests_rejected_with_underscores_in_headers, rx_messaging_error, rx_reset, stream_refused_errors,
             trailers, tx_flush_timeout, tx_reset,
         }

@@ -56,13 +56,13 @@ pub struct Serving<'a> {
 }
 
 /// Serves a connection until it ends; `received` was read from the socket already. Every future that `make` makes
-/// serves one stream after another.
+/// serves one stream after another. Returns what broke it, if anything did.
 pub async fn serve<F: Future<Output = ()>>(
     socket: Socket,
     received: Bytes,
     serving: Serving<'_>,
     make: impl Fn(Rc<Requests>) -> F,
-) {
+) -> Option<StreamError> {
     let Serving { manager, worker, .. } = serving;
     let mut connection = Connection::new(Role::Server, config(manager), worker.http2_stats());
     let mut wire = Wire::new(socket, worker.clone());
@@ -80,6 +80,7 @@ pub async fn serve<F: Future<Output = ()>>(
         lingering: false,
     };
     poll_fn(|cx| driver.poll(cx, &make)).await;
+    driver.connection.borrow().ended()
 }
 
 fn config(manager: &HttpConnectionManager) -> Config {

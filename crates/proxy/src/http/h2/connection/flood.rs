@@ -20,6 +20,9 @@ pub struct Flood {
     premature: u64,
 }
 
+/// The details of the one alarm that the connection manager counts: `downstream_rq_too_many_premature_resets`.
+pub const TOO_MANY_RESETS: &str = "http2.too_many_premature_resets";
+
 const fn calm(details: &'static str) -> Violation {
     Violation::new(Code::ENHANCE_YOUR_CALM, details)
 }
@@ -129,12 +132,11 @@ impl Flood {
     }
 
     /// A stream ended badly before its answer was complete, by the peer's doing: its RST_STREAM, or ours for its faults.
-    pub fn ended_badly(&mut self, stats: &Http2Stats) -> Result<(), Violation> {
+    pub fn ended_badly(&mut self) -> Result<(), Violation> {
         self.premature += 1;
         let limit = u64::from(self.limits.premature_resets);
         if self.premature * 2 >= limit && self.premature * 2 > self.streams {
-            stats.premature_resets.inc();
-            return Err(calm("http2.too_many_premature_resets"));
+            return Err(calm(TOO_MANY_RESETS));
         }
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Connection {
             let error = StreamError::protocol(self.side(), details);
             self.streams.get_mut(key).fail(error);
         }
-        self.flood.ended_badly(&self.stats)
+        self.flood.ended_badly()
     }
 
     fn data(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
@@ -152,7 +152,7 @@ impl Connection {
             return self.stream_error(head.id, Some(key), Code::PROTOCOL_ERROR, details);
         }
         stream.expected = expected.flatten();
-        stream.inbox.extend_from_slice(body);
+        stream.push(body);
         stream.received = end;
         stream.wake();
         let padding = payload.len() - body.len();
@@ -250,7 +250,7 @@ impl Connection {
             self.skip(block)?;
             self.stats.stream_refused_errors.inc();
             self.reset_stream(id, Code::REFUSED_STREAM);
-            return self.flood.ended_badly(&self.stats);
+            return self.flood.ended_badly();
         }
         let key = self.streams.take();
         let stream = self.streams.get_mut(key);
@@ -399,7 +399,7 @@ impl Connection {
         let premature = !(stream.received && stream.sent);
         stream.fail(error);
         match premature && self.role == Role::Server {
-            true => self.flood.ended_badly(&self.stats),
+            true => self.flood.ended_badly(),
             false => Ok(()),
         }
     }

@@ -298,8 +298,7 @@ impl Connection {
         data: &mut Vec<u8>,
     ) -> Poll<Result<Next, StreamError>> {
         let stream = self.streams.get_mut(key);
-        if !stream.inbox.is_empty() {
-            std::mem::swap(data, &mut stream.inbox);
+        if stream.pop(data) {
             return Poll::Ready(Ok(Next::Data { last: stream.is_last() }));
         }
         if stream.received {
@@ -388,7 +387,7 @@ impl Connection {
     /// Gives a stream's slot back; resets it if it is not over. `taken`: body bytes that were handed out and not released.
     pub fn drop_stream(&mut self, key: Key, taken: usize) {
         let stream = self.streams.get_mut(key);
-        let (id, unread) = (stream.id, stream.inbox.len());
+        let (id, unread) = (stream.id, stream.unread());
         let code = code_for(self.role, stream);
         if stream.waits {
             self.waiting.retain(|waiting| *waiting != key);

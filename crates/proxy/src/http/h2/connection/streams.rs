@@ -18,6 +18,8 @@ pub type Key = u32;
 
 /// Memory beyond this (bytes) is not kept for the next stream.
 const KEEP: usize = 16 * 1024;
+/// Bytes of body in one piece.
+const PIECE: usize = 64 * 1024;
 /// Slots that are kept while free.
 const KEPT_SLOTS: usize = 8;
 
@@ -50,8 +52,10 @@ pub struct State {
     /// Client: an upgrade was asked for; then a 200 means 101.
     pub(super) tunnel: Option<Box<str>>,
 
-    /// Body that has arrived and is not taken.
-    pub(super) inbox: Vec<u8>,
+    /// Body that has arrived and is not taken, in pieces that are freed as they are taken.
+    pub(super) inbox: VecDeque<Vec<u8>>,
+    /// A piece to fill again.
+    spare: Vec<u8>,
     pub(super) trailers: HeaderList,
     pub(super) has_trailers: bool,
     /// END_STREAM has come.
@@ -95,9 +99,39 @@ impl State {
         self.wake();
     }
 
-    /// Nothing more of a body follows what lies in the inbox.
+    /// Keeps a piece of body.
+    #[inline]
+    pub(super) fn push(&mut self, body: &[u8]) {
+        match self.inbox.back_mut() {
+            _ if body.is_empty() => {}
+            Some(last) if last.len() + body.len() <= PIECE => last.extend_from_slice(body),
+            _ => {
+                let mut piece = std::mem::take(&mut self.spare);
+                piece.extend_from_slice(body);
+                self.inbox.push_back(piece);
+            }
+        }
+    }
+
+    /// Hands the oldest piece out for an empty one; false when there is none.
+    #[inline]
+    pub(super) fn pop(&mut self, data: &mut Vec<u8>) -> bool {
+        let Some(piece) = self.inbox.pop_front() else { return false };
+        let used = std::mem::replace(data, piece);
+        if used.capacity() <= KEEP {
+            self.spare = used;
+        }
+        true
+    }
+
+    /// Bytes in the inbox.
+    pub(super) fn unread(&self) -> usize {
+        self.inbox.iter().map(Vec::len).sum()
+    }
+
+    /// Nothing more of a body follows what was handed out.
     pub(super) fn is_last(&self) -> bool {
-        self.received && !self.has_trailers
+        self.received && !self.has_trailers && self.inbox.is_empty()
     }
 
     fn clear(&mut self) {
@@ -105,6 +139,7 @@ impl State {
             request: std::mem::take(&mut self.request),
             response: std::mem::take(&mut self.response),
             inbox: std::mem::take(&mut self.inbox),
+            spare: std::mem::take(&mut self.spare),
             trailers: std::mem::take(&mut self.trailers),
             ..Self::default()
         };
@@ -112,8 +147,8 @@ impl State {
         kept.response.clear();
         kept.trailers.clear(KEEP);
         kept.inbox.clear();
-        if kept.inbox.capacity() > KEEP {
-            kept.inbox = Vec::new();
+        if kept.inbox.capacity() > KEPT_SLOTS {
+            kept.inbox = VecDeque::new();
         }
         *self = kept;
     }
