@@ -144,7 +144,8 @@ impl Snapshot {
 
     /// Whether any resource asks for a label of proxies.
     pub fn asks_for_label(&self, name: &str) -> bool {
-        self.selectors.has(name)
+        let mesh = self.mesh.locality_lb_setting.iter().flat_map(selector::priorities);
+        self.selectors.has(name) || mesh.into_iter().any(|label| &*label == name)
     }
 
     /// The service of that name as clients in a namespace see it: Kubernetes first, then their own, then the oldest

@@ -140,7 +140,7 @@ pub(crate) fn labels(snapshot: &Snapshot, node: &Node) -> Labels {
 }
 
 /// Where the proxy is: what it said, else its label, else of the workload at its address.
-fn locality_of(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Str {
+pub(crate) fn locality_of(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Str {
     if !node.locality.is_empty() {
         return node.locality.clone();
     }

@@ -259,5 +259,6 @@ fn in_common(snapshot: &Snapshot, node: &Node) -> Node {
         Role::Sidecar => node.addresses.iter().filter(headless).cloned().collect(),
     };
     let labels = view::labels(snapshot, node);
+    let node = Node { locality: view::locality_of(snapshot, node, &labels), ..node.clone() };
     node.in_common(&labels, |name| snapshot.asks_for_label(name), addresses)
 }

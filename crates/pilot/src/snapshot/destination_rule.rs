@@ -64,18 +64,14 @@ impl Rules {
         if let Some((host, age)) = self.places.remove(&name) {
             let key = (id.namespace.clone(), host.clone());
             let old = self.objects.get_mut(&key).and_then(|objects| objects.remove(&age));
-            if let Some(selector) = old.as_ref().and_then(selector) {
-                selectors.remove(selector);
-            }
+            old.iter().for_each(|old| selectors.remove_rule(old));
             self.join(key, mesh);
             changes.rules.insert(host);
         }
         if let Some((object, spec)) =
             object.and_then(|object| Some((object, object.spec_as::<DestinationRule>()?)))
         {
-            if let Some(selector) = selector(object) {
-                selectors.add(selector);
-            }
+            selectors.add_rule(object);
             let host = spec.host.resolve(&id.namespace, mesh.trust_domain());
             let key = (id.namespace.clone(), host.clone());
             self.objects.entry(key.clone()).or_default().insert(age(object), object.clone());
@@ -140,10 +136,6 @@ fn rule(object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) -> Rule
         subsets: spec.subsets.clone(),
         origin: config_path("destination-rule", namespace, object.name()).into(),
     }
-}
-
-fn selector(object: &Object) -> Option<&Labels> {
-    object.spec_as::<DestinationRule>()?.workload_selector.as_ref().map(|selector| &selector.match_labels)
 }
 
 /// The proxy that a rule is looked up for.
