@@ -210,6 +210,16 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     works(
+        "Detection listens to both sides: a server that speaks first on an undeclared port is heard at once",
+        "SEM-144",
+        "Istio waits for protocolDetectionTimeout, by default for ever; \
+         logs say what was found as `%FILTER_STATE(meltemi.detected_protocol)%`",
+        &[
+            "crates/proxy/src/worker/tests.rs::a_server_that_speaks_first_is_heard_at_once_and_a_client_keeps_its_choice",
+            "crates/proxy/src/worker/tests.rs::a_client_that_speaks_first_chooses_and_costs_one_early_connection_at_most",
+        ],
+    ),
+    works(
         "TCP and TLS rules: the first that holds; of two alike the first",
         "SEM-029, SEM-043",
         "",
