@@ -8,6 +8,7 @@
 mod codes;
 pub mod groups;
 mod histogram;
+mod meter;
 mod registry;
 pub mod request;
 mod responses;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 pub use self::{
     codes::{Classes, Codes},
     histogram::{BUCKETS, Histogram, HistogramSnapshot},
+    meter::Meter,
     registry::{Registry, sum},
     responses::{ResponseStats, Responses},
 };

@@ -75,10 +75,15 @@ pub async fn handle<D: Downstream>(
     match ended {
         Ok(()) => {}
         Err(Ended::Reply(reply)) => answer(session, downstream, exchange, *reply, None, deadline).await,
-        Err(Ended::Gone(error)) => gone(downstream, exchange, error),
+        Err(Ended::Gone(error)) => {
+            session.counted.is_cut(false);
+            gone(downstream, exchange, error);
+        }
         Err(Ended::Aborted { flags, details }) => {
             exchange.info.flags.set(flags);
             exchange.info.details = details;
+            session.counted.stats().rq_reset_after_downstream_response_started.inc();
+            session.counted.is_cut(true);
             downstream.abort();
         }
     }

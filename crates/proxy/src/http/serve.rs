@@ -45,7 +45,7 @@ pub async fn serve(
     if codec == Codec::Http2 {
         return Box::pin(serve_h2(stream, Bytes::new(), session)).await;
     }
-    let transport = Transport::new(stream, worker, Side::Downstream, limits);
+    let transport = Transport::new(stream, worker, Side::Downstream, limits).metered(session.counted.meter());
     let mut server = Box::new(Server::new(transport, limits, accept_http_10));
     let deadline = session.worker.deadlines.register();
     deadline.set(session.manager.idle_timeout.map(|limit| clock::now() + limit));
@@ -55,12 +55,16 @@ pub async fn serve(
         return Box::pin(serve_h2(stream, received, session)).await;
     }
     serve_h1(&mut server, &session, &deadline).await;
+    if !server.transport().is_end_of_stream() {
+        session.counted.ends_here();
+    }
     if !server.is_aborted() {
         // Let the last response arrive before the kernel may reset the connection.
         let limit = session.manager.delayed_close_timeout;
         let limit = if limit.is_zero() { Duration::from_secs(1) } else { limit };
-        // Out of time is as good an end as any.
-        let _ = Box::pin(tokio::time::timeout(limit, server.transport().linger())).await;
+        if Box::pin(tokio::time::timeout(limit, server.transport().linger())).await.is_err() {
+            session.counted.stats().downstream_cx_delayed_close_timeout.inc();
+        }
     }
 }
 
@@ -182,9 +186,13 @@ fn poll_next(
     }
     let drain = &session.connection.drain;
     if drain.poll_phase(cx, Phase::CloseIdle).is_ready() {
+        session.counted.stats().downstream_cx_drain_close.inc();
         return Poll::Ready(false);
     }
-    deadline.poll(cx).map(|()| false)
+    deadline.poll(cx).map(|()| {
+        session.counted.stats().downstream_cx_idle_timeout.inc();
+        false
+    })
 }
 
 /// The answer to a head that was refused: the reason phrase as body, as Envoy's codec writes it.

@@ -18,7 +18,7 @@ use crate::{
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     stats::{
         Registry,
-        groups::{CorsStats, FaultStats, Http2Stats, HttpStats, TcpStats},
+        groups::{CorsStats, FaultStats, Http2Stats, HttpStats, ListenerHttpStats, TcpStats},
     },
     upstream::{cluster::ClusterState, pool::Reaper},
 };
@@ -40,6 +40,8 @@ pub struct Worker {
     pub stats: Arc<Registry>,
     /// By `stat_prefix`: a connection finds its group without the registry's lock.
     http_stats: RefCell<FxHashMap<Arc<str>, Arc<HttpStats>>>,
+    /// Likewise of connection managers in their listeners.
+    listener_stats: RefCell<FxHashMap<[Arc<str>; 2], Arc<ListenerHttpStats>>>,
     /// Likewise of TCP proxies.
     tcp_stats: RefCell<FxHashMap<Arc<str>, Arc<TcpStats>>>,
     http2_stats: std::cell::OnceCell<Arc<Http2Stats>>,
@@ -74,6 +76,7 @@ impl Worker {
             index,
             stats,
             http_stats: RefCell::default(),
+            listener_stats: RefCell::default(),
             tcp_stats: RefCell::default(),
             http2_stats: std::cell::OnceCell::new(),
             filter_stats: Default::default(),
@@ -95,6 +98,13 @@ impl Worker {
         let mut known = self.http_stats.borrow_mut();
         let fresh = || self.stats.group(&format!("http.{stat_prefix}."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// What connection managers with this prefix do in this listener, on this worker.
+    pub fn listener_stats(&self, listener: &Arc<str>, stat_prefix: &Arc<str>) -> Arc<ListenerHttpStats> {
+        let mut known = self.listener_stats.borrow_mut();
+        let fresh = || self.stats.group(&format!("listener.{listener}.http.{stat_prefix}."), self.index);
+        known.entry([listener.clone(), stat_prefix.clone()]).or_insert_with(fresh).clone()
     }
 
     /// The statistics of TCP proxies with this prefix, on this worker.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Gauge,
+    Gauge, Meter,
     groups::{ClusterStats, HttpStats},
 };
 use crate::{
@@ -43,6 +43,10 @@ pub struct HttpConnection {
     stats: Arc<HttpStats>,
     since: Instant,
     protocol: Cell<Option<Protocol>>,
+    /// We ended it, not the client.
+    local: Cell<bool>,
+    /// It ended within a request.
+    cut: Cell<bool>,
 }
 
 impl HttpConnection {
@@ -50,7 +54,13 @@ impl HttpConnection {
     pub fn new(stats: Arc<HttpStats>) -> Self {
         stats.downstream_cx_total.inc();
         stats.downstream_cx_active.inc();
-        Self { stats, since: clock::now(), protocol: Cell::new(None) }
+        Self {
+            stats,
+            since: clock::now(),
+            protocol: Cell::new(None),
+            local: Cell::new(false),
+            cut: Cell::new(false),
+        }
     }
 
     /// Its group.
@@ -70,6 +80,25 @@ impl HttpConnection {
         self.protocol.set(Some(protocol));
     }
 
+    /// It is we who end it.
+    pub fn ends_here(&self) {
+        self.local.set(true);
+    }
+
+    /// It ends within a request, by our doing (`local`) or the client's.
+    pub fn is_cut(&self, local: bool) {
+        // A stream of HTTP/2 takes nothing along.
+        if self.protocol.get() != Some(Protocol::Http2) {
+            self.cut.set(true);
+            self.local.set(local);
+        }
+    }
+
+    /// Counts its bytes.
+    pub fn meter(&self) -> Meter {
+        Meter::Downstream(self.stats.clone())
+    }
+
     /// A request has begun.
     pub fn begin(&self, protocol: Protocol) -> Held<'_> {
         let stats = &self.stats;
@@ -86,6 +115,15 @@ impl Drop for HttpConnection {
     fn drop(&mut self) {
         let stats = &self.stats;
         stats.downstream_cx_destroy.inc();
+        let (all, cut) = match self.local.get() {
+            true => (&stats.downstream_cx_destroy_local, &stats.downstream_cx_destroy_local_active_rq),
+            false => (&stats.downstream_cx_destroy_remote, &stats.downstream_cx_destroy_remote_active_rq),
+        };
+        all.inc();
+        if self.cut.get() {
+            stats.downstream_cx_destroy_active_rq.inc();
+            cut.inc();
+        }
         stats.downstream_cx_active.dec();
         match self.protocol.get() {
             Some(Protocol::Http2) => stats.downstream_cx_http2_active.dec(),
@@ -143,6 +181,10 @@ fn unusual(stats: &HttpStats, info: &Info) {
         "direct_response" => stats.rq_direct_response.inc(),
         "request_header_timeout" => stats.downstream_rq_header_timeout.inc(),
         "request_overall_timeout" => stats.downstream_rq_timeout.inc(),
+        "path_normalization_failed" if info.status == 307 => {
+            stats.downstream_rq_redirected_with_normalized_path.inc();
+        }
+        "upgrade_failed" => stats.downstream_rq_ws_on_non_ws_route.inc(),
         "path_normalization_failed" => stats.downstream_rq_failed_path_normalization.inc(),
         _ => {}
     }

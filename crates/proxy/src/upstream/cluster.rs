@@ -171,7 +171,8 @@ impl ClusterState {
         if !http2 {
             let (stream, permit) = self.open(endpoint).await?;
             self.stats.upstream_cx_http1_total.inc();
-            let client = Box::new(Client::new(stream, worker.clone()));
+            permit.set_busy(true);
+            let client = Box::new(Client::new(stream, worker.clone(), permit.meter()));
             return Ok((UpstreamStream::Http1(client), Some(permit)));
         }
         let stream = match pools.http2.turn().await? {
@@ -247,6 +248,14 @@ impl ClusterState {
         let aged = settings
             .max_connection_duration
             .is_some_and(|limit| clock::now().duration_since(client.created()) >= limit);
+        permit.set_busy(false);
+        if client.is_closing() {
+            permit.closed_by_peer();
+        } else if worn {
+            self.stats.upstream_cx_max_requests.inc();
+        } else if aged {
+            self.stats.upstream_cx_max_duration_reached.inc();
+        }
         if client.can_continue() && !worn && !aged {
             worker.reaper.set_idle_timeout(settings.idle_timeout);
             pools.http1.put(client, permit, &worker.reaper);

@@ -24,6 +24,7 @@ use crate::{
         headers::HeaderList,
         message::{BodyLength, RequestHead, ResponseHead},
     },
+    stats::Meter,
     stream::Stream,
 };
 
@@ -46,11 +47,11 @@ pub struct Client {
 
 impl Client {
     /// A connection on which nothing was sent yet.
-    pub fn new(stream: Stream, worker: Rc<Worker>) -> Self {
+    pub fn new(stream: Stream, worker: Rc<Worker>, meter: Meter) -> Self {
         let local = stream.local_addr();
         Self {
             local,
-            transport: Transport::new(stream, worker, Side::Upstream, LIMITS),
+            transport: Transport::new(stream, worker, Side::Upstream, LIMITS).metered(meter),
             to_head: false,
             keep_alive: true,
             answered: false,
@@ -92,6 +93,11 @@ impl Client {
             && self.transport.is_written()
             && self.transport.pending().is_empty()
             && !self.transport.is_end_of_stream()
+    }
+
+    /// True when the endpoint has ended, or announced the end of, the connection.
+    pub fn is_closing(&self) -> bool {
+        self.answered && !self.keep_alive || self.transport.is_end_of_stream()
     }
 
     /// Gives buffers back before it becomes idle.

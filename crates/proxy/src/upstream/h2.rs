@@ -118,7 +118,7 @@ pub struct Connection {
     deadline: Deadline,
     settings: Settings,
     local: SocketAddr,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// One request and its response.
@@ -223,9 +223,11 @@ impl Connection {
             deadline: worker.deadlines.register(),
             settings,
             local,
-            _permit: permit,
+            permit,
         });
-        let mut driver = Driver { connection: connection.clone(), wire: Wire::new(socket, worker.clone()) };
+        let meter = connection.permit.meter();
+        let mut driver =
+            Driver { connection: connection.clone(), wire: Wire::new(socket, worker.clone(), meter) };
         tokio::task::spawn_local(async move { poll_fn(|cx| driver.poll(cx)).await });
         connection
     }

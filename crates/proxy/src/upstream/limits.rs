@@ -3,12 +3,20 @@
 //! [`crate::cluster::ClusterSlot`] owns one [`InUse`]; the router and the pools hold [`Permit`]s of it.
 //! Invariant: a count goes down exactly once for each time it went up, because only a permit counts.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Instant,
 };
 
-use crate::{cluster::ClusterSlot, stats::groups::ClusterStats};
+use crate::{
+    cluster::ClusterSlot,
+    http::clock,
+    stats::{Meter, groups::ClusterStats},
+};
 
 /// What is in use of each limited resource.
 #[derive(Debug, Default)]
@@ -42,7 +50,18 @@ pub struct Permit {
     slot: Arc<ClusterSlot>,
     resource: Resource,
     /// A connection that is established: counted as active until then.
-    connection: Option<Arc<ClusterStats>>,
+    connection: Option<Box<Established>>,
+}
+
+/// A connection's statistics, and how it will have ended.
+#[derive(Debug)]
+struct Established {
+    stats: Arc<ClusterStats>,
+    since: Instant,
+    /// A request is on it.
+    busy: Cell<bool>,
+    /// The endpoint ended it, not we.
+    remote: Cell<bool>,
 }
 
 impl Permit {
@@ -61,15 +80,60 @@ impl Permit {
     /// Counts an established connection for as long as the permit is held.
     pub fn connected(&mut self, stats: &Arc<ClusterStats>) {
         stats.upstream_cx_active.inc();
-        self.connection = Some(stats.clone());
+        let (busy, remote) = (Cell::new(false), Cell::new(false));
+        self.connection =
+            Some(Box::new(Established { stats: stats.clone(), since: clock::now(), busy, remote }));
+    }
+
+    /// A request has come onto the connection, or has left it.
+    pub fn set_busy(&self, busy: bool) {
+        if let Some(connection) = &self.connection {
+            connection.busy.set(busy);
+        }
+    }
+
+    /// Should the connection end now, it was the endpoint that ended it.
+    pub fn closed_by_peer(&self) {
+        if let Some(connection) = &self.connection {
+            connection.remote.set(true);
+        }
+    }
+
+    /// The connection ends because nobody used it.
+    pub fn timed_out(&self) {
+        if let Some(connection) = &self.connection {
+            connection.stats.upstream_cx_idle_timeout.inc();
+        }
+    }
+
+    /// Counts the connection's bytes.
+    pub fn meter(&self) -> Meter {
+        self.connection.as_ref().map_or(Meter::None, |connection| Meter::Upstream(connection.stats.clone()))
+    }
+}
+
+impl Established {
+    fn ended(&self) {
+        let stats = &self.stats;
+        stats.upstream_cx_active.dec();
+        stats.upstream_cx_destroy.inc();
+        stats.upstream_cx_length_ms.record(clock::now().duration_since(self.since).as_millis() as u64);
+        let (all, busy) = match self.remote.get() {
+            true => (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq),
+            false => (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq),
+        };
+        all.inc();
+        if self.busy.get() {
+            stats.upstream_cx_destroy_with_active_rq.inc();
+            busy.inc();
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(stats) = &self.connection {
-            stats.upstream_cx_active.dec();
-            stats.upstream_cx_destroy.inc();
+        if let Some(connection) = &self.connection {
+            connection.ended();
         }
         self.slot.in_use.counts[self.resource as usize].fetch_sub(1, Ordering::Relaxed);
     }

@@ -22,6 +22,17 @@ struct Idle {
     since: Instant,
 }
 
+impl Idle {
+    /// False when the endpoint has ended it.
+    fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        let quiet = self.client.is_quiet(cx);
+        if !quiet {
+            self.connection.closed_by_peer();
+        }
+        quiet
+    }
+}
+
 /// Idle connections to one endpoint.
 #[derive(Debug, Default)]
 pub struct Pool {
@@ -37,7 +48,10 @@ impl Pool {
         while let Some(entry) = idle.pop() {
             let aged = idle_timeout.is_some_and(|limit| clock::now().duration_since(entry.since) >= limit);
             let mut cx = Context::from_waker(Waker::noop());
-            if !aged && entry.client.is_quiet(&mut cx) {
+            if aged {
+                entry.connection.timed_out();
+            } else if entry.is_quiet(&mut cx) {
+                entry.connection.set_busy(true);
                 return Some((entry.client, entry.connection));
             }
         }
@@ -111,7 +125,7 @@ impl Reaper {
         *self.waker.borrow_mut() = Some(cx.waker().clone());
         for (pool, _) in self.pools.borrow().iter() {
             if let Some(pool) = pool.upgrade() {
-                pool.idle.borrow_mut().retain(|entry| entry.client.is_quiet(cx));
+                pool.idle.borrow_mut().retain(|entry| entry.is_quiet(cx));
             }
         }
         Poll::Pending
@@ -122,7 +136,13 @@ impl Reaper {
             let Some(pool) = pool.upgrade() else { return false };
             if let Some(limit) = limit {
                 let now = clock::now();
-                pool.idle.borrow_mut().retain(|entry| now.duration_since(entry.since) < *limit);
+                pool.idle.borrow_mut().retain(|entry| {
+                    let stays = now.duration_since(entry.since) < *limit;
+                    if !stays {
+                        entry.connection.timed_out();
+                    }
+                    stays
+                });
             }
             true
         });

@@ -15,7 +15,10 @@ use crate::{
         message::Protocol,
     },
     listener::connection::Connection,
-    stats::request::{self, Held, HttpConnection},
+    stats::{
+        groups::ListenerHttpStats,
+        request::{self, Held, HttpConnection},
+    },
 };
 
 /// A downstream connection with all that its requests need.
@@ -31,6 +34,8 @@ pub struct Session {
     pub tls: bool,
     /// Its statistics.
     pub counted: HttpConnection,
+    /// What its listener counts of it.
+    listener: Arc<ListenerHttpStats>,
     remote_ip: Box<str>,
     requests: Cell<u32>,
     closes_at: Option<Instant>,
@@ -42,11 +47,13 @@ impl Session {
         let remote_ip = connection.remote.ip().to_string().into();
         let closes_at = manager.max_connection_duration.map(|limit| clock::now() + limit);
         let counted = HttpConnection::new(worker.http_stats(&manager.stat_prefix));
+        let listener = worker.listener_stats(&connection.listener.stat_prefix, &manager.stat_prefix);
         Self {
             connection,
             manager,
             worker,
             counted,
+            listener,
             tls: false,
             remote_ip,
             requests: Cell::new(0),
@@ -64,12 +71,21 @@ impl Session {
         }
     }
 
-    /// True when the connection should end after the response at hand.
+    /// True when the connection should end after the response at hand; asked once for each, since the reason is counted.
     pub fn must_close(&self) -> bool {
         let limit = self.manager.max_requests_per_connection;
-        self.connection.drain.is_draining()
-            || (limit != 0 && self.requests.get() >= limit)
-            || self.closes_at.is_some_and(|at| clock::now() >= at)
+        let stats = self.counted.stats();
+        let reason = if self.connection.drain.is_draining() {
+            &stats.downstream_cx_drain_close
+        } else if limit != 0 && self.requests.get() >= limit {
+            &stats.downstream_cx_max_requests_reached
+        } else if self.closes_at.is_some_and(|at| clock::now() >= at) {
+            &stats.downstream_cx_max_duration_reached
+        } else {
+            return false;
+        };
+        reason.inc();
+        true
     }
 
     /// A request has begun.
@@ -85,6 +101,10 @@ impl Session {
     /// A request is over.
     pub(super) fn finish<D: Downstream>(&self, exchange: &mut Exchange, downstream: &D) {
         request::finished(self.counted.stats(), &exchange.info);
+        self.listener.downstream_rq.inc(exchange.info.status);
+        if !downstream.request_complete() && exchange.info.status != 0 {
+            self.counted.stats().downstream_rq_response_before_rq_complete.inc();
+        }
         if self.manager.access_log.is_empty() {
             return;
         }

@@ -24,6 +24,7 @@ use crate::{
         headers::HeaderList,
         message::BodyLength,
     },
+    stats::Meter,
     stream::Stream,
 };
 
@@ -76,6 +77,7 @@ pub struct Transport {
     trailers: HeaderList,
     end_of_stream: bool,
     filled: bool,
+    meter: Meter,
     /// Body bytes that were consumed.
     pub received: u64,
     /// Body bytes that were taken for writing.
@@ -98,9 +100,16 @@ impl Transport {
             trailers: HeaderList::new(),
             end_of_stream: false,
             filled: false,
+            meter: Meter::None,
             received: 0,
             sent: 0,
         }
+    }
+
+    /// Counts its bytes from now on.
+    #[must_use]
+    pub fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 
     /// The byte stream beneath.
@@ -216,6 +225,7 @@ impl Transport {
         }
         ready!(result)?;
         self.filled = n == size;
+        self.meter.read(n);
         self.input.filled(n);
         self.end_of_stream = n == 0;
         Poll::Ready(Ok(n))
@@ -460,7 +470,10 @@ impl Transport {
     fn check(&self, result: io::Result<usize>) -> Result<usize, StreamError> {
         match result {
             Ok(0) => Err(StreamError::terminated(self.side, None)),
-            Ok(n) => Ok(n),
+            Ok(n) => {
+                self.meter.wrote(n);
+                Ok(n)
+            }
             Err(error) => Err(StreamError::terminated(self.side, Some(&error))),
         }
     }

@@ -32,6 +32,7 @@ use crate::{
         exchange::Downstream,
         message::{Protocol, RequestHead, ResponseHead},
     },
+    stats::Meter,
     stream::Stream as Socket,
 };
 
@@ -65,7 +66,8 @@ pub async fn serve<F: Future<Output = ()>>(
 ) -> Option<StreamError> {
     let Serving { manager, worker, .. } = serving;
     let mut connection = Connection::new(Role::Server, config(manager), worker.http2_stats());
-    let mut wire = Wire::new(socket, worker.clone());
+    let mut wire =
+        Wire::new(socket, worker.clone(), Meter::Downstream(worker.http_stats(&manager.stat_prefix)));
     wire.replay(&received, &mut connection);
     let mut driver = Driver {
         connection: Rc::new(RefCell::new(connection)),

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{connection::Connection, frame};
 use crate::{
     http::{Worker, buffer::Buffer},
+    stats::Meter,
     stream::Stream,
 };
 
@@ -24,12 +25,13 @@ pub struct Wire {
     stream: Stream,
     input: Buffer,
     worker: Rc<Worker>,
+    meter: Meter,
 }
 
 impl Wire {
     /// A socket.
-    pub fn new(stream: Stream, worker: Rc<Worker>) -> Self {
-        Self { stream, input: Buffer::default(), worker }
+    pub fn new(stream: Stream, worker: Rc<Worker>, meter: Meter) -> Self {
+        Self { stream, input: Buffer::default(), worker, meter }
     }
 
     /// The byte stream.
@@ -74,6 +76,7 @@ impl Wire {
         if n == 0 {
             return Poll::Ready(Ok(false));
         }
+        self.meter.read(n);
         if n == size && self.input.capacity() < 4 * full {
             // There is more than fits: bulk.
             self.input.filled(n);
@@ -90,7 +93,10 @@ impl Wire {
         while !connection.output().is_empty() {
             match ready!(Pin::new(&mut self.stream).poll_write(cx, connection.output()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                n => connection.wrote(n),
+                n => {
+                    self.meter.wrote(n);
+                    connection.wrote(n);
+                }
             }
         }
         Poll::Ready(Ok(()))

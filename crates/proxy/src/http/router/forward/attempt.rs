@@ -64,7 +64,11 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.until.per_try = None;
         self.until.per_try_idle = self.limits.per_try_idle.map(|limit| now + limit);
         self.exchange.response.clear();
-        poll_fn(|cx| self.poll_head(cx, upstream)).await?;
+        let answered = poll_fn(|cx| self.poll_head(cx, upstream)).await;
+        if let (Err(Failure::Upstream { .. }), Some(permit)) = (&answered, &acquired.1) {
+            permit.closed_by_peer();
+        }
+        answered?;
         Ok(acquired)
     }
 

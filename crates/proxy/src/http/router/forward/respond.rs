@@ -21,6 +21,7 @@ use crate::{
         message::BodyLength,
         router::relay::{Broken, Relay},
     },
+    stats::request::Held,
     upstream::{
         UpstreamStream,
         cluster::{Acquired, Pools},
@@ -137,6 +138,9 @@ impl<D: Downstream> Forwarding<'_, D> {
 
     /// Raw bytes both ways, until either side ends.
     pub(super) async fn tunnel(&mut self, upstream: &mut UpstreamStream) -> Result<(), Ended> {
+        let stats = self.session.counted.stats();
+        stats.downstream_cx_upgrades_total.inc();
+        let _active = Held::new(&stats.downstream_cx_upgrades_active);
         poll_fn(|cx| self.downstream.poll_flush(cx)).await.map_err(Ended::Gone)?;
         upstream.become_tunnel();
         self.downstream.become_tunnel();
