@@ -140,7 +140,8 @@ pub fn finished(stats: &HttpStats, info: &Info) {
     if let Some(start) = info.start {
         stats.downstream_rq_time.record(millis(clock::now().duration_since(start)));
     }
-    if info.cluster.is_some() {
+    // What got past the filters and as far as the router.
+    if (info.route.is_some() || info.flags.has(Flags::NO_ROUTE)) && !info.flags.has(Flags::FAULT_INJECTED) {
         stats.rq_total.inc();
     }
     if info.flags.0 != 0 || info.upstream_end.is_none() {
@@ -177,7 +178,7 @@ fn unusual(stats: &HttpStats, info: &Info) {
         }
     }
     match &*info.details {
-        "direct_response" if (300..400).contains(&info.status) => stats.rq_redirect.inc(),
+        // Redirects too; `rq_redirect` stays at zero in Envoy as well.
         "direct_response" => stats.rq_direct_response.inc(),
         "request_header_timeout" => stats.downstream_rq_header_timeout.inc(),
         "request_overall_timeout" => stats.downstream_rq_timeout.inc(),
