@@ -55,8 +55,6 @@ pub struct Settings {
     pub root_namespace: Str,
     /// Whether to assume what a cluster has by default: an ingress gateway with its Service.
     pub defaults: bool,
-    /// Whether gateways are for proxies of their own namespace only (istiod's switch PILOT_SCOPE_GATEWAY_TO_NAMESPACE).
-    pub scope_gateways: bool,
 }
 
 impl Default for Settings {
@@ -66,7 +64,6 @@ impl Default for Settings {
             networks: None,
             root_namespace: "istio-system".into(),
             defaults: true,
-            scope_gateways: false,
         }
     }
 }

@@ -16,9 +16,11 @@ use crate::networking::virtual_service::HttpRetry;
 
 pub mod provider;
 pub mod proxy_config;
+pub mod switches;
 
 pub use provider::ExtensionProvider;
 pub use proxy_config::ProxyConfig;
+pub use switches::Switches;
 
 message! {
     /// Settings of the mesh as a document gives them; see the methods for what holds when it gives none.
@@ -127,6 +129,8 @@ message! {
         default_traffic_policy: Option<DefaultTrafficPolicy> = "defaultTrafficPolicy";
         /// Who sees ServiceEntries (MC-227).
         service_entry_visibility: Option<ServiceEntryVisibility> = "serviceEntryVisibility";
+        /// From the environment of the control plane; no document can give them.
+        switches: Switches = "-";
     }
 }
 

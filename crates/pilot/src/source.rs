@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use meltemi_config::Diagnostic;
-use meltemi_config::mesh::MeshConfig;
+use meltemi_config::mesh::{MeshConfig, Switches};
+use meltemi_config::{Diagnostic, Str};
 use tokio::sync::mpsc;
 
 use crate::snapshot::Change;
@@ -27,6 +27,25 @@ impl Update {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty() && self.mesh.is_none() && self.findings.is_none()
+    }
+}
+
+/// Settings of the mesh that hold whatever a file says.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// Namespace whose resources hold everywhere; unset: as the file says.
+    pub root_namespace: Option<Str>,
+    /// istiod's switches.
+    pub switches: Switches,
+}
+
+impl Given {
+    /// Puts them in force.
+    pub fn lay_over(&self, mesh: &mut MeshConfig) {
+        if self.root_namespace.is_some() {
+            mesh.root_namespace.clone_from(&self.root_namespace);
+        }
+        mesh.switches = self.switches;
     }
 }
 

@@ -31,6 +31,8 @@ mod rule;
 mod service_entry;
 #[path = "fields/sidecar.rs"]
 mod sidecar;
+#[path = "fields/switches.rs"]
+mod switches;
 #[path = "fields/upstream.rs"]
 mod upstream;
 #[path = "fields/virtual_service.rs"]

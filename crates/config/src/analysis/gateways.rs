@@ -33,7 +33,10 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
             .workloads
             .iter()
             .filter(|workload| labels::selects(&gateway.selector, &workload.labels))
-            .filter(|workload| !mesh.settings.scope_gateways || workload.namespace == *object.namespace())
+            .filter(|workload| {
+                !mesh.settings.mesh.switches.scope_gateway_to_namespace
+                    || workload.namespace == *object.namespace()
+            })
             .collect();
         if selected.is_empty() {
             no_proxy(mesh, object, gateway, report);
@@ -240,7 +243,8 @@ fn conflicts(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut R
         let collides = |(other, spec): &(&Object, &Gateway)| {
             !std::ptr::eq(*other, object)
                 && spec.selector == gateway.selector
-                && (!mesh.settings.scope_gateways || other.namespace() == object.namespace())
+                && (!mesh.settings.mesh.switches.scope_gateway_to_namespace
+                    || other.namespace() == object.namespace())
                 && spec.servers.iter().any(|theirs| {
                     theirs.port.number == server.port.number
                         && theirs.bind == server.bind
@@ -281,7 +285,8 @@ fn certificates(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mu
     for (other, spec) in mesh.all::<Gateway>() {
         if std::ptr::eq(other, object)
             || !labels::selects(&gateway.selector, &spec.selector)
-            || mesh.settings.scope_gateways && other.namespace() != object.namespace()
+            || mesh.settings.mesh.switches.scope_gateway_to_namespace
+                && other.namespace() != object.namespace()
         {
             continue;
         }

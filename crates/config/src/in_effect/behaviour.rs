@@ -248,6 +248,16 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &["crates/pilot/tests/fields/virtual_service.rs::services_are_found_by_all_their_names"],
     ),
+    works(
+        "istiod's switches in the environment of the control plane, of `translate` and of `analyze`",
+        "ENV-043, ENV-044, ENV-058, ENV-059, ENV-135, ENV-136, ENV-146",
+        "the others have their defaults",
+        &[
+            "crates/pilot/tests/fields/switches.rs::gateways_may_be_for_proxies_of_their_own_namespace_only",
+            "crates/pilot/tests/fields/switches.rs::selectors_may_leave_out_the_other_kind_of_workload",
+            "crates/pilot/tests/fields/switches.rs::http10_and_the_clients_address_at_sidecars",
+        ],
+    ),
     partly(
         "Built-in retries (2 attempts) where a route says nothing",
         "SEM-036",

@@ -91,7 +91,6 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         networks: read.networks,
         root_namespace: read.root_namespace,
         defaults: !args.no_defaults,
-        scope_gateways: settings::switch("PILOT_SCOPE_GATEWAY_TO_NAMESPACE", false),
     };
     let mut findings = analysis::analyze(&loaded, &settings);
     findings.extend(read.findings);

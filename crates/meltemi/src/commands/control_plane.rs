@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meltemi_config::diagnostic::render;
+use meltemi_config::mesh::MeshConfig;
 use meltemi_config::{Diagnostic, Severity};
 use meltemi_pilot::discovery::{Options, Pilot};
 use meltemi_pilot::source::Source;
 use meltemi_pilot::source::file::FileSource;
 use tokio::net::TcpListener;
 
+use super::settings;
 use crate::failure::Failure;
 
 mod monitoring;
@@ -28,9 +30,8 @@ pub(crate) struct Args {
     #[arg(long, required = true, value_name = "PATH")]
     config: Vec<PathBuf>,
 
-    /// File with the mesh's settings (MeshConfig); watched
-    #[arg(long, value_name = "FILE")]
-    mesh_config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: settings::Flags,
 
     /// Where xDS is served
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15010")]
@@ -44,13 +45,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR")]
     dashboard: Option<SocketAddr>,
 
-    /// Namespace of documents that name none
-    #[arg(long, value_name = "NS", default_value = "default")]
-    namespace: String,
-
-    /// Milliseconds that a change waits for others; lost endpoints do not wait
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    debounce: u64,
+    /// Milliseconds that a change waits for others; lost endpoints do not wait; unset: PILOT_DEBOUNCE_AFTER, else 100
+    #[arg(long, value_name = "MS")]
+    debounce: Option<u64>,
 }
 
 /// Runs the command.
@@ -63,10 +60,23 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 async fn serve(args: Args) -> Result<()> {
     let xds = listen(args.xds, "xDS", "--xds").await?;
     let monitoring = listen(args.monitoring, "metrics and debug pages", "--monitoring").await?;
-    let reading = meltemi_config::Options::in_namespace(&args.namespace);
-    let source = FileSource::new(args.config.clone(), reading).with_mesh_config(args.mesh_config.clone());
+    let reading = meltemi_config::Options::in_namespace(&args.settings.namespace);
+    let given = args.settings.given();
+    let mut mesh = MeshConfig::default();
+    given.lay_over(&mut mesh);
+    let source = FileSource::new(args.config.clone(), reading)
+        .with_mesh_config(args.settings.mesh_config.clone())
+        .with_given(given);
     let sources: Vec<Box<dyn Source>> = vec![Box::new(source)];
-    let options = Options { debounce_after: Duration::from_millis(args.debounce), ..Options::default() };
+    let debounce = args.debounce.map(Duration::from_millis);
+    let defaults = Options::default();
+    let options = Options {
+        debounce_after: debounce
+            .or_else(|| settings::duration("PILOT_DEBOUNCE_AFTER"))
+            .unwrap_or(defaults.debounce_after),
+        debounce_max: settings::duration("PILOT_DEBOUNCE_MAX").unwrap_or(defaults.debounce_max),
+        mesh,
+    };
     let pilot = Pilot::start(sources, options);
     tokio::spawn(report(pilot.clone()));
     tracing::info!(xds = %xds.local_addr()?, monitoring = %monitoring.local_addr()?, "serving");

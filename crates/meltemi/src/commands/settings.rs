@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use meltemi_config::kubernetes::ConfigMap;
-use meltemi_config::mesh::MeshConfig;
+use meltemi_config::mesh::{MeshConfig, Switches};
 use meltemi_config::{Diagnostic, Loaded, Object, Str};
+use meltemi_pilot::source::Given;
 
 /// The flags.
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,14 @@ pub(crate) struct Read {
 }
 
 impl Flags {
+    /// What holds whatever a file says: the root namespace, and istiod's switches from the environment.
+    pub(crate) fn given(&self) -> Given {
+        Given {
+            root_namespace: self.root_namespace.as_deref().map(Str::from),
+            switches: Switches::read(|name| std::env::var(name).ok()),
+        }
+    }
+
     /// Reads the files that the flags name. Without them a ConfigMap `istio` of the root namespace in `loaded` is taken, as
     /// istiod does.
     pub(crate) fn read(&self, loaded: Option<&Loaded>) -> Result<Read> {
@@ -58,9 +67,7 @@ impl Flags {
             (None, Some((object, text))) => take(&object.source.file, &text),
             (None, None) => {}
         }
-        if let Some(namespace) = &self.root_namespace {
-            mesh.root_namespace = Some(namespace.as_str().into());
-        }
+        self.given().lay_over(&mut mesh);
         let root_namespace: Str = mesh.root_namespace().into();
         let networks = match (&self.mesh_networks, given("meshNetworks")) {
             (Some(file), _) => Some((file.to_string_lossy().into_owned(), text(file)?)),
@@ -89,11 +96,7 @@ fn text(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// One of istiod's switches in the environment, read as Go reads a boolean; anything else is the default.
-pub(crate) fn switch(name: &str, default: bool) -> bool {
-    match std::env::var(name).as_deref() {
-        Ok("1" | "t" | "T" | "true" | "TRUE" | "True") => true,
-        Ok("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
-        _ => default,
-    }
+/// A duration of istiod's in the environment, such as `100ms`; what is none counts as not given.
+pub(crate) fn duration(name: &str) -> Option<std::time::Duration> {
+    std::env::var(name).ok()?.parse::<meltemi_config::Duration>().ok().map(|duration| duration.0)
 }

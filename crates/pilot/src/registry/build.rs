@@ -360,7 +360,11 @@ impl Parts {
         }
         // Where slices are given, they speak for the Pods; a WorkloadEntry is in none of them (SEM-153).
         for workload in self.selected(&service.namespace, &spec.spec.selector) {
-            if slices.is_none() || !workload.pod {
+            let taken = match workload.pod {
+                true => slices.is_none(),
+                false => mesh.switches.service_selects_workload_entries,
+            };
+            if taken {
                 kubernetes::selected(spec, &workload, &mut instances);
             }
         }
@@ -379,7 +383,9 @@ impl Parts {
         let services = service_entry::services(object, spec, mesh).into_iter().map(|service| {
             let mut instances = service_entry::listed(object, spec, &service.host);
             if let Some(selector) = &spec.workload_selector {
-                for workload in self.selected(&service.namespace, &selector.labels) {
+                let pods = mesh.switches.service_entry_selects_pods;
+                let selected = self.selected(&service.namespace, &selector.labels);
+                for workload in selected.into_iter().filter(|workload| pods || !workload.pod) {
                     service_entry::selected(spec, &workload, &mut instances);
                 }
             }

@@ -15,7 +15,7 @@ use meltemi_config::{Diagnostic, Object, Options, ResourceId, Severity};
 use rustc_hash::FxHashMap;
 use tokio::sync::mpsc;
 
-use super::{Source, Update};
+use super::{Given, Source, Update};
 use watcher::{Seen, Watcher};
 
 mod watcher;
@@ -38,18 +38,25 @@ const QUEUE: usize = 16;
 pub struct FileSource {
     paths: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
+    given: Given,
     options: Options,
 }
 
 impl FileSource {
     /// Files and folders of mesh resources; documents that name no namespace get that of `options`.
     pub fn new(paths: Vec<PathBuf>, options: Options) -> FileSource {
-        FileSource { paths, mesh_config: None, options }
+        FileSource { paths, mesh_config: None, given: Given::default(), options }
     }
 
     /// With the mesh's settings in that file.
     pub fn with_mesh_config(mut self, file: Option<PathBuf>) -> FileSource {
         self.mesh_config = file;
+        self
+    }
+
+    /// With settings that hold whatever that file says.
+    pub fn with_given(mut self, given: Given) -> FileSource {
+        self.given = given;
         self
     }
 }
@@ -269,10 +276,11 @@ impl Files {
             return None;
         }
         let text = std::fs::read_to_string(path);
-        let (mesh, findings) = match &text {
+        let (mut mesh, findings) = match &text {
             Ok(text) => meltemi_config::load::mesh_config(&path.to_string_lossy(), text),
             Err(error) => (MeshConfig::default(), vec![unreadable(path, error)]),
         };
+        source.given.lay_over(&mut mesh);
         let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
         let last = self.mesh.take().filter(|_| broken).map(|(_, mesh, _)| mesh);
         let mesh = last.unwrap_or_else(|| Arc::new(mesh));

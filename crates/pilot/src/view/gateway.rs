@@ -73,7 +73,11 @@ impl View<'_> {
     /// Servers by address and port, in the order in which they win (SEM-171).
     fn merged_servers(&self) -> Vec<Merged<'_>> {
         let mut merged: BTreeMap<(u32, &str), Merged<'_>> = BTreeMap::new();
-        for gateway in self.snapshot.gateways.iter().filter(|gateway| gateway.selects(&self.labels)) {
+        let scoped = self.snapshot.mesh.switches.scope_gateway_to_namespace;
+        let own = |gateway: &&std::sync::Arc<crate::snapshot::gateway::Resolved>| {
+            gateway.selects(&self.labels) && (!scoped || gateway.namespace == self.node.namespace)
+        };
+        for gateway in self.snapshot.gateways.iter().filter(own) {
             for server in &gateway.spec.servers {
                 let served = Served { gateway, server };
                 let bind = server.bind.as_deref().unwrap_or_default();

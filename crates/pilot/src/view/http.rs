@@ -17,10 +17,10 @@ impl View<'_> {
             stat_prefix,
             routes,
             access_log: self.access_log(),
-            use_remote_address: gateway,
+            use_remote_address: gateway || self.snapshot.mesh.switches.sidecar_use_remote_address,
             client_cert: if gateway { ClientCert::SanitizeSet } else { ClientCert::Sanitize },
             normalization: self.normalization(),
-            http10: self.node.metadata.http10,
+            http10: self.node.metadata.http10 || self.snapshot.mesh.switches.http10,
             trusted_hops: if gateway { self.trusted_hops() } else { 0 },
         }
     }
@@ -75,7 +75,8 @@ impl View<'_> {
 
     /// What the HTTP inspector calls HTTP; HTTP/1.0 is bytes unless it is accepted.
     pub(super) fn http_protocols(&self) -> Vec<Str> {
-        let old = self.node.metadata.http10.then(|| "http/1.0".into());
+        let http10 = self.node.metadata.http10 || self.snapshot.mesh.switches.http10;
+        let old = http10.then(|| "http/1.0".into());
         old.into_iter().chain(["http/1.1".into(), "h2c".into()]).collect()
     }
 
