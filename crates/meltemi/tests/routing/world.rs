@@ -57,7 +57,7 @@ impl World {
             given.push((name, upstream.address.port()));
             tcp.push(upstream);
         }
-        given.extend(["p", "q", "r", "dead"].map(|name| (name, ports::free())));
+        given.extend(["p", "q", "r", "s", "t", "dead"].map(|name| (name, ports::free())));
         let folder = tempfile::tempdir().unwrap();
         let world = Self { name: name.to_owned(), http, _tcp: tcp, ports: given, folder };
         fs::create_dir(world.folder.path().join("mesh")).unwrap();
@@ -165,13 +165,13 @@ impl World {
         }
         let id = format!("{}-{at}-{program:?}", self.name);
         let extra = call.mirrored.as_ref().map(|_| ("x-call", id.as_str()));
-        let request = self.request(call, extra);
+        let request = self.request(call, extra).replace("{call}", &id);
         let answer = raw::exchange(self.destination(call), request.as_bytes(), PATIENCE).await;
         let answer = answer.map_err(|error| error.to_string())?;
         if let Some(upstream) = &call.mirrored {
             self.await_copy(upstream, &id).await?;
         }
-        let mut outcome = table::outcome(&answer, |text| self.forget(text));
+        let mut outcome = table::outcome(&answer, |text| self.forget(&text.replace(&id, "{call}")));
         if let Some(seen) = &mut outcome.seen {
             seen.headers.retain(|(name, _)| name != "x-call");
         }
@@ -261,7 +261,8 @@ pub(crate) fn node(through: Through) -> Node {
     };
     Node {
         role,
-        address: [127, 0, 0, 1].into(),
+        // Not where the upstreams are: their ports would be the workload's own.
+        address: [127, 0, 0, 9].into(),
         name: name.to_owned(),
         namespace: "default".to_owned(),
         trust_domain: "cluster.local".to_owned(),

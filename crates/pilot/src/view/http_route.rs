@@ -10,7 +10,7 @@ use super::{View, retry};
 use crate::model::route::{
     Action, Forward, HashKey, HeaderChanges, PathMatch, Retry, Route, RouteMatch, WeightedCluster,
 };
-use crate::names::{DEFAULT_ROUTE, MESH_GATEWAY, UNKNOWN_SERVICE, outbound_cluster, parse_outbound_cluster};
+use crate::names::{DEFAULT_ROUTE, UNKNOWN_SERVICE, outbound_cluster, parse_outbound_cluster};
 use crate::snapshot::virtual_service::Resolved;
 
 mod change;
@@ -83,9 +83,6 @@ impl View<'_> {
         if !condition.gateways.is_empty() {
             let gateways = resolved.gateways_of(&condition.gateways);
             return gateways.iter().any(|gateway| place.gateways.contains(gateway));
-        }
-        if !place.gateways.iter().any(|gateway| &**gateway == MESH_GATEWAY) {
-            return true;
         }
         let namespace = condition.source_namespace.as_deref().filter(|namespace| !namespace.is_empty());
         self.is_source(&condition.source_labels, namespace)

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use meltemi_xds::pb::{
     envoy::config::{
         cluster::v3::{Cluster, cluster},
-        core::v3::{Metadata, address, socket_address::PortSpecifier},
+        core::v3::{HealthStatus, Metadata, address, socket_address::PortSpecifier},
         endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
         listener::v3::Listener as ListenerMessage,
         route::v3::RouteConfiguration,
@@ -27,7 +27,7 @@ use crate::{
 /// Where a cluster's endpoints come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoints {
-    /// These addresses.
+    /// These addresses, without those that are not healthy.
     Known(Vec<String>),
     /// From somewhere else than configuration: DNS, the connection's original destination.
     Elsewhere(String),
@@ -165,7 +165,10 @@ fn endpoints(cluster: &Cluster, assignment: Option<&ClusterLoadAssignment>) -> E
 }
 
 fn addresses(assignment: &ClusterLoadAssignment) -> Vec<String> {
+    let out =
+        [HealthStatus::Unhealthy, HealthStatus::Draining, HealthStatus::Timeout].map(|health| health as i32);
     let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
+    let endpoints = endpoints.filter(|endpoint| !out.contains(&endpoint.health_status));
     let addresses = endpoints.filter_map(|endpoint| match &endpoint.host_identifier {
         Some(HostIdentifier::Endpoint(endpoint)) => endpoint.address.as_ref()?.address.as_ref(),
         _ => None,
