@@ -62,6 +62,8 @@ pub(super) struct Round {
     pub(super) services: usize,
     pub(super) clients: usize,
     pub(super) protocol: Protocol,
+    /// Milliseconds from the start of the process until a client that is alone has everything.
+    pub(super) cold: f64,
     /// CPU milliseconds until everybody had everything, the start included.
     pub(super) load_cpu: f64,
     /// Milliseconds from the start of the process to the first client that had everything, and the last.
@@ -122,7 +124,11 @@ fn round(
     let folder = run::root().join("target/bench/control-plane");
     let config = Config::write(&folder, services)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let result = runtime.block_on(measure(binary, &folder, &config, clients, protocol, events));
+    let result = runtime.block_on(async {
+        let cold = cold_start(binary, &folder, &config, protocol == Protocol::Delta).await?;
+        let round = measure(binary, &folder, &config, clients, protocol, events).await?;
+        Ok(Round { cold, ..round })
+    });
     runtime.shutdown_background();
     std::fs::remove_dir_all(&folder)?;
     result
@@ -143,29 +149,11 @@ async fn measure(
     events: usize,
 ) -> anyhow::Result<Round> {
     let delta = protocol == Protocol::Delta;
-    let (xds, monitoring) = (free_port()?, free_port()?);
-    let log = std::fs::File::create(run::root().join("target/bench/control-plane.log"))?;
-    let mut command = Command::new(binary);
-    command.arg("control-plane").arg("--config").arg(folder);
-    command.args(["--xds", &format!("127.0.0.1:{xds}"), "--monitoring", &format!("127.0.0.1:{monitoring}")]);
-    let began = Instant::now();
-    let process = Guard::start(&mut command, Some(log))?;
-    let fleet = Fleet::new(clients);
-    for at in 0..clients {
-        let client = Client { at, delta, fleet: Arc::clone(&fleet) };
-        tokio::spawn(async move {
-            // The server's end ends it too; a client that fails before is missed by who waits for it.
-            let _ended = client.run(format!("http://127.0.0.1:{xds}")).await;
-        });
-    }
-    let mut running = Running { process, fleet };
+    let (mut running, began) = Running::start(binary, folder, clients, delta)?;
     let everything = wanted(config.services, delta);
-    let ready = running.until(began, |at, got| {
-        let _ = at;
-        everything
-            .iter()
-            .map(|name| got.last.get(name).copied())
-            .try_fold(began, |latest, at| Some(latest.max(at?)))
+    let ready = running.until(began, |_, got| {
+        let came = everything.iter().map(|name| got.last.get(name).copied());
+        came.into_iter().try_fold(began, |latest, at| Some(latest.max(at?)))
     });
     let ready = ready.await.context("not everybody got everything")?;
     settle().await;
@@ -176,6 +164,7 @@ async fn measure(
         services: config.services,
         clients,
         protocol,
+        cold: 0.0,
         load_cpu: (load.user + load.kernel) * 1e3,
         first_ready: ready[0],
         all_ready: *ready.last().context("no clients")?,
@@ -234,7 +223,44 @@ fn wanted(services: usize, delta: bool) -> Vec<String> {
     names
 }
 
+/// Milliseconds from the start of the process until a client that is alone has everything.
+async fn cold_start(binary: &Path, folder: &Path, config: &Config, delta: bool) -> anyhow::Result<f64> {
+    let (mut running, began) = Running::start(binary, folder, 1, delta)?;
+    let everything = wanted(config.services, delta);
+    let ready = running.until(began, |_, got| {
+        let came = everything.iter().map(|name| got.last.get(name).copied());
+        came.into_iter().try_fold(began, |latest, at| Some(latest.max(at?)))
+    });
+    Ok(ready.await.context("the client did not get everything")?[0])
+}
+
 impl Running {
+    /// Starts a control plane and clients that wait for it.
+    fn start(
+        binary: &Path,
+        folder: &Path,
+        clients: usize,
+        delta: bool,
+    ) -> anyhow::Result<(Running, Instant)> {
+        let (xds, monitoring) = (free_port()?, free_port()?);
+        let log = std::fs::File::create(run::root().join("target/bench/control-plane.log"))?;
+        let mut command = Command::new(binary);
+        command.arg("control-plane").arg("--config").arg(folder);
+        let monitoring = format!("127.0.0.1:{monitoring}");
+        command.args(["--xds", &format!("127.0.0.1:{xds}"), "--monitoring", &monitoring]);
+        let began = Instant::now();
+        let process = Guard::start(&mut command, Some(log))?;
+        let fleet = Fleet::new(clients);
+        for at in 0..clients {
+            let client = Client { at, delta, fleet: Arc::clone(&fleet) };
+            tokio::spawn(async move {
+                // The server's end ends it too; a client that fails before is missed by who waits for it.
+                let _ended = client.run(format!("http://127.0.0.1:{xds}")).await;
+            });
+        }
+        Ok((Running { process, fleet }, began))
+    }
+
     /// Makes events one after another.
     async fn series(
         &mut self,

@@ -139,3 +139,46 @@ async fn what_envoy_refuses_is_recorded_and_heals() {
     let healed = served.until("healed", |proxy| synced(proxy, ALL)).await;
     assert_eq!(healed.types["LDS"].rejections, 1);
 }
+
+/// Status of a request for a host, once the answer is the one that is wanted.
+async fn answers(port: u16, host: &str, status: &str) {
+    use std::io::{Read, Write};
+    let asked = format!("GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    let look = async {
+        loop {
+            let mut answer = String::new();
+            if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+                let sent =
+                    stream.write_all(asked.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+                if sent.is_ok() && answer.starts_with(&format!("HTTP/1.1 {status}")) {
+                    return;
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let found = tokio::time::timeout(crate::pilot::PATIENCE, look).await;
+    found.unwrap_or_else(|_| panic!("{host} never answers {status}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn virtual_hosts_come_and_go_one_by_one_in_envoy() {
+    let port = ports::free();
+    // Nothing listens behind the routes: a host that is known answers 503, another 404.
+    let with = |hosts: &str| {
+        resources(port, "/").replace("hosts: [\"*\"]\n  gateways", &format!("hosts: [{hosts}]\n  gateways"))
+    };
+    let served = Served::start(&with("a.example, b.example")).await;
+    let Some(_envoy) = start(&served, true) else { return };
+    let first = served.until("synced", |proxy| synced(proxy, &["CDS", "EDS", "LDS", "RDS", "VHDS"])).await;
+    answers(port, "a.example", "503").await;
+    answers(port, "b.example", "503").await;
+    answers(port, "c.example", "404").await;
+    served.set(&with("b.example, c.example")).await;
+    answers(port, "a.example", "404").await;
+    answers(port, "b.example", "503").await;
+    answers(port, "c.example", "503").await;
+    let second = served.until("synced again", |proxy| synced(proxy, &["VHDS"])).await;
+    assert_eq!(second.types["RDS"].nonce, first.types["RDS"].nonce, "the table itself was not sent again");
+    assert!(second.types.values().all(|status| status.rejections == 0));
+}
