@@ -422,4 +422,17 @@ async fn virtual_hosts_come_one_by_one() {
     let hosts = mesh.view.virtual_hosts("routes");
     let names: Vec<_> = hosts.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["routes/a", "routes/c", "routes/d"]);
+
+    // A route configuration that goes and comes back finds them: the server does not repeat them.
+    mesh.remove(LISTENER, "front");
+    mesh.push();
+    while !mesh.workers.addresses("front").is_empty() {
+        mesh.event("ack LDS").await;
+    }
+    mesh.put_listener("front", ROUTER);
+    mesh.push();
+    while mesh.workers.addresses("front").is_empty() {
+        mesh.event("ack").await;
+    }
+    assert_eq!(mesh.get_from("a.test").await, (200, "two".into()));
 }

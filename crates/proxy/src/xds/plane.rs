@@ -122,6 +122,8 @@ struct State {
     retire: bool,
     /// Listeners that wait for their routes.
     warming: BTreeSet<Arc<str>>,
+    /// Route configurations that were asked for.
+    wanted_routes: BTreeSet<Arc<str>>,
     /// What listeners need may have changed since routes were last asked for.
     relisten: bool,
 }
@@ -190,6 +192,7 @@ impl Plane {
                 asked: Default::default(),
                 retire: false,
                 warming: BTreeSet::new(),
+                wanted_routes: BTreeSet::new(),
                 relisten: false,
             })
         }))

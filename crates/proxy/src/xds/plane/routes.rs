@@ -70,7 +70,8 @@ impl State {
         Ok(())
     }
 
-    /// Asks for exactly the route configurations that listeners name, and forgets the others.
+    /// Asks for exactly the route configurations that listeners name, and forgets the others but for virtual hosts that
+    /// came by themselves.
     pub(super) fn want_routes(&mut self) {
         let wanted: BTreeSet<Arc<str>> = self
             .listeners
@@ -78,23 +79,24 @@ impl State {
             .flat_map(|listener| listener.routes())
             .map(|slot: &Arc<RouteSlot>| slot.name.clone())
             .collect();
-        let gone: Vec<_> = self.routes.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
-        let mut changed = !gone.is_empty();
-        for name in gone {
-            let state = self.routes.remove(&name);
-            for host in state.into_iter().flat_map(|state| state.hosts.into_keys()) {
-                self.view.forget(Kind::VirtualHost, &host);
+        let view = &self.view;
+        self.routes.retain(|name, state| {
+            if wanted.contains(name) {
+                return true;
             }
-            self.view.forget(Kind::Route, &name);
-        }
+            view.forget(Kind::Route, name);
+            state.accepted = None;
+            // The server counts on us to have its virtual hosts until it says otherwise, and would not repeat them.
+            !state.hosts.is_empty()
+        });
         for name in &wanted {
-            changed |= !self.routes.contains_key(name);
             self.routes.entry(name.clone()).or_default();
         }
-        if let Some(subscriber) = &self.subscriber
-            && changed
-        {
-            subscriber.set(type_url::ROUTE, wanted);
+        if wanted != self.wanted_routes {
+            if let Some(subscriber) = &self.subscriber {
+                subscriber.set(type_url::ROUTE, wanted.iter().cloned());
+            }
+            self.wanted_routes = wanted;
         }
     }
 }

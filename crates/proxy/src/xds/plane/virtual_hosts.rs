@@ -123,6 +123,8 @@ impl State {
             }
             self.view.forget(Kind::VirtualHost, name);
         }
+        // A route configuration that nobody names may be left without any.
+        self.relisten |= !change.removed.is_empty();
         let only_put = change.removed.is_empty();
         let hosts: Vec<_> = change.put.iter().map(|(name, _, host)| (name.clone(), host.clone())).collect();
         if self.put_hosts(route, &hosts, only_put).is_ok() {
@@ -157,9 +159,11 @@ impl State {
     ) -> Result<(), Rejection> {
         let Some(state) = self.routes.get_mut(route) else { return Ok(()) };
         let Some(frame) = &state.frame else { return refuse("no route configuration") };
-        let Some(slot) = self.context.known_route_slot(route) else { return Ok(()) };
+        let slot = self.context.known_route_slot(route);
         let before: Vec<_> =
             put.iter().map(|(name, host)| (name, state.hosts.insert(name.clone(), host.clone()))).collect();
+        // Nobody uses the route configuration now; they are there when somebody does.
+        let Some(slot) = slot else { return Ok(()) };
         let same_domains = |host: &LazyHost, old: &Option<Arc<LazyHost>>| {
             let domains = |host: &LazyHost| route::domains(&host.body()).ok();
             old.as_ref().is_some_and(|old| domains(old) == domains(host))
