@@ -120,10 +120,10 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &[test!("connection_pool_of_http")],
     ),
-    partly(
+    works(
         "trafficPolicy.connectionPool.http.maxConcurrentStreams",
         "DR-078",
-        "on Envoys; with Meltemi's proxy the server's limit holds",
+        "",
         &[test!("connection_pool_of_http")],
     ),
     works(

@@ -128,6 +128,36 @@ fn many_requests_share_one_upstream_connection() {
 }
 
 #[test]
+fn the_clusters_own_limit_of_streams_opens_more_connections() {
+    run(async {
+        let target = upstream_h2(|request, mut respond| async move {
+            // All requests are there before the first is answered.
+            assert_eq!(text(request.into_body()).await, "go");
+            respond.send_response(Response::new(()), true).unwrap();
+        })
+        .await;
+        let mut setup = to_h2();
+        setup.cluster.http2.max_concurrent_streams = 2;
+        let proxy = setup.start(&[target]).await;
+        let mut client = client_h2(&proxy).await;
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            client = client.ready().await.unwrap();
+            open.push(client.send_request(post("/"), false).unwrap());
+        }
+        let connections = || proxy.slot.in_use.get(crate::upstream::limits::Resource::Connections);
+        while connections() < 3 {
+            tokio::task::yield_now().await;
+        }
+        for (response, mut out) in open {
+            out.send_data("go".into(), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+        }
+        assert_eq!(connections(), 3);
+    });
+}
+
+#[test]
 fn http_2_in_http_1_out() {
     run(async {
         let target = upstream(|_, mut client| async move {
