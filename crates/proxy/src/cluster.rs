@@ -6,13 +6,14 @@
 pub mod cold;
 pub mod dns;
 pub mod endpoints;
+pub mod outlier;
 pub mod store;
 
 use std::{
     net::SocketAddr,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -76,6 +77,10 @@ pub struct Cluster {
     pub name: Arc<str>,
     /// `alt_stat_name`, else the name: what statistics are filed under.
     pub stat_name: Arc<str>,
+    /// What made it, as pilot says in its `istio` metadata: `/apis/…/namespaces/NS/destination-rule/NAME`.
+    pub origin: Option<Arc<str>>,
+    /// Watches for hosts whose answers stand out, if `outlier_detection` is set.
+    pub outlier: Option<Box<outlier::Detector>>,
     /// Everything but the endpoints; clusters that say the same share one.
     pub settings: Arc<ClusterSettings>,
     /// Changes on its own fast lane (EDS, DNS) and never recompiles anything.
@@ -119,6 +124,8 @@ pub struct ClusterSettings {
     pub http2: Http2Options,
     /// `slow_start_config` of ROUND_ROBIN and LEAST_REQUEST.
     pub slow_start: Option<SlowStart>,
+    /// `outlier_detection`.
+    pub outlier: Option<Box<outlier::Settings>>,
 }
 
 /// `DnsCacheConfig` of a dynamic forward proxy, with Envoy's defaults.
@@ -159,6 +166,7 @@ impl Default for ClusterSettings {
             locality_weighted: false,
             http2: Http2Options::default(),
             slow_start: None,
+            outlier: None,
         }
     }
 }
@@ -331,11 +339,16 @@ pub struct Endpoint {
     pub hash_key: Option<Arc<str>>,
     /// When it became known: slow start counts from here.
     pub since: Instant,
+    /// What outlier detection knows of it.
+    pub monitor: OnceLock<Box<outlier::Monitor>>,
     weight: AtomicU32,
     health: AtomicU8,
     /// Requests in flight from all workers: what LEAST_REQUEST compares.
     active: AtomicU32,
 }
+
+/// In an endpoint's health: outlier detection has ejected it.
+const EJECTED: u8 = 0x80;
 
 impl Endpoint {
     /// A fresh endpoint without requests.
@@ -358,8 +371,20 @@ impl Endpoint {
         };
         let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
         let (since, active) = (Instant::now(), AtomicU32::new(0));
-        let hash_key = None;
-        Self { address, hostname, locality, priority, label, hash_key, since, weight, health, active }
+        let (hash_key, monitor) = (None, OnceLock::new());
+        Self {
+            address,
+            hostname,
+            locality,
+            priority,
+            label,
+            hash_key,
+            since,
+            monitor,
+            weight,
+            health,
+            active,
+        }
     }
 
     /// Relative weight, at least 1.
@@ -367,9 +392,18 @@ impl Endpoint {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// Health as the control plane says.
+    /// Health: what the control plane says, unless outlier detection has ejected it.
     pub fn health(&self) -> Health {
         match self.health.load(Ordering::Relaxed) {
+            0 => Health::Healthy,
+            1 => Health::Degraded,
+            _ => Health::Unhealthy,
+        }
+    }
+
+    /// Health as the control plane says.
+    pub fn told_health(&self) -> Health {
+        match self.health.load(Ordering::Relaxed) & !EJECTED {
             0 => Health::Healthy,
             1 => Health::Degraded,
             _ => Health::Unhealthy,
@@ -379,7 +413,21 @@ impl Endpoint {
     /// Takes weight and health of an update.
     pub(crate) fn update(&self, weight: u32, health: Health) {
         self.weight.store(weight.max(1), Ordering::Relaxed);
-        self.health.store(health as u8, Ordering::Relaxed);
+        let ejected = self.health.load(Ordering::Relaxed) & EJECTED;
+        self.health.store(health as u8 | ejected, Ordering::Relaxed);
+    }
+
+    /// True while outlier detection keeps it out.
+    pub fn is_ejected(&self) -> bool {
+        self.health.load(Ordering::Relaxed) & EJECTED != 0
+    }
+
+    /// Keeps it out, or takes it back; its set is then to be laid out again.
+    pub(crate) fn set_ejected(&self, ejected: bool) {
+        match ejected {
+            true => self.health.fetch_or(EJECTED, Ordering::Relaxed),
+            false => self.health.fetch_and(!EJECTED, Ordering::Relaxed),
+        };
     }
 
     /// Requests in flight.

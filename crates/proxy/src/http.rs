@@ -14,6 +14,7 @@ pub mod h1;
 pub mod h2;
 pub mod headers;
 pub mod message;
+pub mod reason;
 pub mod router;
 mod serve;
 #[cfg(test)]

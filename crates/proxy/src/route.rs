@@ -133,6 +133,8 @@ pub struct Route {
     /// Bytes of a request's body that are kept for another try, where the connection's limit is not what counts:
     /// `request_body_buffer_limit`, or `per_request_buffer_limit_bytes` if that is less than the connection's.
     pub buffer_limit: BufferLimit,
+    /// `config` of its `istio` metadata: the resource it comes from.
+    pub origin: Option<Arc<str>>,
 }
 
 /// What a route says of how much of a request is kept.

@@ -3,10 +3,15 @@
 //! A control plane sends them only to nodes whose metadata lists them; a stock Envoy never sees one.
 //! Invariant: an extension without settings travels as `google.protobuf.Empty`, so every client can decode it.
 
+use prost::Message;
+
 use crate::pb::{
-    envoy::config::{
-        core::v3::Node,
-        route::v3::retry_policy::{RetryHostPredicate, retry_host_predicate::ConfigType},
+    envoy::{
+        config::{
+            core::v3::Node,
+            route::v3::retry_policy::{RetryHostPredicate, retry_host_predicate::ConfigType},
+        },
+        extensions::filters::network::http_connection_manager::v3::{HttpFilter, http_filter},
     },
     google::protobuf::{Any, ListValue, Struct, Value, value::Kind},
 };
@@ -18,8 +23,12 @@ pub const METADATA: &str = "MELTEMI_EXTENSIONS";
 /// only if the application cannot have seen it.
 pub const RETRY_SAFE: &str = "meltemi.retry.safe";
 
+/// An HTTP filter of connection managers: answers of the proxy's own carry the reason in a response header, whose name is
+/// the filter's config, a `google.protobuf.StringValue`. Access logs have it as `%LOCAL_REPLY_REASON%`.
+pub const LOCAL_REPLY_REASON: &str = "meltemi.local_reply_reason";
+
 /// All of them.
-pub const ALL: &[&str] = &[RETRY_SAFE];
+pub const ALL: &[&str] = &[RETRY_SAFE, LOCAL_REPLY_REASON];
 
 /// The type of extensions that have no settings.
 const EMPTY: &str = "type.googleapis.com/google.protobuf.Empty";
@@ -28,6 +37,19 @@ const EMPTY: &str = "type.googleapis.com/google.protobuf.Empty";
 pub fn retry_safe() -> RetryHostPredicate {
     let config = Any { type_url: EMPTY.to_owned(), value: Vec::new() };
     RetryHostPredicate { name: RETRY_SAFE.to_owned(), config_type: Some(ConfigType::TypedConfig(config)) }
+}
+
+/// [`LOCAL_REPLY_REASON`] as it stands among the filters of a connection manager, before the router.
+pub fn local_reply_reason(header: &str) -> HttpFilter {
+    let config = Any {
+        type_url: "type.googleapis.com/google.protobuf.StringValue".to_owned(),
+        value: header.to_owned().encode_to_vec(),
+    };
+    HttpFilter {
+        name: LOCAL_REPLY_REASON.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..HttpFilter::default()
+    }
 }
 
 /// Makes a node say that it knows all of them.

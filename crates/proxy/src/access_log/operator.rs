@@ -8,7 +8,10 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 use crate::{
     access_log::{record::Record, time::TimeFormat},
     error::FLAGS,
-    http::headers::{HeaderList, Known},
+    http::{
+        headers::{HeaderList, Known},
+        reason,
+    },
     stream::UNSPECIFIED,
 };
 
@@ -55,6 +58,8 @@ enum Kind {
     Environment(Arc<str>),
     ConnectionId,
     Attempts,
+    /// Ours: why an answer is the proxy's own, in words.
+    Reason,
     GrpcStatus,
     GrpcStatusNumber,
     /// Known to Envoy, without a value here: metadata, filter state, TLS of a plaintext connection.
@@ -215,6 +220,7 @@ fn kind(name: &str, argument: Option<&str>) -> Option<Result<Kind, String>> {
         "ENVIRONMENT" => Kind::Environment(std::env::var(argument?).unwrap_or_default().into()),
         "CONNECTION_ID" => Kind::ConnectionId,
         "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Kind::Attempts,
+        "LOCAL_REPLY_REASON" => Kind::Reason,
         "GRPC_STATUS" => Kind::GrpcStatus,
         "GRPC_STATUS_NUMBER" => Kind::GrpcStatusNumber,
         // What a stock Envoy has no such object for, and writes as absent.
@@ -318,6 +324,10 @@ impl Kind {
             Self::Hostname(name) | Self::Environment(name) => text(out, name),
             Self::ConnectionId => number(out, record.connection),
             Self::Attempts => number(out, u64::from(record.attempts)),
+            Self::Reason => {
+                let reason = record.info.and_then(|info| reason::of(info, record.request));
+                reason.is_some_and(|reason| text(out, &reason))
+            }
             Self::GrpcStatus => grpc_status(record).is_some_and(|status| match GRPC.get(status as usize) {
                 Some(name) => text(out, name),
                 None => number(out, u64::from(status)),

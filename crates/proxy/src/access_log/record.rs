@@ -11,6 +11,7 @@ use crate::{
     cluster::Endpoint,
     error::Flags,
     http::{
+        connection_manager::Info,
         headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
     },
@@ -64,6 +65,8 @@ pub struct Record<'a> {
     pub connection: u64,
     /// Tries.
     pub attempts: u32,
+    /// All that is known of an HTTP exchange, for what is worked out only when asked.
+    pub info: Option<&'a Info>,
     /// What protocol detection found; empty when nobody looked.
     pub detected: &'a str,
 }
@@ -106,6 +109,7 @@ impl Default for Record<'_> {
             server_name: "",
             connection: 0,
             attempts: 0,
+            info: None,
             detected: "",
         }
     }

@@ -47,6 +47,10 @@ impl Admin {
                 writeln!(out, "{name}::{at}::sub_zone::{}", locality.sub_zone)?;
             }
             writeln!(out, "{name}::{at}::priority::{}", endpoint.priority)?;
+            let rates = endpoint.monitor.get().map(|monitor| monitor.success_rates()).unwrap_or_default();
+            for (rate, of) in rates.into_iter().zip(["success_rate", "local_origin_success_rate"]) {
+                writeln!(out, "{name}::{at}::{of}::{}", rate.unwrap_or(-1.0))?;
+            }
         }
         Ok(())
     }
@@ -67,10 +71,13 @@ impl Admin {
 
 /// Envoy's words for a host whose health the control plane told.
 fn health_flags(endpoint: &Endpoint) -> &'static str {
-    match endpoint.health() {
-        Health::Healthy => "healthy",
-        Health::Degraded => "/degraded_eds_health",
-        Health::Unhealthy => "/failed_eds_health",
+    match (endpoint.is_ejected(), endpoint.told_health()) {
+        (true, Health::Unhealthy) => "/failed_outlier_check/failed_eds_health",
+        (true, Health::Degraded) => "/failed_outlier_check/degraded_eds_health",
+        (true, Health::Healthy) => "/failed_outlier_check",
+        (false, Health::Healthy) => "healthy",
+        (false, Health::Degraded) => "/degraded_eds_health",
+        (false, Health::Unhealthy) => "/failed_eds_health",
     }
 }
 
@@ -79,7 +86,7 @@ fn host(endpoint: &Endpoint) -> Value {
         Address::Socket(address) => json::to_value(&super::listeners::address(*address)),
         Address::Pipe(path) => json!({ "pipe": { "path": path.display().to_string() } }),
     };
-    let health = match endpoint.health() {
+    let health = match endpoint.told_health() {
         Health::Healthy => "HEALTHY",
         Health::Degraded => "DEGRADED",
         Health::Unhealthy => "UNHEALTHY",
@@ -90,6 +97,9 @@ fn host(endpoint: &Endpoint) -> Value {
         "health_status": { "eds_health_status": health },
         "weight": endpoint.weight(),
     });
+    if endpoint.is_ejected() {
+        host["health_status"]["failed_outlier_check"] = true.into();
+    }
     if endpoint.priority != 0 {
         host["priority"] = endpoint.priority.into();
     }

@@ -4,7 +4,7 @@
 //! Written by `xds::plane`, read by the workers. Invariant: a set that is handed out is laid out, and the lock-free
 //! swap that lays it out never overwrites a newer one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -14,7 +14,11 @@ use crate::xds::endpoint;
 
 /// A cluster's current endpoints.
 #[derive(Debug)]
-pub struct Endpoints(ArcSwap<EndpointSet>);
+pub struct Endpoints {
+    set: ArcSwap<EndpointSet>,
+    /// Held while a next set is made from the current one.
+    changing: Mutex<()>,
+}
 
 /// A load assignment nobody has asked for yet.
 #[derive(Debug)]
@@ -43,20 +47,20 @@ impl Cold {
 
 impl From<EndpointSet> for Endpoints {
     fn from(set: EndpointSet) -> Self {
-        Self(ArcSwap::from_pointee(set))
+        Self::new(Arc::new(set))
     }
 }
 
 impl Endpoints {
     /// Endpoints that begin with a set.
     pub fn new(set: Arc<EndpointSet>) -> Self {
-        Self(ArcSwap::new(set))
+        Self { set: ArcSwap::new(set), changing: Mutex::default() }
     }
 
     /// The current set.
     #[inline]
     pub fn load(&self) -> Guard<Arc<EndpointSet>> {
-        let set = self.0.load();
+        let set = self.set.load();
         if set.cold.is_none() { set } else { self.warm(set) }
     }
 
@@ -67,13 +71,13 @@ impl Endpoints {
 
     /// The current set for someone who looks at every cluster: what is cold stays so.
     pub fn peek(&self) -> Arc<EndpointSet> {
-        let set = self.0.load_full();
+        let set = self.set.load_full();
         if set.cold.is_none() { set } else { Arc::new(set.laid_out()) }
     }
 
     /// What the next set is built from: the current one, or an empty one of its age while nobody has used it.
     pub(crate) fn before(&self) -> Arc<EndpointSet> {
-        let set = self.0.load_full();
+        let set = self.set.load_full();
         if set.cold.is_none() {
             set
         } else {
@@ -83,21 +87,36 @@ impl Endpoints {
 
     /// True while nobody has asked for the endpoints.
     pub fn is_cold(&self) -> bool {
-        self.0.load().cold.is_some()
+        self.set.load().cold.is_some()
     }
 
     /// Number of endpoints, without laying them out.
     pub fn counts(&self) -> Counts {
-        let set = self.0.load();
+        let set = self.set.load();
         match &set.cold {
             Some(cold) => cold.counts,
             None => set.counts(),
         }
     }
 
+    /// Puts the set in force that `next` makes, while nobody else makes one.
+    pub fn change(&self, next: impl FnOnce() -> Arc<EndpointSet>) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.set.store(next());
+    }
+
+    /// Lays the current hosts out again after the health of some has changed. What is cold stays so.
+    pub fn refresh(&self) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = self.set.load_full();
+        if set.cold.is_none() {
+            self.set.store(Arc::new(set.refreshed()));
+        }
+    }
+
     /// Puts a new set in force.
     pub fn store(&self, set: Arc<EndpointSet>) {
-        self.0.store(set);
+        self.set.store(set);
     }
 
     #[cold]
@@ -105,8 +124,8 @@ impl Endpoints {
         let mut cold = cold;
         loop {
             // A newer set, or one that another worker laid out, wins.
-            self.0.compare_and_swap(&*cold, Arc::new(cold.laid_out()));
-            let now = self.0.load();
+            self.set.compare_and_swap(&*cold, Arc::new(cold.laid_out()));
+            let now = self.set.load();
             if now.cold.is_none() {
                 return now;
             }
@@ -118,7 +137,7 @@ impl Endpoints {
 impl EndpointSet {
     /// A set that is laid out when it is first asked for.
     pub fn cold(cold: Cold, old: &Self) -> Self {
-        Self { version: old.version + 1, priorities: Vec::new(), cold: Some(Box::new(cold)) }
+        Self { version: old.version + 1, cold: Some(Box::new(cold)), ..Self::default() }
     }
 
     fn laid_out(&self) -> Self {

@@ -20,6 +20,8 @@ pub struct EndpointSet {
     pub version: u64,
     /// By priority.
     pub priorities: Vec<Priority>,
+    /// How it was laid out.
+    pub layout: Layout,
     /// Not laid out yet: nobody asked for these endpoints. [`super::Endpoints`] never hands such a set out.
     pub(super) cold: Option<Box<Cold>>,
 }
@@ -121,13 +123,13 @@ impl EndpointSet {
     }
 
     /// The same hosts after the health of some has changed.
-    pub fn refreshed(&self, layout: Layout) -> Self {
+    pub fn refreshed(&self) -> Self {
         let levels = self.priorities.iter().map(|level| Priority {
             hosts: level.hosts.clone(),
             localities: level.localities.clone(),
             ..Priority::default()
         });
-        Self::lay_out(levels.collect(), layout, self.version + 1)
+        Self::lay_out(levels.collect(), self.layout, self.version + 1)
     }
 
     fn lay_out(mut priorities: Vec<Priority>, layout: Layout, version: u64) -> Self {
@@ -142,7 +144,7 @@ impl EndpointSet {
             }
             level.table = layout.consistent.map(|kind| level.table(kind, layout));
         }
-        Self { version, priorities, cold: None }
+        Self { version, priorities, layout, cold: None }
     }
 
     /// One level with one group of equal hosts: what tests and single-address clusters need.

@@ -143,6 +143,8 @@ mod tests {
             name: name.into(),
             stat_name: name.into(),
             settings: Arc::new(ClusterSettings::default()),
+            origin: None,
+            outlier: None,
             endpoints: Endpoints::from(EndpointSet::default()),
         })
     }

@@ -308,6 +308,9 @@ pub(crate) async fn answer<D: Downstream>(
         rules.apply_response(session, exchange);
     }
     filters::response(exchange);
+    if !session.manager.filters.is_empty() {
+        filters::explain(&session.manager.filters, exchange);
+    }
     response::finalize(session, exchange);
     // What follows a CONNECT is for somebody else.
     if reply.close || session.must_close() || exchange.request.is_connect() {

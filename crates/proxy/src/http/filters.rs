@@ -15,6 +15,7 @@ use crate::{
         connection_manager::{Ended, Exchange, Session},
         deadline::Deadline,
         exchange::Downstream,
+        reason,
     },
     route::{Action, Route, rewrite::Picked},
 };
@@ -37,6 +38,8 @@ pub enum Kind {
     Fault(fault::Fault),
     /// `envoy.filters.http.cors`; all its settings are the routes'.
     Cors,
+    /// `meltemi.local_reply_reason`: puts the reason of an answer of our own into this response header.
+    Reason(Arc<str>),
 }
 
 /// What filters remember of a request until its end.
@@ -102,6 +105,7 @@ async fn run<D: Downstream>(
                     cors::request(session, exchange, policies)?;
                 }
             }
+            Kind::Reason(_) => {}
         }
     }
     Ok(())
@@ -118,6 +122,7 @@ impl HttpFilter {
             Kind::Fault(fault) => {
                 fault.settings.is_some() || overrides.is_some_and(|o| o.fault(&self.name).is_some())
             }
+            Kind::Reason(_) => false,
             Kind::Cors => overrides.is_some() && exchange.request.headers.contains(cors::ORIGIN),
         }
     }
@@ -130,5 +135,19 @@ pub fn response(exchange: &mut Exchange) {
         && let Some(granted) = &state.cors
     {
         granted.mark(&mut exchange.response);
+    }
+}
+
+/// The response phase of answers of our own: says why, where that is wanted.
+pub fn explain(filters: &[HttpFilter], exchange: &mut Exchange) {
+    for filter in filters {
+        if let Kind::Reason(header) = &filter.kind
+            && !filter.disabled
+            && let Some(mut reason) = reason::of(&exchange.info, Some(&exchange.request))
+        {
+            // What came from the network was checked, but one never knows.
+            reason.retain(|c| !c.is_control());
+            exchange.response.headers.set_named(header.as_bytes(), reason.as_bytes());
+        }
     }
 }

@@ -6,6 +6,7 @@ mod h2;
 pub(super) mod harness;
 mod headers;
 mod mirrors;
+mod reasons;
 mod retries;
 mod sizes;
 mod stats;

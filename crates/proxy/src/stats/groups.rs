@@ -126,6 +126,21 @@ group! {
         }
     }
 
+    /// `cluster.<stat_name>.outlier_detection.`
+    OutlierStats {
+        counter {
+            ejections_consecutive_5xx, ejections_detected_consecutive_5xx, ejections_detected_consecutive_gateway_failure,
+            ejections_detected_consecutive_local_origin_failure, ejections_detected_failure_percentage,
+            ejections_detected_local_origin_failure_percentage, ejections_detected_local_origin_success_rate,
+            ejections_detected_success_rate, ejections_enforced_consecutive_5xx,
+            ejections_enforced_consecutive_gateway_failure, ejections_enforced_consecutive_local_origin_failure,
+            ejections_enforced_failure_percentage, ejections_enforced_local_origin_failure_percentage,
+            ejections_enforced_local_origin_success_rate, ejections_enforced_success_rate, ejections_enforced_total,
+            ejections_overflow, ejections_success_rate, ejections_total,
+        }
+        gauge { ejections_active }
+    }
+
     /// `cluster.<stat_name>.circuit_breakers.<priority>.`: 1 when a limit is reached.
     CircuitBreakerStats {
         gauge { cx_open, cx_pool_open, rq_open, rq_pending_open, rq_retry_open }

@@ -7,7 +7,7 @@ use std::{rc::Rc, sync::Arc};
 use super::{Origin, Outcome};
 use crate::{
     balancer::{Selection, hash::xxh64},
-    cluster::{ClusterSlot, Endpoint},
+    cluster::{ClusterSlot, Endpoint, outlier::Outcome as Reported},
     error::Flags,
     http::Worker,
     listener::{SniUse, TcpProxy},
@@ -64,13 +64,18 @@ pub(super) async fn connect(
         outcome.endpoint = Some(endpoint.clone());
         match state.dial(&endpoint).await {
             Ok(stream) => {
+                state.cluster.report(&endpoint, Reported::Status(200));
+                state.cluster.report(&endpoint, Reported::Connected);
                 endpoint.begin();
                 permit.connected(&state.stats);
                 outcome.flags = Flags::default();
                 outcome.upstream_local = stream.local_addr();
                 return Some(Target { stream, greeting: Vec::new(), endpoint, _permit: permit });
             }
-            Err(failure) => outcome.failed(&failure.error, failure.transport),
+            Err(failure) => {
+                state.cluster.report(&endpoint, Reported::Failed);
+                outcome.failed(&failure.error, failure.transport);
+            }
         }
     }
     if outcome.attempts > 1 {

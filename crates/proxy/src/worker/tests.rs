@@ -48,7 +48,14 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
     let name: Arc<str> = format!("c{id}").into();
     let slot = Arc::new(ClusterSlot::new(id, name.clone()));
     let stat_name = name.clone();
-    slot.publish(Some(Arc::new(Cluster { name, stat_name, settings, endpoints: endpoints_of(endpoints) })));
+    slot.publish(Some(Arc::new(Cluster {
+        name,
+        stat_name,
+        settings,
+        origin: None,
+        outlier: None,
+        endpoints: endpoints_of(endpoints),
+    })));
     slot
 }
 

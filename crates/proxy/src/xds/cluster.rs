@@ -6,7 +6,7 @@ use meltemi_xds::pb::{
     envoy::{
         config::{
             cluster::v3::{
-                CircuitBreakers, Cluster as Message, LoadBalancingPolicy,
+                CircuitBreakers, Cluster as Message, LoadBalancingPolicy, OutlierDetection,
                 cluster::{
                     ClusterDiscoveryType, ClusterProtocolSelection, CommonLbConfig, DiscoveryType, LbConfig,
                     LbPolicy, RingHashLbConfig, common_lb_config::LocalityConfigSpecifier,
@@ -36,7 +36,7 @@ use meltemi_xds::pb::{
         },
         r#type::v3::Percent,
     },
-    google::protobuf::{Duration as DurationMessage, UInt64Value},
+    google::protobuf::{Duration as DurationMessage, UInt32Value, UInt64Value},
 };
 use prost::Name;
 
@@ -47,7 +47,7 @@ use super::{
 };
 use crate::cluster::{
     Address, BalancerPolicy, ClusterSettings, Consistent, DynamicForward, Keepalive, SlowStart,
-    UpstreamProtocol, dns::Family,
+    UpstreamProtocol, dns::Family, outlier,
 };
 
 /// The key of HTTP options among the typed ones.
@@ -62,6 +62,8 @@ pub struct Compiled {
     pub stat_name: Arc<str>,
     /// Settings.
     pub settings: Arc<ClusterSettings>,
+    /// `config` of its `istio` metadata: what made it.
+    pub origin: Option<Arc<str>>,
     /// Where endpoints come from.
     pub discovery: Discovery,
 }
@@ -130,6 +132,9 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     if let Some(common) = &message.common_lb_config {
         common_lb(common, &mut settings, context).at("common_lb_config")?;
     }
+    if let Some(detection) = &message.outlier_detection {
+        settings.outlier = Some(Box::new(outlier(detection).at("outlier_detection")?));
+    }
     if let Some(bind) = &message.upstream_bind_config {
         bind_config(bind, &mut settings).at("upstream_bind_config")?;
     }
@@ -140,6 +145,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     Ok(Compiled {
         name: context.intern(&message.name),
         stat_name: context.intern(stat_name),
+        origin: fields::origin(message.metadata.as_ref()).map(|config| context.intern(config)),
         settings: context.settings(settings),
         discovery,
     })
@@ -173,7 +179,6 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
 fn note_ineffective(message: &Message, context: &mut Context) {
     let notes = [
         (!message.health_checks.is_empty(), "health_checks: no active health checks are made"),
-        (message.outlier_detection.is_some(), "outlier_detection: hosts are not ejected"),
         (message.lrs_server.is_some(), "lrs_server: no load reports are sent"),
         (message.preconnect_policy.is_some(), "preconnect_policy: connections are made on demand"),
         (
@@ -655,6 +660,71 @@ fn common_lb(
         context.note("close_connections_on_host_set_change: connections stay open");
     }
     Ok(())
+}
+
+fn outlier(message: &OutlierDetection) -> Result<outlier::Settings, Rejection> {
+    fields::unsupported(!message.monitors.is_empty(), "monitors")?;
+    fields::unsupported(
+        fields::flag(message.detect_degraded_hosts.as_ref(), false),
+        "detect_degraded_hosts",
+    )?;
+    let own = outlier::Settings::default();
+    let number = |value: Option<&UInt32Value>, default| fields::number(value, default);
+    let time = |value, field, default| Ok::<_, Rejection>(fields::optional(value, field)?.unwrap_or(default));
+    let base = time(message.base_ejection_time.as_ref(), "base_ejection_time", own.base_ejection_time)?;
+    let max = time(message.max_ejection_time.as_ref(), "max_ejection_time", own.max_ejection_time.max(base))?;
+    if max < base {
+        return refuse("outlier detector's max_ejection_time cannot be smaller than base_ejection_time");
+    }
+    let pair = |a: Option<&UInt32Value>, b: Option<&UInt32Value>, default: (u32, u32)| {
+        (number(a, default.0), number(b, default.1))
+    };
+    Ok(outlier::Settings {
+        interval: time(message.interval.as_ref(), "interval", own.interval)?,
+        base_ejection_time: base,
+        max_ejection_time: max,
+        jitter: time(message.max_ejection_time_jitter.as_ref(), "max_ejection_time_jitter", own.jitter)?,
+        consecutive_5xx: pair(
+            message.consecutive_5xx.as_ref(),
+            message.enforcing_consecutive_5xx.as_ref(),
+            own.consecutive_5xx,
+        ),
+        consecutive_gateway: pair(
+            message.consecutive_gateway_failure.as_ref(),
+            message.enforcing_consecutive_gateway_failure.as_ref(),
+            own.consecutive_gateway,
+        ),
+        consecutive_local: pair(
+            message.consecutive_local_origin_failure.as_ref(),
+            message.enforcing_consecutive_local_origin_failure.as_ref(),
+            own.consecutive_local,
+        ),
+        max_ejection_percent: number(message.max_ejection_percent.as_ref(), own.max_ejection_percent),
+        always_one: fields::flag(message.always_eject_one_host.as_ref(), false),
+        split: message.split_external_local_origin_errors,
+        success_rate: pair(
+            message.success_rate_minimum_hosts.as_ref(),
+            message.success_rate_request_volume.as_ref(),
+            own.success_rate,
+        ),
+        stdev_factor: number(message.success_rate_stdev_factor.as_ref(), own.stdev_factor),
+        enforcing_success_rate: pair(
+            message.enforcing_success_rate.as_ref(),
+            message.enforcing_local_origin_success_rate.as_ref(),
+            own.enforcing_success_rate,
+        ),
+        failure_percentage: pair(
+            message.failure_percentage_minimum_hosts.as_ref(),
+            message.failure_percentage_request_volume.as_ref(),
+            own.failure_percentage,
+        ),
+        failure_threshold: number(message.failure_percentage_threshold.as_ref(), own.failure_threshold),
+        enforcing_failure_percentage: pair(
+            message.enforcing_failure_percentage.as_ref(),
+            message.enforcing_failure_percentage_local_origin.as_ref(),
+            own.enforcing_failure_percentage,
+        ),
+    })
 }
 
 fn bind_config(message: &BindConfig, settings: &mut ClusterSettings) -> Result<(), Rejection> {

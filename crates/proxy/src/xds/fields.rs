@@ -10,10 +10,12 @@ use std::{
 
 use meltemi_xds::pb::{
     envoy::{
-        config::core::v3::{Address as AddressMessage, DataSource, address, data_source, socket_address},
+        config::core::v3::{
+            Address as AddressMessage, DataSource, Metadata, address, data_source, socket_address,
+        },
         r#type::v3::{FractionalPercent, Percent, fractional_percent::DenominatorType},
     },
-    google::protobuf::{self, Any, BoolValue, UInt32Value},
+    google::protobuf::{self, Any, BoolValue, UInt32Value, value::Kind},
 };
 use prost::{Message, Name};
 
@@ -140,6 +142,14 @@ pub fn percent(message: &Percent) -> Result<u32, Rejection> {
     match message.value {
         value if (0.0..=100.0).contains(&value) => Ok(value as u32),
         value => refuse(format!("{value} is not between 0 and 100")),
+    }
+}
+
+/// The `config` that pilot puts into `istio` metadata: the resource that something comes from.
+pub fn origin(metadata: Option<&Metadata>) -> Option<&str> {
+    match &metadata?.filter_metadata.get("istio")?.fields.get("config")?.kind {
+        Some(Kind::StringValue(config)) if !config.is_empty() => Some(config),
+        _ => None,
     }
 }
 

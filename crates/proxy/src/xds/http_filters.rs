@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use meltemi_xds::extension::LOCAL_REPLY_REASON;
 use meltemi_xds::pb::{
     envoy::{
         config::{
@@ -25,7 +26,7 @@ use meltemi_xds::pb::{
     },
     google::protobuf::Any,
 };
-use prost::Name;
+use prost::{Message as _, Name};
 
 use super::{At, Context, Rejection, fields, matchers, refuse};
 use crate::http::{
@@ -105,6 +106,14 @@ fn filter(message: &FilterMessage, context: &mut Context) -> Result<Option<Known
         } else if super::dynamic::http_filter(config, context).at("typed_config")? {
             // What it would prepare, clusters of its kind do.
             return Ok(None);
+        } else if name == LOCAL_REPLY_REASON && url == "type.googleapis.com/google.protobuf.StringValue" {
+            let header = String::decode(config.value.as_slice());
+            let header = header.map_err(|error| Rejection::new(error.to_string())).at("typed_config")?;
+            if header.is_empty() || !header.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+                return refuse(format!("'{header}' is no header name")).at("typed_config");
+            }
+            let header = context.intern(&header.to_ascii_lowercase());
+            return Ok(Some(Known::Filter(Kind::Reason(header))));
         } else if url == grpc_stats::v3::FilterConfig::type_url() {
             context.note(format!("HTTP filter '{name}': no statistics of gRPC methods are kept"));
             return Ok(None);

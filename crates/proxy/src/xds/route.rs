@@ -292,9 +292,10 @@ fn entry(
         None => return refuse("one of route, redirect, direct_response is required").at("action"),
     };
     let name = context.intern(&message.name);
+    let origin = fields::origin(message.metadata.as_ref()).map(|config| context.intern(config));
     Ok(Entry {
         condition,
-        route: Arc::new(Route { name, action, headers, stat_prefix, filters, buffer_limit }),
+        route: Arc::new(Route { name, action, headers, stat_prefix, filters, buffer_limit, origin }),
     })
 }
 

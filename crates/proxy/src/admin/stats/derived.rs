@@ -28,6 +28,10 @@ impl Admin {
             if !used.has::<ClusterStats>(&prefix) {
                 ClusterStats::default().visit(&mut |name, sample| add(&prefix, name, sample));
             }
+            if let Some(outlier) = &cluster.outlier {
+                let prefix = format!("{prefix}outlier_detection.");
+                outlier.stats.visit(&mut |name, sample| add(&prefix, name, sample));
+            }
             // Routes have no priority here: requests are all of the default one.
             let limits = &cluster.settings.limits;
             let breakers = [("default", breakers(&slot, limits)), ("high", CircuitBreakerStats::default())];

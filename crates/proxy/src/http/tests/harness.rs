@@ -81,6 +81,13 @@ impl Setup {
         slot.publish(Some(Arc::new(Cluster {
             name: "c".into(),
             stat_name: "c".into(),
+            outlier: self.cluster.outlier.as_ref().map(|settings| {
+                Box::new(crate::cluster::outlier::Detector::new(
+                    (**settings).clone(),
+                    tokio::runtime::Handle::try_current().ok(),
+                ))
+            }),
+            origin: None,
             settings: Arc::new(self.cluster),
             endpoints: endpoints.into(),
         })));
@@ -249,6 +256,7 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
         stat_prefix: None,
         filters: None,
         buffer_limit: Default::default(),
+        origin: None,
     });
     let entry = |path, route| Entry { condition: RouteMatch { path, also: None }, route };
     let host = VirtualHost {

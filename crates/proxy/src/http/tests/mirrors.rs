@@ -14,6 +14,8 @@ fn mirror(to: std::net::SocketAddr, share: Option<(u32, u32)>) -> Mirror {
         name: "mirror".into(),
         stat_name: "mirror".into(),
         settings: Arc::default(),
+        origin: None,
+        outlier: None,
         endpoints: EndpointSet::of([(Address::Socket(to), 1)]).into(),
     })));
     Mirror { target: MirrorTarget::Cluster(slot), share, suffix: true, host: None }

@@ -52,6 +52,7 @@ fn entry(name: usize, path: PathMatch) -> Entry {
         stat_prefix: None,
         filters: None,
         buffer_limit: Default::default(),
+        origin: None,
     };
     Entry { condition: RouteMatch { path, also: None }, route: Arc::new(route) }
 }

@@ -17,6 +17,7 @@ use crate::{
         cold::{Cold, Counts},
         dns,
         endpoints::{Layout, LocalityEndpoints},
+        outlier::{self, Detector},
     },
     xds::{
         Rejection,
@@ -270,14 +271,19 @@ impl State {
         resolver: Option<Task>,
     ) {
         let Some(state) = self.clusters.get_mut(name) else { return };
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        let detector = |of: &outlier::Settings| Box::new(Detector::new(of.clone(), runtime));
         let cluster = Arc::new(Cluster {
             name: compiled.name.clone(),
             stat_name: compiled.stat_name.clone(),
+            origin: compiled.origin.clone(),
+            outlier: settings.outlier.as_deref().map(detector),
             settings,
             endpoints: Endpoints::new(endpoints),
         });
         let slot = self.context.clusters.slot(name);
         slot.changes.fetch_add(1, Ordering::Relaxed);
+        cluster.forgive();
         self.context.clusters.publish(cluster.clone());
         let source = match compiled.discovery {
             Discovery::Static(_) | Discovery::OriginalDst | Discovery::Dynamic(_) => Source::Fixed,
@@ -305,7 +311,7 @@ impl State {
     fn move_endpoints(&mut self, name: &Arc<str>, hosts: Hosts<'_>) {
         let Some(active) = self.clusters.get(name).and_then(|state| state.active.as_ref()) else { return };
         let endpoints = &active.cluster.endpoints;
-        endpoints.store(lay_out(hosts, &active.cluster.settings, Some(endpoints)));
+        endpoints.change(|| lay_out(hosts, &active.cluster.settings, Some(endpoints)));
         self.context.clusters.slot(name).changes.fetch_add(1, Ordering::Relaxed);
         self.counts.clusters.cluster_updated.inc();
     }

@@ -11,7 +11,7 @@ use std::{
 
 use super::{Forwarding, failure::Failure};
 use crate::{
-    cluster::{Endpoint, UpstreamProtocol},
+    cluster::{Endpoint, UpstreamProtocol, outlier::Outcome},
     error::{Flags, ResetReason, Side, StreamError},
     http::{
         clock,
@@ -98,6 +98,9 @@ impl<D: Downstream> Forwarding<'_, D> {
             self.poll_interruptions(cx).map(Err)
         })
         .await?;
+        if connected.is_ok() {
+            self.report(Outcome::Connected);
+        }
         connected.map_err(|failed| {
             self.exchange.info.transport_failure.clone_from(&failed.transport);
             failed.into()
@@ -121,6 +124,13 @@ impl<D: Downstream> Forwarding<'_, D> {
             self.until.arm(self.deadline);
         }
         Poll::Pending
+    }
+
+    /// Tells outlier detection what became of the try.
+    pub(super) fn report(&self, outcome: Outcome) {
+        if let Some(endpoint) = &self.exchange.info.endpoint {
+            self.state.cluster.report(endpoint, outcome);
+        }
     }
 
     pub(super) fn moved(&mut self) {
@@ -241,6 +251,10 @@ impl<D: Downstream> Forwarding<'_, D> {
             return Err(Failure::Upstream { error, started: true });
         }
         self.exchange.info.upstream_response = Some(clock::now());
+        if self.state.cluster.outlier.is_some() {
+            let status = super::failure::judged(&self.exchange.request, &self.exchange.response);
+            self.report(Outcome::Status(status));
+        }
         Ok(())
     }
 }

@@ -6,10 +6,13 @@ use std::{future::poll_fn, task::Poll, time::SystemTime};
 
 use super::Forwarding;
 use crate::{
+    cluster::outlier::Outcome,
     error::{Flags, ResetReason, Side, StreamError},
     http::{
         connection_manager::{Ended, reply::LocalReply, timeouts::Expired},
         exchange::Downstream,
+        headers::Known,
+        message::{RequestHead, ResponseHead},
         router::retry::Verdict,
     },
     upstream::{
@@ -40,6 +43,29 @@ fn reset_reply(error: StreamError, transport: &str, retried: bool) -> LocalReply
     reply.body = body.into();
     reply.details = details.into();
     reply
+}
+
+/// The status that outlier detection goes by: gRPC says in a header of its own how it went.
+pub(super) fn judged(request: &RequestHead, response: &ResponseHead) -> u16 {
+    if !request.is_grpc() {
+        return response.status;
+    }
+    match response.headers.get_str(Known::GrpcStatus).and_then(|status| status.parse::<u32>().ok()) {
+        None => response.status,
+        // Envoy's `grpcToHttpStatus`.
+        Some(0) => 200,
+        Some(1) => 499,
+        Some(3 | 9 | 11) => 400,
+        Some(4) => 504,
+        Some(5) => 404,
+        Some(6 | 10) => 409,
+        Some(7) => 403,
+        Some(8) => 429,
+        Some(12) => 501,
+        Some(14) => 503,
+        Some(16) => 401,
+        Some(_) => 500,
+    }
 }
 
 /// Why a try brought no response.
@@ -113,10 +139,19 @@ impl<D: Downstream> Forwarding<'_, D> {
                     self.state.stats.upstream_rq_per_try_idle_timeout.inc();
                     reply.details = "upstream_per_try_idle_timeout".into();
                 }
+                self.report(Outcome::TimedOut);
                 (error, true, reply)
             }
-            Failure::Expired(expired) => return Err(self.timed_out(expired).into()),
+            Failure::Expired(expired) => {
+                if expired == Expired::Route {
+                    self.report(Outcome::TimedOut);
+                }
+                return Err(self.timed_out(expired).into());
+            }
             Failure::Upstream { error, started } => {
+                if error.reason != ResetReason::Overflow {
+                    self.report(Outcome::Failed);
+                }
                 let retried = self.exchange.info.attempts > 1;
                 let transport = std::mem::take(&mut self.exchange.info.transport_failure);
                 let mut reply = reset_reply(error, &transport, retried);
