@@ -49,7 +49,7 @@ struct Member {
 #[derive(Debug)]
 enum Kind {
     /// Of that group.
-    Proxy(Key),
+    Proxy(Box<Key>),
     /// With resources of its own, by the names it asked for.
     Proxyless(Proxyless),
 }
@@ -91,7 +91,7 @@ impl World {
         } else {
             let key = (in_common(&self.snapshot, node), discovers_hosts);
             let shared = self.enter(&key, connection, &wake);
-            (Kind::Proxy(key), Sources { shared, own: self.own(node) })
+            (Kind::Proxy(Box::new(key)), Sources { shared, own: self.own(node) })
         };
         let sources = Arc::new(ArcSwap::from_pointee(sources));
         for address in &node.addresses {
@@ -180,7 +180,7 @@ impl World {
         for connection in connections {
             let Some(member) = self.members.get(&connection) else { continue };
             let Kind::Proxy(before) = &member.kind else { continue };
-            let (node, before) = (member.node.clone(), before.clone());
+            let (node, before) = (member.node.clone(), Key::clone(before));
             let (sources, wake) = (Arc::clone(&member.sources), Arc::clone(&member.wake));
             let view = View::new(&self.snapshot, &node);
             let own = &sources.load().own;
@@ -192,7 +192,7 @@ impl World {
                 sources.store(Arc::new(Sources { shared, own: Arc::clone(own) }));
                 self.exit(&before, connection);
                 if let Some(member) = self.members.get_mut(&connection) {
-                    member.kind = Kind::Proxy(key);
+                    member.kind = Kind::Proxy(Box::new(key));
                 }
                 differs = true;
             }
