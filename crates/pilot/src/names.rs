@@ -48,6 +48,17 @@ pub fn parse_outbound_cluster(name: &str) -> Option<(u32, &str, &str)> {
     Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
 }
 
+/// `outbound_.9080_.v1_.reviews.default.svc.cluster.local`: the same as a server name.
+pub fn sni_cluster(port: u32, subset: &str, host: &str) -> String {
+    format!("outbound_.{port}_.{subset}_.{host}")
+}
+
+/// The parts of a cluster's name that is a server name: port, subset, host.
+pub fn parse_sni_cluster(name: &str) -> Option<(u32, &str, &str)> {
+    let mut parts = name.strip_prefix("outbound_.")?.splitn(3, "_.");
+    Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
+}
+
 /// `inbound|9080||`
 pub fn inbound_cluster(port: u32) -> String {
     format!("inbound|{port}||")

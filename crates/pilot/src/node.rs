@@ -2,6 +2,9 @@
 //!
 //! Invariant: parsing never fails on metadata it does not know; only the id must have its four parts.
 
+use std::sync::Arc;
+
+use meltemi_config::mesh::ProxyConfig;
 use meltemi_config::{Labels, Str};
 use meltemi_xds::extension;
 use meltemi_xds::pb::google::protobuf::{Struct, Value as ProtoValue, value};
@@ -79,8 +82,39 @@ pub struct Metadata {
     /// `MELTEMI_BIND`: address at which a gateway listens where its servers say none; empty: all. `meltemi up` sets it, as a
     /// gateway on somebody's own machine must not be open to others unasked.
     pub bind: Str,
+    /// `PROXY_CONFIG`: its settings in place of the mesh's.
+    pub proxy_config: Option<Box<OwnConfig>>,
     /// `MELTEMI_EXTENSIONS`: which of our extensions the proxy knows, sorted; empty: it is not ours.
     pub extensions: Vec<Str>,
+}
+
+/// Settings that a proxy says itself; equal if their text is.
+#[derive(Debug, Clone)]
+pub struct OwnConfig {
+    text: Str,
+    config: Arc<ProxyConfig>,
+}
+
+impl std::ops::Deref for OwnConfig {
+    type Target = ProxyConfig;
+
+    fn deref(&self) -> &ProxyConfig {
+        &self.config
+    }
+}
+
+impl PartialEq for OwnConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for OwnConfig {}
+
+impl std::hash::Hash for OwnConfig {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 /// A node id that is not Istio's.
@@ -180,6 +214,7 @@ impl Metadata {
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
             http10: flag(metadata, "HTTP10"),
             bind: word("MELTEMI_BIND"),
+            proxy_config: metadata.get("PROXY_CONFIG").and_then(proxy_config),
             extensions: words(metadata.get(extension::METADATA)),
         }
     }
@@ -194,6 +229,14 @@ fn addresses(main: &str, metadata: &Value) -> Vec<Str> {
         }
     }
     all
+}
+
+/// What cannot be read of the settings is left out.
+fn proxy_config(value: &Value) -> Option<Box<OwnConfig>> {
+    let wrapped = serde_json::json!({ "defaultConfig": value }).to_string();
+    let config = meltemi_config::load::mesh_config("PROXY_CONFIG", &wrapped).0.default_config;
+    let config = Arc::new(config?);
+    Some(Box::new(OwnConfig { text: value.to_string().into(), config }))
 }
 
 /// The texts of a list, sorted.

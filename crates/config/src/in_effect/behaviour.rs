@@ -147,6 +147,30 @@ pub(super) const ROWS: &[Row] = &[
         &["crates/pilot/tests/fields/gateway.rs::several_resources_for_one_host_merge"],
     ),
     works(
+        "Gateway servers on one port: HTTP merges, TLS is told apart by name, of others the first has the port",
+        "SEM-170, SEM-171, SEM-172, SEM-174",
+        "",
+        &[
+            "crates/pilot/tests/fields/gateway.rs::servers_share_a_port_or_the_first_has_it",
+            "crates/pilot/tests/fields/gateway.rs::http_servers_serve_the_hosts_that_both_name",
+        ],
+    ),
+    works(
+        "TLS passes gateways by server name",
+        "SEM-175",
+        "",
+        &[
+            "crates/pilot/tests/fields/gateway.rs::tls_passes_by_server_name",
+            "crates/pilot/tests/fields/gateway.rs::auto_passthrough_goes_by_the_name_of_the_cluster",
+        ],
+    ),
+    partly(
+        "proxyHeaders and gatewayTopology: server, request ids, attempts, x-forwarded-client-cert, header case",
+        "SEM-157, SEM-158",
+        "metadataExchangeHeaders does nothing; Meltemi's proxy says `x-envoy-…` as it did",
+        &["crates/pilot/tests/fields/gateway.rs::headers_of_connections_are_as_configured"],
+    ),
+    works(
         "DestinationRules of one host merge; subsets override by block, ports replace",
         "SEM-051, SEM-054, SEM-055",
         "",

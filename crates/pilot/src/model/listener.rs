@@ -135,6 +135,18 @@ pub struct Http {
     pub http10: bool,
     /// Hops in front that are trusted.
     pub trusted_hops: u32,
+    /// Whether names of HTTP/1 headers keep their case.
+    pub preserve_case: bool,
+    /// `server` of responses; `None`: the upstream's is kept; empty: Envoy's own word.
+    pub server: Option<Str>,
+    /// Whether requests get an id.
+    pub request_id: bool,
+    /// Whether the port that the client asked for is told in `x-forwarded-port`.
+    pub forwarded_port: bool,
+    /// Whether nothing is said in `x-envoy-…` headers.
+    pub hide_envoy: bool,
+    /// Names that requests ask for are resolved as they come, and kept this long.
+    pub dynamic_dns: Option<Duration>,
 }
 
 /// Where routes come from.
@@ -148,13 +160,26 @@ pub enum Routes {
 
 /// What happens to x-forwarded-client-cert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ClientCert {
-    /// Dropped.
+pub struct ClientCert {
+    /// What of the header that came in goes on.
+    pub forward: Forward,
+    /// What of the peer's certificate is told: subject, certificate, chain, DNS names, URI.
+    pub details: [bool; 5],
+}
+
+/// What of x-forwarded-client-cert goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// Nothing.
     Sanitize,
-    /// Replaced by the peer's (gateways).
-    SanitizeSet,
-    /// Added to (inbound).
+    /// All, from peers with a certificate.
+    ForwardOnly,
+    /// All, and the peer's.
     AppendForward,
+    /// The peer's alone.
+    SanitizeSet,
+    /// All.
+    AlwaysForwardOnly,
 }
 
 /// How paths are made regular (MC-208…212).

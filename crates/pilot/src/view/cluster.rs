@@ -9,7 +9,9 @@ use meltemi_config::{Labels, Str};
 use super::tls::TlsPlace;
 use super::{View, locality, policy};
 use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Pool, Protocol};
-use crate::names::{BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster};
+use crate::names::{
+    BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster, parse_outbound_cluster, sni_cluster,
+};
 use crate::node::Role;
 use crate::registry::{Port, Resolution, Service};
 use crate::snapshot::destination_rule;
@@ -45,6 +47,9 @@ impl View<'_> {
         let mut clusters = Vec::new();
         for port in &service.ports {
             self.service_clusters(service, port, &mut clusters);
+        }
+        if self.node.role == Role::Router && self.passes_by_cluster(service) {
+            clusters.extend(sni_clusters(&clusters));
         }
         clusters
     }
@@ -192,6 +197,16 @@ impl View<'_> {
             _ => Protocol::Http1,
         }
     }
+}
+
+/// The same clusters under their server names, for TLS that passes.
+fn sni_clusters(clusters: &[Cluster]) -> Vec<Cluster> {
+    let renamed = |cluster: &Cluster| {
+        let (port, subset, host) = parse_outbound_cluster(&cluster.name)?;
+        let name = sni_cluster(port, subset, host);
+        Some(Cluster { name, tls: None, proxy_protocol: None, ..cluster.clone() })
+    };
+    clusters.iter().filter_map(renamed).collect()
 }
 
 fn origin(service: &Service, port: &Port, subset: Str, rule: Option<&destination_rule::Rule>) -> Origin {

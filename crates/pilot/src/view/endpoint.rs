@@ -5,7 +5,7 @@ use meltemi_config::{Host, Labels};
 
 use super::{View, locality};
 use crate::model::endpoint::{Assignment, Endpoint, Locality};
-use crate::names::parse_outbound_cluster;
+use crate::names::{parse_outbound_cluster, parse_sni_cluster};
 use crate::registry::{Instance, Service};
 use crate::shared::Shared;
 use crate::snapshot::destination_rule::{self, Policy};
@@ -13,11 +13,13 @@ use crate::snapshot::destination_rule::{self, Policy};
 impl View<'_> {
     /// The endpoints of a cluster that is discovered by EDS; of a name that is nobody's, none.
     pub fn assignment(&self, cluster: &str) -> Assignment {
-        let found = parse_outbound_cluster(cluster).and_then(|(port, subset, host)| {
-            let host = Host::new(host);
-            let service = self.service(&host)?;
-            Some(self.localities_of(service, port, subset))
-        });
+        let found = parse_outbound_cluster(cluster).or_else(|| parse_sni_cluster(cluster)).and_then(
+            |(port, subset, host)| {
+                let host = Host::new(host);
+                let service = self.service(&host)?;
+                Some(self.localities_of(service, port, subset))
+            },
+        );
         Assignment { cluster: cluster.to_owned(), localities: found.unwrap_or_default() }
     }
 

@@ -1,11 +1,12 @@
 //! Listeners and route tables of gateways: the servers of all Gateways that select the proxy, merged by port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meltemi_config::networking::gateway::Server;
 use meltemi_config::networking::tls::ServerTlsMode;
 use meltemi_config::{Host, Protocol, Str, host};
+use rustc_hash::FxHashMap;
 
 use super::View;
 use super::http_route::Place;
@@ -13,9 +14,14 @@ use super::tcp::L4Place;
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
 use crate::model::route::{Route, RouteConfiguration, VirtualHost};
 use crate::names::{self, WILDCARD_ADDRESS};
+use crate::registry::Service;
 use crate::shared::Shared;
 use crate::snapshot::gateway::Resolved as Gateway;
 use crate::snapshot::virtual_service::Resolved as VirtualService;
+
+/// What the mesh's own clients offer over mutual TLS.
+const MESH_PROTOCOLS: [&str; 5] =
+    ["istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
 
 /// A server and whose it is.
 #[derive(Debug, Clone, Copy)]
@@ -49,13 +55,35 @@ impl Served<'_> {
         self.protocol().is_tls() && mode == Some(ServerTlsMode::Passthrough)
     }
 
+    /// TLS that is not opened here, for clusters that its server name spells out.
+    fn passes_by_cluster(&self) -> bool {
+        self.protocol().is_tls()
+            && self.server.tls.as_ref().is_some_and(|tls| tls.mode == ServerTlsMode::AutoPassthrough)
+    }
+
+    /// Whether another server may share its port.
+    fn shares_with(&self, other: &Served<'_>) -> bool {
+        let tls = |served: &Served<'_>| served.passes_tls() || served.passes_by_cluster();
+        self.is_http() && other.is_http() || tls(self) && tls(other)
+    }
+
+    /// A host as names are compared between servers: `*/host` is `host`, `./host` is of its namespace.
+    fn shared_host<'h>(&self, host: &'h str) -> &'h str {
+        host.strip_prefix("*/").unwrap_or(host)
+    }
+
     fn is_tcp(&self) -> bool {
         !self.is_http() && !self.protocol().is_tls() && self.server.tls.is_none()
     }
 
     /// Whether it can be served: TLS that is opened here needs certificates, which come with identity.
     fn is_supported(&self) -> bool {
-        self.is_http() || self.passes_tls() || self.is_tcp()
+        self.is_http() || self.passes_tls() || self.passes_by_cluster() || self.is_tcp()
+    }
+
+    /// Whether clients may name a service: one of the mesh that its hosts cover.
+    fn is_for(&self, service: &Service) -> bool {
+        !service.external && self.hosts().any(|(_, pattern)| service.host.subset_of(&pattern))
     }
 
     /// Host patterns with the namespace from which VirtualServices may bind: `None` for any.
@@ -70,9 +98,11 @@ impl Served<'_> {
 }
 
 impl View<'_> {
-    /// Servers by address and port, in the order in which they win (SEM-171).
+    /// Servers by address and port, in the order in which they win: HTTP servers share, TLS servers share as long as no name is
+    /// there twice, of others the first has the port (SEM-171, SEM-172).
     fn merged_servers(&self) -> Vec<Merged<'_>> {
         let mut merged: BTreeMap<(u32, &str), Merged<'_>> = BTreeMap::new();
+        let mut tls_hosts: BTreeSet<(u32, &str, &str)> = BTreeSet::new();
         let scoped = self.snapshot.mesh.switches.scope_gateway_to_namespace;
         let own = |gateway: &&std::sync::Arc<crate::snapshot::gateway::Resolved>| {
             gateway.selects(&self.labels) && (!scoped || gateway.namespace == self.node.namespace)
@@ -85,13 +115,16 @@ impl View<'_> {
                 else {
                     continue;
                 };
+                if server.tls.is_some() {
+                    let hosts = server.hosts.iter().map(|host| (port, bind, served.shared_host(host)));
+                    if hosts.clone().any(|host| tls_hosts.contains(&host)) {
+                        continue;
+                    }
+                    tls_hosts.extend(hosts);
+                }
                 let listener =
                     merged.entry((port, bind)).or_insert_with(|| Merged { bind, port, servers: Vec::new() });
-                let first = listener.servers.first();
-                // Plain and TLS servers cannot share a port; the first decides.
-                if first.is_none_or(|first| {
-                    first.is_http() == served.is_http() && first.is_tcp() == served.is_tcp()
-                }) {
+                if listener.servers.first().is_none_or(|first| first.shares_with(&served)) {
                     listener.servers.push(served);
                 }
             }
@@ -130,6 +163,9 @@ impl View<'_> {
             access_log: self.listener_log(),
             // Clients of gateways speak first; what they say is waited for.
             detection_timeout: Some(std::time::Duration::ZERO),
+            proxy_protocol: self.proxy_config().is_some_and(|config| {
+                config.gateway_topology.as_ref().is_some_and(|topology| topology.proxy_protocol.is_some())
+            }),
             ..Listener::new(name, &address, merged.port, Direction::Outbound)
         })
         .filter(|listener| !listener.chains.is_empty())
@@ -175,6 +211,10 @@ impl View<'_> {
         let mut taken: Vec<Host> = Vec::new();
         let mut chains = Vec::new();
         for served in &merged.servers {
+            if served.passes_by_cluster() {
+                chains.extend(self.cluster_chains(served));
+                continue;
+            }
             let place = L4Place { gateway: &served.gateway.full_name, port: served.server.port.number };
             for resolved in self.virtual_services_of(place.gateway) {
                 if self.intersections(served, resolved).is_empty() {
@@ -194,6 +234,41 @@ impl View<'_> {
             }
         }
         chains
+    }
+
+    /// A chain for each cluster of each service that the server is for: the name in the hello is the cluster's, and only mutual
+    /// TLS of the mesh gets through (SEM-175).
+    fn cluster_chains(&self, served: &Served<'_>) -> Vec<FilterChain> {
+        let mut chains = Vec::new();
+        for service in self.scope.services.values().filter(|service| served.is_for(service)) {
+            for port in &service.ports {
+                for name in self.sni_cluster_names(service, port.number) {
+                    let condition = Condition {
+                        server_names: vec![name.as_str().into()],
+                        protocols: MESH_PROTOCOLS.iter().map(|name| (*name).into()).collect(),
+                        ..Condition::default()
+                    };
+                    let terminal = Terminal::Tcp(self.tcp_to(&name));
+                    chains.push(FilterChain { name: String::new(), condition, terminal, origin: None });
+                }
+            }
+        }
+        chains
+    }
+
+    /// Names by which other networks ask for a port of a service and its subsets.
+    fn sni_cluster_names(&self, service: &Service, port: u32) -> Vec<String> {
+        let rule = self.rule(service);
+        let subsets = rule.into_iter().flat_map(|rule| &rule.subsets).map(|subset| &*subset.name);
+        let names = std::iter::once("").chain(subsets);
+        names.map(|subset| names::sni_cluster(port, subset, &service.host)).collect()
+    }
+
+    /// Whether a server lets clients of other networks through to a service.
+    pub(super) fn passes_by_cluster(&self, service: &Service) -> bool {
+        let merged = self.merged_servers();
+        let mut servers = merged.iter().flat_map(|merged| &merged.servers);
+        servers.any(|served| served.passes_by_cluster() && served.is_for(service))
     }
 
     /// VirtualServices for a gateway that this proxy may see, in the order in which they win.
@@ -244,12 +319,34 @@ impl View<'_> {
             self.serve(served, &mut hosts);
         }
         let port = merged.servers.first().map_or(merged.port, |served| served.server.port.number);
-        let mut virtual_hosts: Vec<_> =
-            hosts.into_iter().map(|(host, found)| found.virtual_host(&host, port)).collect();
+        let mut virtual_hosts = self.collapsed(hosts, port);
         if virtual_hosts.is_empty() {
             virtual_hosts.push(Shared::new(black_hole(port)));
         }
         Some(RouteConfiguration { name: name.to_owned(), virtual_hosts, ignore_port: true })
+    }
+
+    /// Virtual hosts; names with the same routes share one, called by the first of them.
+    fn collapsed(&self, hosts: BTreeMap<Host, GatewayHost>, port: u32) -> Vec<Shared<VirtualHost>> {
+        let mut collapsed: Vec<VirtualHost> = Vec::new();
+        let mut known: FxHashMap<(Vec<Route>, bool), usize> = FxHashMap::default();
+        for (host, found) in hosts {
+            let found = found.sorted();
+            let next = collapsed.len();
+            let at = *known.entry((found.routes.clone(), found.require_tls)).or_insert(next);
+            if at < next {
+                collapsed[at].domains.push(host.to_string());
+                continue;
+            }
+            collapsed.push(VirtualHost {
+                name: names::virtual_host(&host, port),
+                domains: vec![host.to_string()],
+                routes: found.routes,
+                require_tls: found.require_tls,
+                attempt_count: self.counts_attempts(),
+            });
+        }
+        collapsed.into_iter().map(Shared::new).collect()
     }
 
     /// Adds what a server serves: the routes of several VirtualServices for one host come one after another (SEM-023).
@@ -296,16 +393,10 @@ impl GatewayHost {
         self.routes.contains(route)
     }
 
-    fn virtual_host(mut self, host: &Host, port: u32) -> Shared<VirtualHost> {
-        // Only routes that take everything go to the end, so that they hide none of another resource (SEM-023).
+    /// Only routes that take everything go to the end, so that they hide none of another resource (SEM-023).
+    fn sorted(mut self) -> GatewayHost {
         self.routes.sort_by_key(|route| route.condition.is_catch_all());
-        Shared::new(VirtualHost {
-            name: names::virtual_host(host, port),
-            domains: vec![host.to_string()],
-            routes: self.routes,
-            require_tls: self.require_tls,
-            attempt_count: true,
-        })
+        self
     }
 }
 

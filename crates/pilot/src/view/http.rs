@@ -1,11 +1,16 @@
 //! Settings of HTTP that all listeners of a proxy have in common.
 
 use meltemi_config::Str;
-use meltemi_config::mesh::proxy_config::ProxyHeaders;
+use meltemi_config::mesh::proxy_config::{
+    ForwardClientCertDetails, ProxyHeaders, SetCurrentClientCertDetails, Toggle,
+};
 use meltemi_config::mesh::{NormalizationType, ProxyConfig};
 
 use super::{View, access_log};
-use crate::model::listener::{AccessLog, ClientCert, Condition, Http, PathNormalization, Routes, Tcp};
+use crate::model::listener::{
+    AccessLog, ClientCert, Condition, Forward, Http, PathNormalization, Routes, Tcp,
+};
+use crate::names::SERVER_NAME;
 use crate::node::Role;
 use crate::registry::Service;
 
@@ -13,26 +18,76 @@ impl View<'_> {
     /// HTTP of connections that the workload opens, and of gateways.
     pub(super) fn outbound_http(&self, stat_prefix: String, routes: Routes) -> Http {
         let gateway = self.node.role == Role::Router;
+        let headers = self.proxy_headers();
+        let off = |toggle: Option<&Toggle>| toggle.is_some_and(|toggle| toggle.disabled == Some(true));
+        let server = headers.and_then(|headers| headers.server.as_ref());
+        // Outbound, Istio leaves Envoy's own word.
+        let word = if gateway { SERVER_NAME } else { "" };
+        let said = server.and_then(|server| server.value.clone()).filter(|value| !value.is_empty());
         Http {
             stat_prefix,
             routes,
             access_log: self.access_log(),
             use_remote_address: gateway || self.snapshot.mesh.switches.sidecar_use_remote_address,
-            client_cert: if gateway { ClientCert::SanitizeSet } else { ClientCert::Sanitize },
+            client_cert: if gateway { self.client_cert_at_edge() } else { NO_CLIENT_CERT },
             normalization: self.normalization(),
             http10: self.node.metadata.http10 || self.snapshot.mesh.switches.http10,
             trusted_hops: if gateway { self.trusted_hops() } else { 0 },
+            preserve_case: self.preserves_case(),
+            server: (!off(server)).then(|| said.unwrap_or_else(|| word.into())),
+            request_id: !off(headers.and_then(|headers| headers.request_id.as_ref())),
+            forwarded_port: headers
+                .and_then(|headers| headers.x_forwarded_port.as_ref()?.enabled)
+                .unwrap_or(false),
+            hide_envoy: off(headers.and_then(|headers| headers.envoy_debug_headers.as_ref())),
+            dynamic_dns: None,
         }
     }
 
     /// HTTP of connections to the workload.
     pub(super) fn inbound_http(&self, stat_prefix: String, routes: Routes) -> Http {
+        let http = self.outbound_http(stat_prefix, routes);
         Http {
             use_remote_address: false,
-            client_cert: ClientCert::AppendForward,
+            client_cert: self.client_cert_inbound(),
             trusted_hops: 0,
-            ..self.outbound_http(stat_prefix, routes)
+            server: http.server.map(|word| if word.is_empty() { SERVER_NAME.into() } else { word }),
+            ..http
         }
+    }
+
+    /// At gateways their place in the topology decides.
+    fn client_cert_at_edge(&self) -> ClientCert {
+        let topology = self.proxy_config().and_then(|config| config.gateway_topology.as_ref());
+        let said = topology.map(|topology| topology.forward_client_cert_details).unwrap_or_default();
+        let forward = forward(said).unwrap_or(Forward::SanitizeSet);
+        let tells = matches!(forward, Forward::SanitizeSet | Forward::AppendForward);
+        ClientCert { forward, details: if tells { [true, true, false, true, true] } else { [false; 5] } }
+    }
+
+    fn client_cert_inbound(&self) -> ClientCert {
+        let headers = self.proxy_headers();
+        let said = headers.map(|headers| headers.forwarded_client_cert).unwrap_or_default();
+        let details = headers.and_then(|headers| headers.set_current_client_cert_details.as_ref());
+        let or = |of: fn(&SetCurrentClientCertDetails) -> Option<bool>, default: bool| {
+            details.and_then(of).unwrap_or(default)
+        };
+        ClientCert {
+            forward: forward(said).unwrap_or(Forward::AppendForward),
+            details: [
+                or(|details| details.subject, true),
+                or(|details| details.cert, false),
+                or(|details| details.chain, false),
+                or(|details| details.dns, true),
+                or(|details| details.uri, true),
+            ],
+        }
+    }
+
+    /// Whether upstreams are told the number of the attempt.
+    pub(super) fn counts_attempts(&self) -> bool {
+        let toggle = self.proxy_headers().and_then(|headers| headers.attempt_count.as_ref());
+        toggle.is_none_or(|toggle| toggle.disabled != Some(true))
     }
 
     /// Bytes to one cluster.
@@ -113,7 +168,8 @@ impl View<'_> {
 
     /// The proxy's settings: its own as it says them, else the mesh's.
     pub(super) fn proxy_config(&self) -> Option<&ProxyConfig> {
-        self.snapshot.mesh.default_config.as_ref()
+        let own = self.node.metadata.proxy_config.as_deref().map(std::ops::Deref::deref);
+        own.or(self.snapshot.mesh.default_config.as_ref())
     }
 
     fn normalization(&self) -> PathNormalization {
@@ -127,9 +183,21 @@ impl View<'_> {
     }
 
     fn trusted_hops(&self) -> u32 {
-        let config: Option<&ProxyConfig> = self.snapshot.mesh.default_config.as_ref();
-        config
-            .and_then(|config| config.gateway_topology.as_ref())
-            .map_or(0, |topology| topology.num_trusted_proxies)
+        let topology = self.proxy_config().and_then(|config| config.gateway_topology.as_ref());
+        topology.map_or(0, |topology| topology.num_trusted_proxies)
     }
+}
+
+/// Outbound, the header is dropped.
+const NO_CLIENT_CERT: ClientCert = ClientCert { forward: Forward::Sanitize, details: [false; 5] };
+
+fn forward(said: ForwardClientCertDetails) -> Option<Forward> {
+    Some(match said {
+        ForwardClientCertDetails::Undefined => return None,
+        ForwardClientCertDetails::Sanitize => Forward::Sanitize,
+        ForwardClientCertDetails::ForwardOnly => Forward::ForwardOnly,
+        ForwardClientCertDetails::AppendForward => Forward::AppendForward,
+        ForwardClientCertDetails::SanitizeSet => Forward::SanitizeSet,
+        ForwardClientCertDetails::AlwaysForwardOnly => Forward::AlwaysForwardOnly,
+    })
 }

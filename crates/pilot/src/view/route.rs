@@ -100,7 +100,7 @@ impl View<'_> {
             domains,
             routes: self.service_routes(egress, service, seat.port),
             require_tls: false,
-            attempt_count: true,
+            attempt_count: self.counts_attempts(),
         })
     }
 
@@ -117,7 +117,7 @@ impl View<'_> {
             domains: vec![host.to_string()],
             routes: all.find(|routes| !routes.is_empty())?,
             require_tls: false,
-            attempt_count: true,
+            attempt_count: self.counts_attempts(),
         })
     }
 
@@ -162,7 +162,7 @@ impl View<'_> {
             domains: vec!["*".to_owned()],
             routes: vec![Route::plain(name, action)],
             require_tls: false,
-            attempt_count: true,
+            attempt_count: self.counts_attempts(),
         })
     }
 }

@@ -124,3 +124,73 @@ fn tls_passes_by_server_name() {
     assert_eq!(names, [vec!["a.example.com", "b.example.com"], vec!["*.example.com"]]);
     assert!(listener.tls_inspector);
 }
+
+#[test]
+fn servers_share_a_port_or_the_first_has_it() {
+    let server = |number: u32, protocol: &str, host: &str, tls: serde_json::Value| {
+        let mut server = json!({"port": {"number": number, "name": format!("{protocol}-{host}"), "protocol": protocol}, "hosts": [host]});
+        if !tls.is_null() {
+            server["tls"] = tls;
+        }
+        server
+    };
+    let pass = json!({"mode": "PASSTHROUGH"});
+    let servers = json!([
+        server(80, "HTTP", "a.example.com", json!(null)),
+        server(80, "HTTP2", "b.example.com", json!(null)),
+        // Bytes and TLS do not fit beside HTTP.
+        server(80, "TCP", "c.example.com", json!(null)),
+        server(80, "TLS", "d.example.com", pass.clone()),
+    ]);
+    let mesh = Mesh::new(&resources(servers));
+    assert_eq!(mesh.listeners(&Mesh::gateway()).len(), 1);
+    // Names of the same routes share a virtual host.
+    let table = View::new(&mesh.0, &Mesh::gateway()).route_table("http.80").unwrap();
+    let hosts: Vec<_> =
+        table.virtual_hosts.iter().map(|host| (host.name.clone(), host.domains.clone())).collect();
+    let domains = vec!["a.example.com".to_owned(), "b.example.com".to_owned()];
+    assert_eq!(hosts, [("a.example.com:80".to_owned(), domains)]);
+}
+
+#[test]
+fn auto_passthrough_goes_by_the_name_of_the_cluster() {
+    let server = json!([{
+        "port": {"number": 15443, "name": "tls", "protocol": "TLS"}, "hosts": ["*.local"],
+        "tls": {"mode": "AUTO_PASSTHROUGH"},
+    }]);
+    let mesh = Mesh::new(&resources(server));
+    let listeners = mesh.listeners(&Mesh::gateway());
+    let name = "outbound_.9080_._.reviews.default.svc.cluster.local";
+    let chain = listeners[0].chains.iter().find(|chain| chain.condition.server_names == [name.into()]);
+    let chain = chain.unwrap_or_else(|| panic!("{:?}", listeners[0].chains));
+    assert_eq!(chain.condition.protocols.len(), 5, "mutual TLS of the mesh only");
+    assert!(mesh.clusters(&Mesh::gateway()).iter().any(|cluster| cluster.name == name));
+    let assignment = View::new(&mesh.0, &Mesh::gateway()).assignment(name);
+    assert_eq!(assignment.localities[0].endpoints.len(), 2);
+}
+
+#[test]
+fn headers_of_connections_are_as_configured() {
+    let text = "defaultConfig: {gatewayTopology: {numTrustedProxies: 2, forwardClientCertDetails: FORWARD_ONLY, proxyProtocol: {}}, \
+                proxyHeaders: {server: {disabled: true}, requestId: {disabled: true}, attemptCount: {disabled: true}, \
+                envoyDebugHeaders: {disabled: true}, preserveHttp1HeaderCase: true, xForwardedPort: {enabled: true}}}";
+    let (config, findings) = meltemi_config::load::mesh_config("mesh.yaml", text);
+    assert!(findings.is_empty(), "{findings:?}");
+    let mesh = Mesh::with(&resources(http(json!(["*"]))), config);
+    let listeners = mesh.listeners(&Mesh::gateway());
+    assert!(listeners[0].proxy_protocol);
+    let model::listener::Terminal::Http(http) = &listeners[0].chains[0].terminal else { panic!("not HTTP") };
+    assert_eq!((http.trusted_hops, http.server.clone(), http.request_id), (2, None, false));
+    assert!(http.preserve_case && http.hide_envoy && http.forwarded_port);
+    assert_eq!(http.client_cert.forward, model::listener::Forward::ForwardOnly);
+    let host = mesh.virtual_host(&Mesh::gateway(), "http.80", "*.example.com:80").unwrap();
+    assert!(!host.include_request_attempt_count);
+    // What the proxy says itself holds in place of the mesh's.
+    let metadata = json!({"LABELS": {"istio": "ingressgateway"}, "PROXY_CONFIG": {"gatewayTopology": {"numTrustedProxies": 1}}});
+    let own =
+        Node::parse("router~1.1.1.1~gw.istio-system~istio-system.svc.cluster.local", &metadata).unwrap();
+    let model::listener::Terminal::Http(http) = &mesh.listeners(&own)[0].chains[0].terminal.clone() else {
+        panic!("not HTTP")
+    };
+    assert_eq!((http.trusted_hops, http.preserve_case), (1, false));
+}

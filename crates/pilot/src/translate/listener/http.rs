@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use meltemi_xds::any;
-use meltemi_xds::pb::envoy::config::core::v3 as core;
-use meltemi_xds::pb::envoy::extensions::filters::http::router::v3::Router;
+use meltemi_xds::pb::envoy::extensions::filters::http::{
+    cors::v3::Cors, dynamic_forward_proxy::v3 as dfp, fault::v3::HttpFault, router::v3::Router,
+};
 use meltemi_xds::pb::envoy::extensions::filters::network::http_connection_manager::v3 as envoy;
+use meltemi_xds::pb::google::protobuf::Any;
 
 use super::access_log;
-use crate::model::listener::{ClientCert, Http, PathNormalization, Routes};
-use crate::names::SERVER_NAME;
-use crate::translate::proto::{ads, bool_value, duration};
+use crate::model::listener::{ClientCert, Forward, Http, PathNormalization, Routes};
+use crate::names::{CORS_FILTER, FAULT_FILTER};
+use crate::translate::proto::{ads, bool_value, dns_cache, duration, http1_options};
 use crate::translate::route::route_configuration;
 
 /// A connection manager.
 pub(super) fn connection_manager(model: &Http) -> envoy::HttpConnectionManager {
-    use envoy::http_connection_manager::{RouteSpecifier, UpgradeConfig};
+    use envoy::http_connection_manager::{RouteSpecifier, ServerHeaderTransformation, UpgradeConfig};
     let routes = match &model.routes {
         Routes::Rds(name) => {
             RouteSpecifier::Rds(envoy::Rds { config_source: Some(ads()), route_config_name: name.clone() })
@@ -25,17 +27,22 @@ pub(super) fn connection_manager(model: &Http) -> envoy::HttpConnectionManager {
     let mut manager = envoy::HttpConnectionManager {
         stat_prefix: model.stat_prefix.clone(),
         route_specifier: Some(routes),
-        http_filters: vec![router()],
-        server_name: SERVER_NAME.to_owned(),
+        http_filters: filters(model),
+        server_name: model.server.as_deref().unwrap_or_default().to_owned(),
+        server_header_transformation: match model.server {
+            Some(_) => ServerHeaderTransformation::Overwrite.into(),
+            None => ServerHeaderTransformation::PassThrough.into(),
+        },
+        generate_request_id: (!model.request_id).then(|| bool_value(false)),
+        append_x_forwarded_port: model.forwarded_port,
         access_log: model.access_log.iter().map(|log| access_log(log, false)).collect(),
         use_remote_address: Some(bool_value(model.use_remote_address)),
         xff_num_trusted_hops: model.trusted_hops,
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],
         // Streams may be silent for long; routes have their own timeouts.
         stream_idle_timeout: Some(duration(Duration::ZERO)),
-        http_protocol_options: model
-            .http10
-            .then(|| core::Http1ProtocolOptions { accept_http_10: true, ..Default::default() }),
+        http_protocol_options: (model.http10 || model.preserve_case)
+            .then(|| http1_options(model.http10, model.preserve_case)),
         ..Default::default()
     };
     set_client_cert(&mut manager, model.client_cert);
@@ -48,34 +55,62 @@ pub(super) fn api_manager(route: &str) -> envoy::HttpConnectionManager {
     let rds = envoy::Rds { config_source: Some(ads()), route_config_name: route.to_owned() };
     envoy::HttpConnectionManager {
         route_specifier: Some(envoy::http_connection_manager::RouteSpecifier::Rds(rds)),
-        http_filters: vec![router()],
+        http_filters: vec![router(false)],
         ..Default::default()
     }
 }
 
-fn router() -> envoy::HttpFilter {
+/// What routes may configure, whether or not one does: so a rule that is added changes no listener.
+fn filters(model: &Http) -> Vec<envoy::HttpFilter> {
+    let mut filters =
+        vec![filter(FAULT_FILTER, any(&HttpFault::default())), filter(CORS_FILTER, any(&Cors {}))];
+    if let Some(refresh) = model.dynamic_dns {
+        let config = dfp::FilterConfig {
+            implementation_specifier: Some(dfp::filter_config::ImplementationSpecifier::DnsCacheConfig(
+                dns_cache(refresh),
+            )),
+            ..Default::default()
+        };
+        filters.push(filter("envoy.filters.http.dynamic_forward_proxy", any(&config)));
+    }
+    filters.push(router(model.hide_envoy));
+    filters
+}
+
+fn filter(name: &str, config: Any) -> envoy::HttpFilter {
     envoy::HttpFilter {
-        name: "envoy.filters.http.router".to_owned(),
-        config_type: Some(envoy::http_filter::ConfigType::TypedConfig(any(&Router::default()))),
+        name: name.to_owned(),
+        config_type: Some(envoy::http_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     }
+}
+
+fn router(suppress_envoy_headers: bool) -> envoy::HttpFilter {
+    let config = Router { suppress_envoy_headers, ..Default::default() };
+    filter("envoy.filters.http.router", any(&config))
 }
 
 fn set_client_cert(manager: &mut envoy::HttpConnectionManager, client_cert: ClientCert) {
-    use envoy::http_connection_manager::{ForwardClientCertDetails as Forward, SetCurrentClientCertDetails};
-    let forward = match client_cert {
-        ClientCert::Sanitize => return,
-        ClientCert::SanitizeSet => Forward::SanitizeSet,
-        ClientCert::AppendForward => Forward::AppendForward,
+    use envoy::http_connection_manager::{ForwardClientCertDetails as Details, SetCurrentClientCertDetails};
+    let forward = match client_cert.forward {
+        Forward::Sanitize => Details::Sanitize,
+        Forward::ForwardOnly => Details::ForwardOnly,
+        Forward::AppendForward => Details::AppendForward,
+        Forward::SanitizeSet => Details::SanitizeSet,
+        Forward::AlwaysForwardOnly => Details::AlwaysForwardOnly,
     };
     manager.forward_client_cert_details = forward.into();
-    manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails {
-        subject: Some(bool_value(true)),
-        dns: true,
-        uri: true,
-        cert: client_cert == ClientCert::SanitizeSet,
-        ..Default::default()
-    });
+    let [subject, cert, chain, dns, uri] = client_cert.details;
+    if client_cert.details.contains(&true) {
+        manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails {
+            subject: Some(bool_value(subject)),
+            cert,
+            chain,
+            dns,
+            uri,
+            ..Default::default()
+        });
+    }
 }
 
 fn set_normalization(manager: &mut envoy::HttpConnectionManager, normalization: PathNormalization) {
