@@ -8,6 +8,7 @@ mod bookinfo;
 mod control_plane;
 mod dashboard;
 mod demo;
+mod explain;
 pub(crate) mod proxy;
 mod proxy_status;
 mod settings;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Analyze(analyze::Args),
     /// Print what a proxy would be sent, as Envoy JSON, without a control plane
     Translate(translate::Args),
+    /// Say what would happen to one request, and why, decision by decision
+    Explain(explain::Args),
     /// Show each connected proxy with its sync state and age
     ProxyStatus(proxy_status::Args),
     /// Open the web dashboard of a running control plane
@@ -96,6 +99,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(args) => validate::run(args),
         Command::Analyze(args) => analyze::run(args),
         Command::Translate(args) => translate::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::ProxyStatus(args) => proxy_status::run(args),
         Command::Dashboard(args) => dashboard::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 pub use self::{
     call::{Call, Hop, Request},
-    config::{Config, Endpoints},
+    config::{Config, Endpoints, Origin},
 };
 use crate::{
     http::config::HttpConnectionManager,
@@ -65,6 +65,10 @@ pub struct Step {
     pub because: String,
     /// The resource that says so, as pilot notes it in metadata (`istio.config`); empty when it does not say.
     pub resource: String,
+    /// The file that says so, where pilot noted it (`meltemi.file`).
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    pub line: Option<u32>,
 }
 
 /// What comes of a call.
@@ -120,7 +124,8 @@ struct Trace<'a> {
 impl Trace<'_> {
     fn step(&mut self, what: What, name: impl Into<String>, matched: bool, because: impl Into<String>) {
         let (name, because) = (name.into(), because.into());
-        self.steps.push(Step { what, name, matched, because, resource: String::new() });
+        let resource = String::new();
+        self.steps.push(Step { what, name, matched, because, resource, file: None, line: None });
     }
 
     fn listener(&mut self) -> Outcome {
@@ -224,9 +229,10 @@ impl Trace<'_> {
         taken.cloned()
     }
 
-    fn name_resource(&mut self, resource: Option<String>) {
-        if let (Some(step), Some(resource)) = (self.steps.last_mut(), resource) {
-            step.resource = resource;
+    /// Says of the last step where it is written.
+    fn name_resource(&mut self, origin: Option<Origin>) {
+        if let (Some(step), Some(origin)) = (self.steps.last_mut(), origin) {
+            (step.resource, step.file, step.line) = (origin.resource, origin.file, origin.line);
         }
     }
 

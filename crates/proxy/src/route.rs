@@ -7,6 +7,8 @@ pub mod hash;
 pub mod hosts;
 pub mod lazy;
 pub mod matcher;
+#[cfg(test)]
+mod properties;
 pub mod rewrite;
 pub mod strings;
 pub mod verdict;

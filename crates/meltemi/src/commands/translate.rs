@@ -59,7 +59,7 @@ enum Output {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let node = node(&args)?;
+    let node = node_of(&args.proxy, &args.labels, args.metadata.as_deref())?;
     let loaded = meltemi_config::load(&args.filename, &Options::in_namespace(&args.settings.namespace));
     report(&loaded.diagnostics);
     let settings = args.settings.read(None)?;
@@ -74,8 +74,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn node(args: &Args) -> Result<Node> {
-    let mut metadata: Map<String, Value> = match &args.metadata {
+/// The proxy that flags describe.
+pub(super) fn node_of(id: &str, pairs: &[String], metadata: Option<&str>) -> Result<Node> {
+    let mut metadata: Map<String, Value> = match metadata {
         None => Map::new(),
         Some(text) => serde_json::from_str(text).map_err(|error| {
             Failure::usage(
@@ -84,10 +85,10 @@ fn node(args: &Args) -> Result<Node> {
             )
         })?,
     };
-    if !args.labels.is_empty() {
-        metadata.insert("LABELS".to_owned(), labels(&args.labels)?);
+    if !pairs.is_empty() {
+        metadata.insert("LABELS".to_owned(), labels(pairs)?);
     }
-    let node = Node::parse(&args.proxy, &Value::Object(metadata)).map_err(|error| {
+    let node = Node::parse(id, &Value::Object(metadata)).map_err(|error| {
         let hint = "give --proxy sidecar~10.0.0.1~app.ns~ns.svc.cluster.local, or router~… for a gateway";
         Failure::usage(error.to_string(), hint)
     })?;
@@ -106,7 +107,7 @@ fn labels(pairs: &[String]) -> Result<Value> {
 }
 
 /// What is wrong is said beside the result, which is without it.
-fn report(findings: &[Diagnostic]) {
+pub(super) fn report(findings: &[Diagnostic]) {
     let colour = std::io::stderr().is_terminal();
     for finding in findings.iter().filter(|finding| finding.severity != Severity::Info) {
         eprintln!("{}", render(finding, colour));

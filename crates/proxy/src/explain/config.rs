@@ -40,14 +40,25 @@ pub struct Config {
     /// Kept for listeners that name them.
     _tables: Vec<Arc<RouteSlot>>,
     /// Virtual host name to the resources of its routes, in order.
-    routes: HashMap<String, Vec<Option<String>>>,
+    routes: HashMap<String, Vec<Option<Origin>>>,
     clusters: HashMap<String, Known>,
 }
 
 #[derive(Debug)]
 struct Known {
     endpoints: Endpoints,
-    resource: Option<String>,
+    resource: Option<Origin>,
+}
+
+/// Where something is written, as pilot notes it in metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `istio.config`: Istio's path of the resource; empty when it does not say.
+    pub resource: String,
+    /// `meltemi.file`.
+    pub file: Option<String>,
+    /// `meltemi.line`, from 1.
+    pub line: Option<u32>,
 }
 
 impl Config {
@@ -122,22 +133,30 @@ impl Config {
         self.clusters.get(cluster).map(|known| known.endpoints.clone())
     }
 
-    pub(super) fn cluster_resource(&self, cluster: &str) -> Option<String> {
+    pub(super) fn cluster_resource(&self, cluster: &str) -> Option<Origin> {
         self.clusters.get(cluster)?.resource.clone()
     }
 
-    pub(super) fn route_resource(&self, host: &str, at: usize) -> Option<String> {
+    pub(super) fn route_resource(&self, host: &str, at: usize) -> Option<Origin> {
         self.routes.get(host)?.get(at)?.clone()
     }
 }
 
-/// `filter_metadata.istio.config`: the resource that a message was made from.
-fn resource(metadata: &Metadata) -> Option<String> {
-    let config = metadata.filter_metadata.get("istio")?.fields.get("config")?;
-    match &config.kind {
-        Some(value::Kind::StringValue(path)) => Some(path.clone()),
+/// The resource, file and line that a message was made from.
+fn resource(metadata: &Metadata) -> Option<Origin> {
+    let field =
+        |filter: &str, name: &str| metadata.filter_metadata.get(filter)?.fields.get(name)?.kind.clone();
+    let text = |filter: &str, name: &str| match field(filter, name) {
+        Some(value::Kind::StringValue(text)) => Some(text),
         _ => None,
-    }
+    };
+    let line = match field("meltemi", "line") {
+        Some(value::Kind::NumberValue(line)) => Some(line as u32),
+        _ => None,
+    };
+    let resource = text("istio", "config").unwrap_or_default();
+    let origin = Origin { resource, file: text("meltemi", "file"), line };
+    (origin != Origin::default()).then_some(origin)
 }
 
 fn endpoints(cluster: &Cluster, assignment: Option<&ClusterLoadAssignment>) -> Endpoints {

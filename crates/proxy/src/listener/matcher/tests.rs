@@ -295,3 +295,52 @@ proptest! {
         }
     }
 }
+
+/// 100,000 server names, each against chains that the oracle tries one by one: exact, the longest wildcard, any.
+#[test]
+fn server_names_are_found_as_trying_all_finds_them() {
+    let seed =
+        std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("server names: SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let name = |random: &mut fastrand::Rng| {
+        let labels: Vec<&str> =
+            (0..random.usize(1..5)).map(|_| ["a", "b", "ab"][random.usize(..3)]).collect();
+        labels.join(".")
+    };
+    for _ in 0..2_000 {
+        let mut wanted: Vec<String> = (0..random.usize(0..12))
+            .map(|_| {
+                let star = if random.bool() { "*." } else { "" };
+                format!("{star}{}", name(&mut random))
+            })
+            .collect();
+        wanted.sort();
+        wanted.dedup();
+        let one =
+            |name: &String| ChainMatch { server_names: vec![name.as_str().into()], ..ChainMatch::default() };
+        let chains = build(wanted.iter().map(|name| (name.as_str(), one(name))).collect());
+        for _ in 0..50 {
+            let asked = name(&mut random);
+            let fits = |wanted: &&String| match wanted.strip_prefix('*') {
+                Some(suffix) => asked.ends_with(suffix),
+                None => **wanted == asked,
+            };
+            // No wildcard is longer than the name itself, so an exact one wins by length too.
+            let best = wanted.iter().filter(fits).max_by_key(|name| (!name.starts_with('*'), name.len()));
+            let destination = "10.0.0.1:443".parse().unwrap();
+            let source = "10.9.9.9:40000".parse().unwrap();
+            let view = ConnectionView {
+                destination,
+                source,
+                direct_source: source,
+                server_name: &asked,
+                transport_protocol: "tls",
+                application_protocols: &[],
+            };
+            let got = chains.find(&view).unwrap();
+            let best = best.map_or("default", String::as_str);
+            assert_eq!(&*got.name, best, "{asked} among {wanted:?}");
+        }
+    }
+}
