@@ -220,6 +220,7 @@ fn compiled(at: usize, rule: &Rule) -> Entry {
         headers: HeaderRules::default(),
         stat_prefix: None,
         filters: None,
+        origin: None,
         buffer_limit: BufferLimit::default(),
     };
     Entry { condition: RouteMatch { path, also }, route: Arc::new(route) }
