@@ -30,37 +30,49 @@ use crate::{
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves a downstream connection until it ends.
-pub async fn serve(
+/// Serves a downstream connection until it ends; `held` is dropped then.
+///
+/// What is made here is the connection's task, which is most of what an idle connection costs: it takes its arguments
+/// apart before it first runs, so that the task does not keep a place for them.
+pub fn serve<H>(
     stream: Stream,
     connection: Connection,
     manager: Arc<HttpConnectionManager>,
     worker: Rc<Worker>,
-) {
+    held: H,
+) -> impl Future<Output = ()> + use<H> {
     worker.start();
-    let codec = manager.codec;
-    let limits = parse::Limits { bytes: manager.max_request_headers, fields: manager.max_headers_count };
-    let accept_http_10 = manager.http1.accept_http_10;
-    let session = Rc::new(Session::new(connection, manager, worker.clone()));
-    if codec == Codec::Http2 {
-        return Box::pin(serve_h2(stream, Bytes::new(), session)).await;
+    let session = Rc::new(Session::new(connection, manager, worker));
+    async move {
+        serve_session(stream, &session).await;
+        drop(held);
     }
-    let transport = Transport::new(stream, worker, Side::Downstream, limits).metered(session.counted.meter());
-    let mut server = Box::new(Server::new(transport, limits, accept_http_10));
+}
+
+async fn serve_session(stream: Stream, session: &Rc<Session>) {
+    let manager = &*session.manager;
+    let codec = manager.codec;
+    if codec == Codec::Http2 {
+        return Box::pin(serve_h2(stream, Bytes::new(), session.clone())).await;
+    }
+    let limits = parse::Limits { bytes: manager.max_request_headers, fields: manager.max_headers_count };
+    let transport = Transport::new(stream, session.worker.clone(), Side::Downstream, limits);
+    let transport = transport.metered(session.counted.meter());
+    let mut server = Box::new(Server::new(transport, limits, manager.http1.accept_http_10));
     let deadline = session.worker.deadlines.register();
-    deadline.set(session.manager.idle_timeout.map(|limit| clock::now() + limit));
-    if codec == Codec::Auto && poll_fn(|cx| poll_preface(cx, &mut server, &session, &deadline)).await {
+    deadline.set(manager.idle_timeout.map(|limit| clock::now() + limit));
+    if codec == Codec::Auto && poll_fn(|cx| poll_preface(cx, &mut server, session, &deadline)).await {
         drop(deadline);
         let (stream, received) = server.into_parts();
-        return Box::pin(serve_h2(stream, received, session)).await;
+        return Box::pin(serve_h2(stream, received, session.clone())).await;
     }
-    serve_h1(&mut server, &session, &deadline).await;
+    serve_h1(&mut server, session, &deadline).await;
     if !server.transport().is_end_of_stream() {
         session.counted.ends_here();
     }
     if !server.is_aborted() {
         // Let the last response arrive before the kernel may reset the connection.
-        let limit = session.manager.delayed_close_timeout;
+        let limit = manager.delayed_close_timeout;
         let limit = if limit.is_zero() { Duration::from_secs(1) } else { limit };
         if Box::pin(tokio::time::timeout(limit, server.transport().linger())).await.is_err() {
             session.counted.stats().downstream_cx_delayed_close_timeout.inc();

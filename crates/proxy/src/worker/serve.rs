@@ -27,10 +27,7 @@ pub(super) fn connection(
     let task = match &connection.chain.terminal {
         Terminal::Http(manager) => {
             let manager = manager.clone();
-            tokio::task::spawn_local(async move {
-                http::serve(stream, connection, manager, worker).await;
-                drop(open);
-            })
+            tokio::task::spawn_local(http::serve(stream, connection, manager, worker, open))
         }
         Terminal::Tcp(proxy) => {
             let proxy = proxy.clone();

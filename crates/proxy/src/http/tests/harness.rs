@@ -132,7 +132,13 @@ impl Setup {
                     id,
                     drain: group.ticket(),
                 };
-                spawn_local(http::serve(Stream::Tcp(stream), connection, manager.clone(), worker.clone()));
+                spawn_local(http::serve(
+                    Stream::Tcp(stream),
+                    connection,
+                    manager.clone(),
+                    worker.clone(),
+                    (),
+                ));
             }
         });
         proxy

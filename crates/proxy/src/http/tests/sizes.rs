@@ -33,9 +33,9 @@ fn the_task_of_a_connection_is_small() {
             id: 1,
             drain: Group::new().ticket(),
         };
-        let task = http::serve(Stream::Tcp(stream), connection, manager, Rc::clone(&Worker::new(0)));
+        let task = http::serve(Stream::Tcp(stream), connection, manager, Rc::clone(&Worker::new(0)), ());
         let size = size_of_val(&task);
-        assert!(size <= 2560, "{size} bytes");
+        assert!(size <= 2048, "{size} bytes");
     });
 }
 
