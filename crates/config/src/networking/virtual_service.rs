@@ -8,8 +8,10 @@ use crate::duration::Duration;
 use crate::host::Host;
 use crate::labels::Labels;
 
+mod grpc_status;
 mod string_match;
 
+pub use self::grpc_status::grpc_status;
 pub use string_match::StringMatch;
 
 message! {

@@ -317,33 +317,6 @@ fn fault(it: &HttpFaultInjection, check: &mut Check<'_>, at: &Path<'_>) {
     }
 }
 
-/// The number of a gRPC status, by name or number.
-fn grpc_status(text: &str) -> Option<usize> {
-    const NAMES: [&str; 17] = [
-        "OK",
-        "CANCELLED",
-        "UNKNOWN",
-        "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED",
-        "NOT_FOUND",
-        "ALREADY_EXISTS",
-        "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED",
-        "FAILED_PRECONDITION",
-        "ABORTED",
-        "OUT_OF_RANGE",
-        "UNIMPLEMENTED",
-        "INTERNAL",
-        "UNAVAILABLE",
-        "DATA_LOSS",
-        "UNAUTHENTICATED",
-    ];
-    NAMES
-        .iter()
-        .position(|name| *name == text)
-        .or_else(|| text.parse().ok().filter(|number| *number < NAMES.len()))
-}
-
 fn mirrors(it: &HttpRoute, check: &mut Check<'_>, at: &Path<'_>) {
     if let Some(mirror) = &it.mirror {
         destination(mirror, check, &at.key("mirror"));

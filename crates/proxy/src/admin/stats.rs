@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
-use crate::stats::{HistogramSnapshot, Sample, sum};
+use crate::stats::{BUCKETS, HistogramSnapshot, Sample, sum};
 
 /// A statistic under its full dotted name, of which the first `prefix` bytes name whose it is.
 struct Statistic {
@@ -19,30 +19,6 @@ struct Statistic {
     prefix: usize,
     sample: Sample,
 }
-
-/// Upper bounds of Envoy's default histogram buckets.
-/// <https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/metrics/v3/stats.proto>
-const BUCKETS: [f64; 19] = [
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    25.0,
-    50.0,
-    100.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-    5000.0,
-    10_000.0,
-    30_000.0,
-    60_000.0,
-    300_000.0,
-    600_000.0,
-    1_800_000.0,
-    3_600_000.0,
-];
 
 /// Quantiles of the text form.
 const QUANTILES: [(&str, f64); 10] = [

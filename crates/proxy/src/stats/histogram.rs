@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 
 use super::Counter;
 
-/// Upper bounds of Envoy's Prometheus buckets, in the histogram's own unit (milliseconds).
+/// Upper bounds of Envoy's default histogram buckets, in the histogram's own unit (milliseconds).
+/// <https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/config/metrics/v3/stats.proto>
 pub const BUCKETS: [f64; 19] = [
     0.5,
     1.0,

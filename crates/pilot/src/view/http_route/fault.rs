@@ -1,31 +1,10 @@
 //! Faults of a rule (VS-105…VS-114).
 
 use meltemi_config::networking::virtual_service::{
-    FaultAbort, FaultAbortType, FaultDelay, FaultDelayType, HttpFaultInjection,
+    FaultAbort, FaultAbortType, FaultDelay, FaultDelayType, HttpFaultInjection, grpc_status,
 };
 
 use crate::model::route::{AbortStatus, Fault, Fraction};
-
-/// The codes of gRPC in their order.
-const GRPC_CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The faults; `None` when nothing of them can be done.
 pub(super) fn fault(config: &HttpFaultInjection) -> Option<Fault> {
@@ -44,16 +23,10 @@ fn delay(config: &FaultDelay) -> Option<(std::time::Duration, Fraction)> {
 fn abort(config: &FaultAbort) -> Option<(AbortStatus, Option<Fraction>)> {
     let status = match config.error.as_ref()? {
         FaultAbortType::HttpStatus(status) => AbortStatus::Http(u32::try_from(*status).ok()?),
-        FaultAbortType::GrpcStatus(word) => AbortStatus::Grpc(grpc_code(word)?),
+        FaultAbortType::GrpcStatus(word) => AbortStatus::Grpc(grpc_status(word)?),
         FaultAbortType::Http2Error(_) => return None,
     };
     Some((status, config.percentage.as_ref().map(|percent| million(percent.value))))
-}
-
-/// The number of a code, by its name in capitals; `CANCELED` is taken as well.
-fn grpc_code(word: &str) -> Option<u32> {
-    let word = if word == "CANCELED" { "CANCELLED" } else { word };
-    GRPC_CODES.iter().position(|code| *code == word).and_then(|at| u32::try_from(at).ok())
 }
 
 /// A percentage in millionths, cut off as Istio does.
@@ -65,13 +38,6 @@ pub(super) fn million(percent: f64) -> Fraction {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn grpc_codes_have_their_numbers() {
-        assert_eq!(grpc_code("UNAVAILABLE"), Some(14));
-        assert_eq!(grpc_code("CANCELED"), Some(1));
-        assert_eq!(grpc_code("nonsense"), None);
-    }
 
     #[test]
     fn percentages_have_four_decimals() {
