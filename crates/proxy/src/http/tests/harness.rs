@@ -11,13 +11,7 @@ use tokio::{
 use crate::{
     cluster::{Address, Cluster, ClusterSettings, ClusterSlot, EndpointSet, store::ClusterStore},
     drain::Group,
-    http::{
-        self, Worker,
-        config::{
-            Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot,
-            RouterOptions, ServerHeader, StripHostPort,
-        },
-    },
+    http::{self, Worker, config::HttpConnectionManager},
     listener::{
         FilterChain, Listener, Terminal,
         connection::Connection,
@@ -58,7 +52,12 @@ pub(in crate::http) struct Setup {
 
 impl Setup {
     pub(in crate::http) fn new() -> Self {
-        Self { manager: manager(), forward: forward(), cluster: settings(), headers: HeaderRules::default() }
+        Self {
+            manager: HttpConnectionManager::for_tests(),
+            forward: forward(),
+            cluster: settings(),
+            headers: HeaderRules::default(),
+        }
     }
 
     pub(in crate::http) fn retry(mut self, on: u32, attempts: u32) -> Self {
@@ -332,56 +331,4 @@ fn forward() -> Forward {
 
 fn settings() -> ClusterSettings {
     ClusterSettings::default()
-}
-
-fn manager() -> HttpConnectionManager {
-    let minute = Duration::from_secs(60);
-    HttpConnectionManager {
-        stat_prefix: "t".into(),
-        codec: Codec::Auto,
-        routes: Arc::new(RouteSlot::empty("r".into())),
-        filters: Vec::new(),
-        router: RouterOptions::default(),
-        access_log: Vec::new(),
-        server_name: "envoy".into(),
-        server_header: ServerHeader::Overwrite,
-        use_remote_address: false,
-        xff_trusted_hops: 0,
-        internal_ranges: Vec::new(),
-        skip_xff_append: false,
-        via: None,
-        generate_request_id: true,
-        preserve_external_request_id: false,
-        request_id_in_response: false,
-        idle_timeout: Some(minute),
-        stream_idle_timeout: Some(minute),
-        request_timeout: None,
-        request_headers_timeout: None,
-        drain_timeout: minute,
-        delayed_close_timeout: Duration::from_secs(1),
-        max_connection_duration: None,
-        max_requests_per_connection: 0,
-        max_request_headers: 60 * 1024,
-        max_headers_count: 100,
-        upgrades: vec!["websocket".into(), "connect".into()],
-        normalize_path: true,
-        merge_slashes: false,
-        escaped_slashes: EscapedSlashes::Keep,
-        strip_host_port: StripHostPort::No,
-        strip_trailing_host_dot: false,
-        http1: Http1Options {
-            accept_http_10: false,
-            enable_trailers: true,
-            allow_absolute_url: true,
-            preserve_case: false,
-        },
-        http2: Http2Options {
-            max_concurrent_streams: 100,
-            stream_window: 1 << 20,
-            connection_window: 1 << 22,
-            ..Http2Options::default()
-        },
-        proxy_100_continue: false,
-        scheme_overwrite: None,
-    }
 }
