@@ -14,7 +14,7 @@ use crate::{
     error::StreamError,
     http::{
         Worker,
-        config::{Http1Options, HttpConnectionManager},
+        config::{Http1Options, Http2Options, HttpConnectionManager},
         exchange::{Downstream, Next, Sink, Source, Upstream},
         message::{RequestHead, ResponseHead},
     },
