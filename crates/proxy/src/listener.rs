@@ -33,7 +33,7 @@ pub struct Listener {
     /// `per_connection_buffer_limit_bytes`.
     pub buffer_limit: usize,
     /// What looks at the connection before a chain is chosen.
-    pub filters: Vec<ListenerFilter>,
+    pub filters: Vec<filters::InstalledFilter>,
     /// `listener_filters_timeout`; zero is none. Default 15 s.
     pub filters_timeout: Duration,
     /// `continue_on_listener_filters_timeout`.
@@ -56,7 +56,18 @@ pub enum ListenerFilter {
     /// `envoy.filters.listener.http_inspector`: HTTP/1.x or HTTP/2 preface.
     HttpInspector,
     /// `envoy.filters.listener.proxy_protocol`.
-    ProxyProtocol,
+    ProxyProtocol(HeaderVersions),
+}
+
+/// Which headers of the PROXY protocol are taken; by default either version, and one must come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeaderVersions {
+    /// `allow_requests_without_proxy_protocol`: whatever is not a header that is taken is left to who comes next.
+    pub optional: bool,
+    /// `disallowed_versions` has V1.
+    pub no_version_1: bool,
+    /// `disallowed_versions` has V2.
+    pub no_version_2: bool,
 }
 
 /// One filter chain.

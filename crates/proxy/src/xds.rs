@@ -17,6 +17,7 @@ pub mod hcm;
 pub mod header_rules;
 pub mod http_filters;
 pub mod listener;
+pub mod listener_filters;
 pub mod matchers;
 pub mod plane;
 pub mod rejection;

@@ -5,6 +5,7 @@
 //! Invariant: at most [`MAX_PREFIX`] bytes are ever held for a connection here.
 
 mod client_hello;
+mod disabled;
 mod http_inspector;
 mod proxy_protocol;
 
@@ -13,7 +14,9 @@ use std::{io, net::SocketAddr, sync::Arc};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::listener::{ListenerFilter, connection::Detected};
+use crate::listener::{HeaderVersions, Listener, ListenerFilter, connection::Detected};
+
+pub use self::disabled::{DestinationMatch, InstalledFilter};
 
 /// The most that inspection may read: a ClientHello in several records, or a PROXY v2 header with extensions.
 pub const MAX_PREFIX: usize = 64 * 1024;
@@ -154,10 +157,11 @@ impl Inspected {
         }
     }
 
-    async fn read_proxy_header(&mut self) -> Result<(), FilterError> {
+    async fn read_proxy_header(&mut self, versions: HeaderVersions) -> Result<(), FilterError> {
         loop {
-            match proxy_protocol::parse(&self.prefix) {
+            match proxy_protocol::parse(&self.prefix, versions) {
                 Parsed::Incomplete => self.read_more().await?,
+                Parsed::Other if versions.optional => return Ok(()),
                 Parsed::Other => return Err(FilterError::Malformed("not a PROXY protocol header")),
                 Parsed::Done(header) => {
                     self.prefix.drain(..header.length);
@@ -174,15 +178,24 @@ impl Inspected {
 }
 
 /// Runs the filters in order, from the one that was at work. Cancel-safe: what was found stays in `connection`.
-pub async fn inspect(filters: &[ListenerFilter], connection: &mut Inspected) -> Result<(), FilterError> {
-    while let Some(filter) = filters.get(connection.next) {
-        match filter {
+pub async fn inspect(filters: &[InstalledFilter], connection: &mut Inspected) -> Result<(), FilterError> {
+    while let Some(installed) = filters.get(connection.next) {
+        match installed.filter {
+            _ if !installed.looks_at(Some(connection.local)) => {}
             ListenerFilter::OriginalDst => connection.restore_destination(),
             ListenerFilter::TlsInspector => connection.inspect_tls().await?,
             ListenerFilter::HttpInspector => connection.inspect_http().await?,
-            ListenerFilter::ProxyProtocol => connection.read_proxy_header().await?,
+            ListenerFilter::ProxyProtocol(versions) => connection.read_proxy_header(versions).await?,
         }
         connection.next += 1;
     }
     Ok(())
+}
+
+impl Listener {
+    /// True when a filter of this kind looks at connections to `destination`.
+    pub fn looks_with(&self, filter: ListenerFilter, destination: SocketAddr) -> bool {
+        let mut filters = self.filters.iter();
+        filters.any(|installed| installed.filter == filter && installed.looks_at(Some(destination)))
+    }
 }

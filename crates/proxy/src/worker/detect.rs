@@ -159,7 +159,7 @@ fn count(thread: &WorkerThread, listener: &Listener, connection: &mut Inspected,
     let stats = thread.inspectors();
     match end {
         End::Failed(_) => {
-            if listener.filters.contains(&ListenerFilter::HttpInspector) {
+            if listener.looks_with(ListenerFilter::HttpInspector, connection.local) {
                 stats.http.read_error.inc();
             }
             return;
@@ -175,12 +175,12 @@ fn count(thread: &WorkerThread, listener: &Listener, connection: &mut Inspected,
         }
         End::Found(_) => {}
     }
-    if listener.filters.contains(&ListenerFilter::TlsInspector) {
+    if listener.looks_with(ListenerFilter::TlsInspector, connection.local) {
         count_tls(&stats.tls, connection);
     }
     if connection.tls_detected {
         connection.detected = Detected::Tls;
-    } else if listener.filters.contains(&ListenerFilter::HttpInspector) {
+    } else if listener.looks_with(ListenerFilter::HttpInspector, connection.local) {
         let (counter, detected) = match connection.application_protocols.first().map(|found| &**found) {
             Some("http/1.0") => (&stats.http.http10_found, Detected::Http10),
             Some("http/1.1") => (&stats.http.http11_found, Detected::Http11),
@@ -228,7 +228,7 @@ impl Attempt {
     /// When the client has said nothing, and saying nothing would lead to a TCP proxy.
     fn prepare(thread: &WorkerThread, listener: &Listener, connection: &Inspected) -> Option<Self> {
         let waits_for_client = matches!(
-            listener.filters.get(connection.next),
+            listener.filters.get(connection.next).map(|installed| installed.filter),
             Some(ListenerFilter::TlsInspector | ListenerFilter::HttpInspector)
         );
         if !listener.continue_on_timeout || !waits_for_client || !connection.prefix.is_empty() {

@@ -19,6 +19,7 @@ use crate::{
     cluster::{Address, Cluster, ClusterSettings, ClusterSlot, EndpointSet},
     listener::{
         FilterChain, ListenerFilter, TcpProxy, Terminal,
+        filters::{DestinationMatch, InstalledFilter},
         matcher::{ChainMatch, FilterChains},
     },
 };
@@ -222,7 +223,7 @@ async fn an_original_destination_leads_to_its_listener_and_no_match_is_counted()
     let workers = workers();
     let entry = Listener {
         use_original_dst: true,
-        filters: vec![ListenerFilter::ProxyProtocol],
+        filters: vec![ListenerFilter::ProxyProtocol(Default::default()).into()],
         chains: FilterChains::build(
             vec![(ChainMatch { destination_port: Some(7), ..ChainMatch::default() }, a)],
             None,
@@ -256,7 +257,7 @@ fn inspected(name: &str, silent: &Arc<FilterChain>, http: &Arc<FilterChain>) -> 
         ..ChainMatch::default()
     };
     Listener {
-        filters: vec![ListenerFilter::TlsInspector, ListenerFilter::HttpInspector],
+        filters: [ListenerFilter::TlsInspector, ListenerFilter::HttpInspector].map(Into::into).into(),
         // For ever: nobody can wait for it to pass.
         filters_timeout: Duration::ZERO,
         continue_on_timeout: true,
@@ -330,4 +331,30 @@ async fn a_client_that_speaks_first_chooses_and_costs_one_early_connection_at_mo
     assert_eq!(hear(&mut client, 1).await, "!");
     assert_eq!(read(&workers, "http_inspector.http_not_found"), 1);
     assert_eq!(read(&workers, "protocol_detection.silent"), 0);
+}
+
+#[tokio::test]
+async fn a_filter_that_is_disabled_for_a_port_waits_for_nobody_there() {
+    let a = backend("a").await;
+    let chain = tcp_chain(&cluster(0, a));
+    let workers = workers();
+    let started = std::time::Instant::now();
+    let disabled = |ports| Some(Box::new(DestinationMatch::Ports(ports)));
+    let waiting = |name: &str, ports| Listener {
+        filters: vec![InstalledFilter { filter: ListenerFilter::HttpInspector, disabled: disabled(ports) }],
+        filters_timeout: Duration::from_secs(3600),
+        ..listener(name, "127.0.0.1:0", &chain)
+    };
+    let address = put(&workers, waiting("every", 1..65536)).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    assert_eq!(hear(&mut client, 1).await, "a");
+    assert!(started.elapsed() < Duration::from_secs(3600));
+    assert_eq!(read(&workers, "http_inspector.http_not_found"), 0);
+
+    // Where it is not disabled, the client has to say what it speaks.
+    let address = put(&workers, waiting("none", 1..2)).await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(b"\x00\r\n").await.unwrap();
+    assert_eq!(hear(&mut client, 1).await, "a");
+    assert_eq!(read(&workers, "http_inspector.http_not_found"), 1);
 }

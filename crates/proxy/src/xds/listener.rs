@@ -7,28 +7,21 @@ use meltemi_xds::pb::envoy::{
     config::{
         core::v3::{CidrRange, TrafficDirection},
         listener::v3::{
-            Filter, FilterChain as ChainMessage, FilterChainMatch, Listener as Message,
-            ListenerFilter as FilterMessage, filter, filter_chain_match::ConnectionSourceType,
-            listener::ConnectionBalanceConfig, listener_filter,
+            Filter, FilterChain as ChainMessage, FilterChainMatch, Listener as Message, filter,
+            filter_chain_match::ConnectionSourceType, listener::ConnectionBalanceConfig,
         },
     },
     extensions::{
-        filters::{
-            listener::{
-                http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst,
-                proxy_protocol::v3::ProxyProtocol, tls_inspector::v3::TlsInspector,
-            },
-            network::{
-                http_connection_manager::v3::HttpConnectionManager, sni_cluster::v3::SniCluster,
-                tcp_proxy::v3::TcpProxy,
-            },
+        filters::network::{
+            http_connection_manager::v3::HttpConnectionManager, sni_cluster::v3::SniCluster,
+            tcp_proxy::v3::TcpProxy,
         },
         transport_sockets::raw_buffer::v3::RawBuffer,
     },
 };
 use prost::{Message as _, Name};
 
-use super::{At, Context, Rejection, access_log, dynamic, fields, hcm, refuse, tcp_proxy};
+use super::{At, Context, Rejection, access_log, dynamic, fields, hcm, listener_filters, refuse, tcp_proxy};
 use crate::{
     cluster::Address,
     listener::{
@@ -77,15 +70,15 @@ pub fn compile(
         .listener_filters
         .iter()
         .enumerate()
-        .map(|(at, filter)| listener_filter(filter, context).at_index("listener_filters", at))
+        .map(|(at, filter)| listener_filters::compile(filter, context).at_index("listener_filters", at))
         .collect();
     let use_original_dst = fields::flag(message.use_original_dst.as_ref(), false);
     if let Ok(filters) = &mut filters
         && use_original_dst
-        && !filters.contains(&ListenerFilter::OriginalDst)
+        && !filters.iter().any(|installed| installed.filter == ListenerFilter::OriginalDst)
     {
         // As in Envoy: what is handed on by its original destination must have one.
-        filters.push(ListenerFilter::OriginalDst);
+        filters.push(ListenerFilter::OriginalDst.into());
     }
     let chains = FilterChains::build(chains, default).map_err(|error| Rejection::new(error.to_string()))?;
     let timeout = fields::optional(message.listener_filters_timeout.as_ref(), "listener_filters_timeout")?;
@@ -259,61 +252,6 @@ fn terminal(filter: &Filter, sni: &SniUse, context: &mut Context) -> Result<Term
     }
     refuse(format!("unknown network filter '{}' of type '{}'", filter.name, config.type_url))
         .at("typed_config")
-}
-
-fn listener_filter(filter: &FilterMessage, context: &mut Context) -> Result<ListenerFilter, Rejection> {
-    fields::unsupported(filter.filter_disabled.is_some(), "filter_disabled")?;
-    let url = match &filter.config_type {
-        Some(listener_filter::ConfigType::TypedConfig(config)) => {
-            if config.type_url == TlsInspector::type_url() {
-                tls_inspector(&fields::unpack(config)?, context).at("typed_config")?;
-            } else if config.type_url == ProxyProtocol::type_url() {
-                proxy_protocol(&fields::unpack(config)?).at("typed_config")?;
-            }
-            config.type_url.as_str()
-        }
-        Some(listener_filter::ConfigType::ConfigDiscovery(_)) => {
-            return refuse(format!("filter '{}': discovery of filter configs is not supported", filter.name));
-        }
-        None => "",
-    };
-    let known = [
-        (ListenerFilter::OriginalDst, OriginalDst::type_url(), "envoy.filters.listener.original_dst"),
-        (ListenerFilter::TlsInspector, TlsInspector::type_url(), "envoy.filters.listener.tls_inspector"),
-        (ListenerFilter::HttpInspector, HttpInspector::type_url(), "envoy.filters.listener.http_inspector"),
-        (ListenerFilter::ProxyProtocol, ProxyProtocol::type_url(), "envoy.filters.listener.proxy_protocol"),
-    ];
-    let found =
-        known.into_iter().find(|(_, typed, name)| url == typed || (url.is_empty() && filter.name == *name));
-    match found {
-        Some((filter, ..)) => Ok(filter),
-        None => refuse(format!("unknown listener filter '{}' of type '{url}'", filter.name)),
-    }
-}
-
-fn tls_inspector(message: &TlsInspector, context: &mut Context) -> Result<(), Rejection> {
-    fields::unsupported(
-        fields::flag(message.enable_ja3_fingerprinting.as_ref(), false),
-        "enable_ja3_fingerprinting",
-    )?;
-    fields::unsupported(
-        fields::flag(message.enable_ja4_fingerprinting.as_ref(), false),
-        "enable_ja4_fingerprinting",
-    )?;
-    if message.initial_read_buffer_size.is_some() || message.max_client_hello_size.is_some() {
-        context.note("tls_inspector buffer sizes: not in effect");
-    }
-    Ok(())
-}
-
-fn proxy_protocol(message: &ProxyProtocol) -> Result<(), Rejection> {
-    fields::unsupported(!message.rules.is_empty(), "rules")?;
-    fields::unsupported(
-        message.allow_requests_without_proxy_protocol,
-        "allow_requests_without_proxy_protocol",
-    )?;
-    fields::unsupported(message.pass_through_tlvs.is_some(), "pass_through_tlvs")?;
-    fields::unsupported(!message.disallowed_versions.is_empty(), "disallowed_versions")
 }
 
 fn chain_match(message: &FilterChainMatch, context: &mut Context) -> Result<ChainMatch, Rejection> {

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Parsed;
+use crate::listener::HeaderVersions;
 
 /// A header.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,15 +21,15 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Longest version 1 line with its line end.
 const V1_MAX: usize = 107;
 
-/// Looks at the first bytes of a connection.
-pub(super) fn parse(prefix: &[u8]) -> Parsed<Header> {
+/// Looks at the first bytes of a connection. A header of a version that is not taken is not one.
+pub(super) fn parse(prefix: &[u8], versions: HeaderVersions) -> Parsed<Header> {
     let starts = |with: &[u8]| {
         let common = prefix.len().min(with.len());
         prefix[..common] == with[..common]
     };
-    if starts(V2) {
+    if starts(V2) && !versions.no_version_2 {
         version_2(prefix)
-    } else if starts(b"PROXY ") {
+    } else if starts(b"PROXY ") && !versions.no_version_1 {
         version_1(prefix)
     } else {
         Parsed::Other
@@ -104,6 +105,10 @@ fn ip_addresses<const N: usize>(body: &[u8]) -> Option<([u8; N], [u8; N], u16, u
 mod tests {
     use super::*;
 
+    fn parse(prefix: &[u8]) -> Parsed<Header> {
+        super::parse(prefix, HeaderVersions::default())
+    }
+
     fn done(length: usize, addresses: Option<(&str, &str)>) -> Parsed<Header> {
         let addresses = addresses.map(|(s, d)| (s.parse().unwrap(), d.parse().unwrap()));
         Parsed::Done(Header { length, addresses })
@@ -134,5 +139,16 @@ mod tests {
         assert_eq!(parse(&header(0x20, 0, &[])), done(16, None));
         assert_eq!(parse(&header(0x21, 0x11, &body[..9])), Parsed::Other);
         assert_eq!(parse(&header(0x31, 0x11, &body)), Parsed::Other);
+    }
+
+    #[test]
+    fn a_version_that_is_not_taken_is_no_header() {
+        let line = b"PROXY UNKNOWN\r\n";
+        let without_1 = HeaderVersions { no_version_1: true, ..HeaderVersions::default() };
+        assert_eq!(super::parse(line, without_1), Parsed::Other);
+        let without_2 = HeaderVersions { no_version_2: true, ..HeaderVersions::default() };
+        assert_eq!(super::parse(line, without_2), done(15, None));
+        assert_eq!(super::parse(V2, without_1), Parsed::Incomplete);
+        assert_eq!(super::parse(V2, without_2), Parsed::Other);
     }
 }
