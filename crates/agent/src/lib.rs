@@ -7,6 +7,7 @@ pub mod admin;
 pub mod agent;
 pub mod binary;
 pub mod bootstrap;
+mod group;
 pub mod node;
 pub mod output;
 pub mod reaper;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 
-use crate::supervise::signal;
+use crate::group::signal;
 
 /// The way to tell the reaper; cheap to clone.
 #[derive(Debug, Clone)]

@@ -7,12 +7,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::group::signal;
 use crate::output::{Line, Stream, read};
 use crate::reaper::Reaper;
 
@@ -202,15 +203,6 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => format!("ended by itself ({status})"),
         Err(error) => format!("lost ({error})"),
-    }
-}
-
-/// Signals a process group; one that is gone already is fine.
-pub(crate) fn signal(group: u32, signal: Signal) {
-    let Some(pid) = i32::try_from(group).ok().and_then(Pid::from_raw) else { return };
-    match kill_process_group(pid, signal) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(error) => tracing::warn!("cannot signal process group {group}: {error}"),
     }
 }
 

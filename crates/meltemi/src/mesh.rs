@@ -9,6 +9,7 @@
 pub(crate) mod addresses;
 mod files;
 pub(crate) mod folder;
+pub(crate) mod options;
 pub(crate) mod plan;
 pub(crate) mod resources;
 pub(crate) mod run;

@@ -46,7 +46,7 @@ async fn what_ignores_sigterm_is_killed_with_its_children() {
     let running = Running::start(spec(script), sink, Reaper::none());
     let child: i32 = line(&mut lines).await.text.parse().expect("a process id");
     running.end().await;
-    let child = Pid::from_raw(child).expect("process id");
+    let child = rustix::process::Pid::from_raw(child).expect("process id");
     let gone = async {
         while rustix::process::test_kill_process(child).is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::failure::Failure;
 use crate::mesh::folder::Folder;
-use crate::mesh::run;
+use crate::mesh::{options::Options, run};
 
 /// The files, and where things listen.
 #[derive(Debug, clap::Args)]
@@ -57,8 +57,8 @@ pub(crate) struct MeshArgs {
 
 impl MeshArgs {
     /// The run of these files; `page` is shown as a path of the gateway.
-    pub(crate) fn options(self, paths: Vec<PathBuf>, page: &'static str) -> run::Options {
-        run::Options {
+    pub(crate) fn options(self, paths: Vec<PathBuf>, page: &'static str) -> Options {
+        Options {
             paths,
             gateway: self.gateway,
             dashboard: self.dashboard,

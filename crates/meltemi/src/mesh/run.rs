@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,7 @@ use tokio::task::JoinSet;
 use super::addresses::{check_free, lowest_port, reachable, settle};
 use super::files::Files;
 use super::folder::{Folder, write_whole};
+use super::options::Options;
 use super::plan::{GatewayPlan, Plan, Workload};
 use super::seats::{Key, Seats};
 use super::start::{CONTROL_PLANE, Start, sidecar_name};
@@ -30,32 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Lines that programs may be ahead of the terminal.
 const LINES: usize = 1024;
 
-/// What to run, and where.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// Files and folders with processes and mesh resources; watched.
-    pub(crate) paths: Vec<PathBuf>,
-    /// Where the ingress gateway listens.
-    pub(crate) gateway: SocketAddr,
-    /// Where the dashboard listens.
-    pub(crate) dashboard: SocketAddr,
-    /// Where the control plane serves xDS.
-    pub(crate) xds: SocketAddr,
-    /// Where the control plane serves metrics and debug pages.
-    pub(crate) monitoring: SocketAddr,
-    /// `meltemi`, `envoy`, or a path to an Envoy.
-    pub(crate) proxy_binary: String,
-    /// Log level of the proxies.
-    pub(crate) proxy_log: String,
-    /// Namespace of documents that name none.
-    pub(crate) namespace: String,
-    /// Shown after `ready`: what to look at, as a path on the gateway.
-    pub(crate) page: &'static str,
-}
-
 /// Runs the mesh until Ctrl-C or SIGTERM.
 pub(crate) fn run(mut options: Options, folder: &Folder) -> Result<()> {
-    for (address, what, flag) in addresses(&options) {
+    for (address, what, flag) in options.addresses() {
         check_free(address, what, flag)?;
     }
     for address in [&mut options.gateway, &mut options.dashboard, &mut options.xds, &mut options.monitoring] {
@@ -64,20 +41,11 @@ pub(crate) fn run(mut options: Options, folder: &Folder) -> Result<()> {
     let binary = Binary::find(&options.proxy_binary).map_err(|error| {
         Failure::usage(error.to_string(), "give --proxy-binary meltemi, envoy, or a path to an Envoy")
     })?;
-    let reserved = addresses(&options).map(|(address, ..)| address.port());
+    let reserved = options.addresses().map(|(address, ..)| address.port());
     let mut planner = Planner { options: &options, folder, seats: Seats::claim(&reserved)? };
     let plan = planner.first()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(live(planner, plan, binary))
-}
-
-fn addresses(options: &Options) -> [(SocketAddr, &'static str, &'static str); 4] {
-    [
-        (options.gateway, "ingress gateway", "--gateway"),
-        (options.dashboard, "dashboard", "--dashboard"),
-        (options.xds, "control plane's xDS", "--xds"),
-        (options.monitoring, "control plane's debug pages", "--monitoring"),
-    ]
 }
 
 /// Plans, now and after every change of the files.

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::addresses::reachable;
 use super::folder::Folder;
+use super::options::Options;
 use super::plan::{GatewayPlan, Plan, Workload, gateway_namespace};
-use super::run::Options;
 use super::{DOMAIN, resources, workload};
 
 /// How long connections may take to end when a proxy is ended.
