@@ -129,15 +129,23 @@ message! {
         default_traffic_policy: Option<DefaultTrafficPolicy> = "defaultTrafficPolicy";
         /// Who sees ServiceEntries (MC-227).
         service_entry_visibility: Option<ServiceEntryVisibility> = "serviceEntryVisibility";
+        /// Of the names of Kubernetes Services; from the control plane's `--domain`, no document can give it.
+        domain: Option<Str> = "-";
         /// From the environment of the control plane; no document can give them.
         switches: Switches = "-";
     }
 }
 
 impl MeshConfig {
-    /// The trust domain; also the domain of short names.
+    /// The domain of identities: `spiffe://DOMAIN/ns/NAMESPACE/sa/ACCOUNT`.
     pub fn trust_domain(&self) -> &str {
         self.trust_domain.as_deref().unwrap_or("cluster.local")
+    }
+
+    /// The domain of service names, which short names are completed with: `NAME.NAMESPACE.svc.DOMAIN`. It has nothing to do
+    /// with [`Self::trust_domain`], although the defaults are the same.
+    pub fn domain(&self) -> &str {
+        self.domain.as_deref().unwrap_or("cluster.local")
     }
 
     /// The namespace whose resources hold everywhere.

@@ -35,6 +35,8 @@ impl Update {
 pub struct Given {
     /// Namespace whose resources hold everywhere; unset: as the file says.
     pub root_namespace: Option<Str>,
+    /// Domain of service names; unset: `cluster.local`.
+    pub domain: Option<Str>,
     /// istiod's switches.
     pub switches: Switches,
 }
@@ -45,6 +47,7 @@ impl Given {
         if self.root_namespace.is_some() {
             mesh.root_namespace.clone_from(&self.root_namespace);
         }
+        mesh.domain.clone_from(&self.domain);
         mesh.switches = self.switches;
     }
 }

@@ -1,5 +1,5 @@
 //! Flags that several commands share: the namespace of documents that name none, the mesh's settings, its networks, the root
-//! namespace. They mean the same everywhere.
+//! namespace, the domain of names. They mean the same everywhere.
 //!
 //! Invariant: what a flag says wins over what the files say, and that over the defaults.
 
@@ -26,6 +26,9 @@ pub(crate) struct Flags {
     /// Namespace whose resources hold everywhere; unset: the mesh's settings say, else istio-system
     #[arg(long, value_name = "NS")]
     pub(crate) root_namespace: Option<String>,
+    /// Domain of the names of services, which short names are completed with [default: cluster.local]
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) domain: Option<String>,
 }
 
 /// What the flags say.
@@ -45,6 +48,7 @@ impl Flags {
     pub(crate) fn given(&self) -> Given {
         Given {
             root_namespace: self.root_namespace.as_deref().map(Str::from),
+            domain: self.domain.as_deref().map(Str::from),
             switches: Switches::read(|name| std::env::var(name).ok()),
         }
     }

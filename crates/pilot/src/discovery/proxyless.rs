@@ -45,7 +45,7 @@ fn target<'v>(view: &'v View<'_>, name: &str) -> Option<(&'v Service, u32)> {
     let (host, port) = name.rsplit_once(':')?;
     let port = port.parse().ok()?;
     let namespace = &view.node.namespace;
-    let domain = view.snapshot.mesh.trust_domain();
+    let domain = view.snapshot.mesh.domain();
     let full = Host::new(host).resolve(namespace, domain);
     let short = || {
         let (name, rest) = host.split_once('.')?;

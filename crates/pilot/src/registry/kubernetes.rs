@@ -15,7 +15,7 @@ const EXPORT_TO: &str = "networking.istio.io/exportTo";
 pub(super) fn service(object: &Object, spec: &core::Service, mesh: &MeshConfig) -> Service {
     let name = object.name().clone();
     let namespace = object.namespace().clone();
-    let host = Host::new(&format!("{name}.{namespace}.svc.{}", mesh.trust_domain()));
+    let host = Host::new(&format!("{name}.{namespace}.svc.{}", mesh.domain()));
     let export_to = match object.metadata.annotations.get(EXPORT_TO) {
         Some(text) => ExportTo::from_annotation(text, &namespace),
         None => ExportTo::resolve(&[], &mesh.default_service_export_to, &namespace),

@@ -72,7 +72,7 @@ impl Rules {
             object.and_then(|object| Some((object, object.spec_as::<DestinationRule>()?)))
         {
             selectors.add_rule(object);
-            let host = spec.host.resolve(&id.namespace, mesh.trust_domain());
+            let host = spec.host.resolve(&id.namespace, mesh.domain());
             let key = (id.namespace.clone(), host.clone());
             self.objects.entry(key.clone()).or_default().insert(age(object), object.clone());
             self.places.insert(name, (host.clone(), age(object)));
@@ -125,7 +125,7 @@ fn rule(object: &Object, spec: &Arc<DestinationRule>, mesh: &MeshConfig) -> Rule
     let namespace = object.namespace();
     let selector = spec.workload_selector.as_ref().map(|selector| selector.match_labels.clone());
     Rule {
-        host: spec.host.resolve(namespace, mesh.trust_domain()),
+        host: spec.host.resolve(namespace, mesh.domain()),
         namespace: namespace.clone(),
         export_to: match selector {
             Some(_) => ExportTo::Namespaces(vec![namespace.clone()]),

@@ -154,8 +154,8 @@ impl Resolved {
         Resolved {
             name: object.name().clone(),
             namespace: namespace.clone(),
-            domain: mesh.trust_domain().into(),
-            hosts: spec.hosts.iter().map(|host| host.resolve(namespace, mesh.trust_domain())).collect(),
+            domain: mesh.domain().into(),
+            hosts: spec.hosts.iter().map(|host| host.resolve(namespace, mesh.domain())).collect(),
             gateways,
             export_to: export_to(&spec.export_to, &mesh.default_virtual_service_export_to, object),
             spec: Arc::clone(spec),

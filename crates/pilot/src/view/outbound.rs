@@ -254,7 +254,7 @@ impl View<'_> {
         match policy.and_then(|policy| policy.egress_proxy.as_ref()) {
             _ if !self.scope.allow_any => BLACK_HOLE_CLUSTER.to_owned(),
             Some(to) => {
-                let host = to.host.resolve(&self.scope.sidecar_namespace, self.snapshot.mesh.trust_domain());
+                let host = to.host.resolve(&self.scope.sidecar_namespace, self.snapshot.mesh.domain());
                 let port = to.port.as_ref().map_or(0, |port| port.number);
                 names::outbound_cluster(port, to.subset.as_deref().unwrap_or_default(), &host)
             }

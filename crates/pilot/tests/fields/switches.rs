@@ -48,3 +48,21 @@ fn http10_and_the_clients_address_at_sidecars() {
     assert_eq!(http(&mesh("", "PILOT_HTTP10", true)), (true, false));
     assert_eq!(http(&mesh("", "PILOT_SIDECAR_USE_REMOTE_ADDRESS", true)), (false, true));
 }
+
+#[test]
+fn names_of_services_end_in_the_domain_of_names_not_of_trust() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\n\
+        spec: {hosts: [reviews], http: [{route: [{destination: {host: ratings}}]}]}\n";
+    let hosts = |domain: Option<&str>| {
+        let trust_domain = Some("trust.example".into());
+        let mesh = MeshConfig { trust_domain, domain: domain.map(Into::into), ..MeshConfig::default() };
+        let mesh = Mesh::with(rule, mesh);
+        let full = format!("reviews.default.svc.{}", domain.unwrap_or("cluster.local"));
+        let host = mesh.virtual_host(&Mesh::sidecar(), "9080", &format!("{full}:9080")).expect(&full);
+        let Some(Action::Route(action)) = &host.routes[0].action else { panic!("{host:?}") };
+        (host.domains.contains(&full), action.cluster_specifier.clone())
+    };
+    let to = |name: &str| (true, Some(ClusterSpecifier::Cluster(name.to_owned())));
+    assert_eq!(hosts(None), to("outbound|9080||ratings.default.svc.cluster.local"));
+    assert_eq!(hosts(Some("mesh.example")), to("outbound|9080||ratings.default.svc.mesh.example"));
+}
