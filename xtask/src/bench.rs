@@ -3,7 +3,9 @@
 //! Invariant: every child is a [`measure::Guard`], ended by its process id whatever happens.
 
 mod control_plane;
+mod curve;
 mod dynamic;
+mod hostile;
 mod load;
 mod measure;
 mod peer;

@@ -50,6 +50,9 @@ pub(super) fn wrk(core: u32, wrk: &Path, ask: &Ask<'_>, length: Duration) -> any
         &format!("-c{}", ask.connections),
         &format!("-d{}s", length.as_secs()),
     ]);
+    if let Some(script) = ask.script {
+        command.arg("-s").arg(script);
+    }
     command.args(["-H", "x-bench: tenth", "-H", &format!("Host: {}", ask.host)]).arg(ask.url());
     let text = output(&mut command)?;
     let bad = ["Non-2xx", "Socket errors"];
@@ -92,9 +95,15 @@ pub(super) struct Ask<'a> {
     pub(super) path: &'a str,
     pub(super) host: &'a str,
     pub(super) connections: u32,
+    /// wrk's, which then says path and host of each request.
+    pub(super) script: Option<&'a Path>,
 }
 
-impl Ask<'_> {
+impl<'a> Ask<'a> {
+    pub(super) fn new(port: u16, path: &'a str, host: &'a str, connections: u32) -> Self {
+        Self { port, path, host, connections, script: None }
+    }
+
     fn url(&self) -> String {
         format!("http://127.0.0.1:{}{}", self.port, self.path)
     }
@@ -206,7 +215,8 @@ pub(super) fn large_upload(port: u16, path: &str, length: u64) -> anyhow::Result
     Ok(())
 }
 
-fn connect(port: u16) -> anyhow::Result<TcpStream> {
+/// A connection with patience.
+pub(super) fn connect(port: u16) -> anyhow::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

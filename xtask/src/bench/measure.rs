@@ -5,6 +5,8 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -90,6 +92,11 @@ fn status(id: u32, key: &str) -> anyhow::Result<f64> {
     let line =
         text.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("no {key} of {id}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Gives a proxy time to hand memory back.
+pub(super) fn settle() {
+    thread::sleep(Duration::from_millis(500));
 }
 
 /// Lets this process and its children open enough files for 2,000 connections on both sides.

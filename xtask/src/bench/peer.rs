@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use meltemi_testkit::{peers, ports};
 
-use super::{Bench, load::pinned, measure::Guard};
+use super::{Bench, curve::Curve, hostile, load::pinned, measure::Guard};
 
 /// How long a proxy may take until it is ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,8 +76,20 @@ pub(super) struct Shape {
     pub(super) backend: u16,
     pub(super) http2: bool,
     pub(super) log: bool,
-    /// So many clusters with a virtual host each, in place of the ten routes.
-    pub(super) clusters: Option<usize>,
+    pub(super) table: Table,
+}
+
+/// What it routes by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Table {
+    /// bench/virtual_host.yaml: ten routes, of which the tenth matches.
+    Ten,
+    /// So many clusters with a virtual host each.
+    Clusters(usize),
+    /// So many routes to one cluster.
+    Curve(Curve, usize),
+    /// bench/hostile.yaml.
+    Hostile,
 }
 
 /// A proxy that is ready.
@@ -252,7 +264,12 @@ fn envoy_log(file: &str) -> String {
 }
 
 fn virtual_hosts(shape: Shape) -> anyhow::Result<String> {
-    let Some(count) = shape.clusters else { return fill("virtual_host.yaml", &[]) };
+    let count = match shape.table {
+        Table::Ten => return fill("virtual_host.yaml", &[]),
+        Table::Hostile => return hostile::virtual_hosts(),
+        Table::Curve(curve, count) => return Ok(curve.virtual_hosts(count)),
+        Table::Clusters(count) => count,
+    };
     let mut text = String::new();
     for n in 0..count {
         let route = format!("{{ match: {{ prefix: / }}, route: {{ cluster: cluster-{n} }} }}");
@@ -268,9 +285,9 @@ pub(super) fn host(n: usize) -> String {
 }
 
 fn clusters(shape: Shape) -> String {
-    match shape.clusters {
-        Some(count) => (0..count).map(|n| cluster(&format!("cluster-{n}"), shape)).collect(),
-        None => cluster("backend", shape),
+    match shape.table {
+        Table::Clusters(count) => (0..count).map(|n| cluster(&format!("cluster-{n}"), shape)).collect(),
+        _ => cluster("backend", shape),
     }
 }
 

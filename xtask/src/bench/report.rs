@@ -180,7 +180,7 @@ fn scenario_json(samples: &Samples, scenario: Scenario, metrics: &[Metric]) -> V
                 |(_, target)| json!({"target": goal(*target), "met": samples.met(scenario, metric, *target)}),
             )
             .collect();
-        all.insert(metric.key().into(), json!({"peers": peers, "targets": targets}));
+        all.insert(metric.key().into_owned(), json!({"peers": peers, "targets": targets}));
     }
     json!({ "name": scenario.to_string(), "about": scenario.about(), "metrics": all })
 }

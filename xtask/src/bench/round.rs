@@ -8,10 +8,12 @@ use anyhow::Context;
 use meltemi_testkit::ports;
 
 use super::{
-    Bench, load,
+    Bench,
+    curve::{self, Curve},
+    hostile, load,
     load::Ask,
-    measure::{self, Cpu, Guard},
-    peer::{self, Peer, Running, Shape},
+    measure::{self, Cpu, Guard, settle},
+    peer::{self, Peer, Running, Shape, Table},
     scenario::{Metric, Scenario},
     sink::Sink,
 };
@@ -75,8 +77,8 @@ pub(super) fn run(
     scenario: Scenario,
     peer: Peer,
 ) -> anyhow::Result<Vec<(Metric, f64)>> {
-    let mut shape = Shape { backend: backends.http1, http2: false, log: false, clusters: None };
-    let ask = |port, path, connections| Ask { port, path, host: "bench", connections };
+    let mut shape = Shape { backend: backends.http1, http2: false, log: false, table: Table::Ten };
+    let ask = |port, path, connections| Ask::new(port, path, "bench", connections);
     match scenario {
         Scenario::Http1 | Scenario::Http1Log => {
             shape.log = scenario == Scenario::Http1Log;
@@ -112,6 +114,24 @@ pub(super) fn run(
         Scenario::Start => Ok(vec![(Metric::Ready, milliseconds(&peer::start(bench, peer, shape)?))]),
         Scenario::XdsConfig => super::dynamic::run(bench, peer),
         Scenario::BigConfig => big_config(bench, peer, shape),
+        Scenario::Hostile => hostile::run(bench, peer, shape),
+        Scenario::Routes
+        | Scenario::RoutesHosts
+        | Scenario::RoutesHeaders
+        | Scenario::RoutesRegex
+        | Scenario::RoutesIgnoreCase
+        | Scenario::RoutesTenants => curve::run(bench, peer, shape, curve_of(scenario)),
+    }
+}
+
+fn curve_of(scenario: Scenario) -> Curve {
+    match scenario {
+        Scenario::RoutesHosts => Curve::Hosts,
+        Scenario::RoutesHeaders => Curve::Headers,
+        Scenario::RoutesRegex => Curve::Regexes,
+        Scenario::RoutesIgnoreCase => Curve::IgnoringCase,
+        Scenario::RoutesTenants => Curve::Tenants,
+        _ => Curve::Prefixes,
     }
 }
 
@@ -152,19 +172,14 @@ fn memory(proxy: &Running) -> anyhow::Result<Vec<(Metric, f64)>> {
     Ok(vec![(Metric::Idle, megabytes(idle)), (Metric::PerConnection, (full - idle) / CONNECTIONS as f64)])
 }
 
-/// Gives a proxy time to hand memory back.
-fn settle() {
-    thread::sleep(Duration::from_millis(500));
-}
-
 fn big_config(bench: &Bench, peer: Peer, mut shape: Shape) -> anyhow::Result<Vec<(Metric, f64)>> {
     let mut measure = |count: usize| -> anyhow::Result<_> {
-        shape.clusters = Some(count);
+        shape.table = Table::Clusters(count);
         let proxy = peer::start(bench, peer, shape)?;
         settle();
         let resident = measure::resident(proxy.guard.id())?;
         let host = peer::host(count / 2);
-        let ask = Ask { port: proxy.port, path: "/", host: &host, connections: 64 };
+        let ask = Ask::new(proxy.port, "/", &host, 64);
         let values = loaded(bench, &proxy, &ask, false)?;
         Ok((milliseconds(&proxy), megabytes(resident), values[0].1))
     };

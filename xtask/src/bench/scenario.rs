@@ -2,9 +2,9 @@
 //!
 //! Invariant: every target names a metric that its scenario yields; `targets` is the only place with numbers to reach.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use super::peer::Peer;
+use super::{hostile, peer::Peer};
 
 /// A situation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -22,6 +22,13 @@ pub(super) enum Scenario {
     Start,
     BigConfig,
     XdsConfig,
+    Routes,
+    RoutesHosts,
+    RoutesHeaders,
+    RoutesRegex,
+    RoutesIgnoreCase,
+    RoutesTenants,
+    Hostile,
 }
 
 impl fmt::Display for Scenario {
@@ -49,12 +56,22 @@ pub(super) enum Metric {
     IdleMany,
     CpuOneCluster,
     Growth,
+    /// With so many routes.
+    CpuOf(u32),
+    /// That against ten routes.
+    GrowthOf(u32),
+    /// One request that a hostile pattern looks at, by the pattern's place in `hostile::PATTERNS`.
+    Hostile(usize),
+    /// The slowest of them.
+    Worst,
+    /// Of ordinary requests without hostile ones beside them.
+    P99Alone,
 }
 
 impl Metric {
     /// Its name with the unit, as the table shows it.
-    pub(super) fn label(self, scenario: Scenario) -> &'static str {
-        match self {
+    pub(super) fn label(self, scenario: Scenario) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Cpu if scenario == Scenario::Body1Mib => "CPU, µs/MiB",
             Self::Cpu => "CPU, µs/request",
             Self::CpuUser => "  user",
@@ -72,12 +89,17 @@ impl Metric {
             Self::Ready => "ready, ms",
             Self::CpuOneCluster => "CPU, one cluster",
             Self::Growth => "CPU growth, ×",
-        }
+            Self::CpuOf(size) => return Cow::Owned(format!("{size} routes, µs")),
+            Self::GrowthOf(size) => return Cow::Owned(format!("  {size} : 10")),
+            Self::Hostile(at) => return Cow::Owned(format!("{}, ms", hostile::PATTERNS[at].name)),
+            Self::Worst => "the worst, ms",
+            Self::P99Alone => "p99 without, µs",
+        })
     }
 
     /// Its key in JSON.
-    pub(super) fn key(self) -> &'static str {
-        match self {
+    pub(super) fn key(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Cpu => "cpu_us",
             Self::CpuUser => "cpu_user_us",
             Self::CpuKernel => "cpu_kernel_us",
@@ -92,7 +114,12 @@ impl Metric {
             Self::IdleMany => "resident_many_mb",
             Self::CpuOneCluster => "cpu_one_cluster_us",
             Self::Growth => "cpu_growth",
-        }
+            Self::CpuOf(size) => return Cow::Owned(format!("cpu_us_{size}")),
+            Self::GrowthOf(size) => return Cow::Owned(format!("cpu_growth_{size}")),
+            Self::Hostile(at) => return Cow::Owned(format!("{}_ms", hostile::PATTERNS[at].name)),
+            Self::Worst => "worst_ms",
+            Self::P99Alone => "p99_alone_us",
+        })
     }
 }
 
@@ -121,6 +148,13 @@ impl Scenario {
             Self::Start => "from exec to ready",
             Self::BigConfig => "5,000 static clusters and 5,000 virtual hosts",
             Self::XdsConfig => "S services of two ports and five endpoints from our control plane",
+            Self::Routes => "CPU of a request among routes with a prefix each",
+            Self::RoutesHosts => "… among virtual hosts",
+            Self::RoutesHeaders => "… among prefixes with two routes each, the first with a header condition",
+            Self::RoutesRegex => "… among routes with a regular expression each",
+            Self::RoutesIgnoreCase => "… among prefixes without regard to case",
+            Self::RoutesTenants => "… among routes that one header's value tells apart",
+            Self::Hostile => "regular expressions and 64 KB values that are made to hurt; ordinary requests beside them",
         }
     }
 
@@ -128,7 +162,7 @@ impl Scenario {
     pub(super) fn has(self, peer: Peer) -> bool {
         match peer {
             Peer::Meltemi | Peer::Envoy => true,
-            Peer::Nginx | Peer::Haproxy => !matches!(self, Self::BigConfig | Self::XdsConfig),
+            Peer::Nginx | Peer::Haproxy => self < Self::BigConfig,
             Peer::Relay => self == Self::Http1,
         }
     }
@@ -153,6 +187,10 @@ impl Scenario {
                 (Metric::IdleMany, Most(90.0)),
                 (Metric::ReadyMany, Most(600.0)),
             ],
+            Self::Routes | Self::RoutesHosts | Self::RoutesHeaders => &[(Metric::GrowthOf(10_000), Most(1.2))],
+            Self::RoutesRegex | Self::RoutesIgnoreCase => &[(Metric::GrowthOf(10_000), Most(1.2))],
+            Self::RoutesTenants => &[],
+            Self::Hostile => &[(Metric::Worst, Most(10.0))],
             Self::BigConfig => {
                 &[(Metric::Growth, Most(1.05)), (Metric::Idle, Most(100.0)), (Metric::Ready, Most(500.0))]
             }
