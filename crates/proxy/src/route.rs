@@ -9,6 +9,7 @@ pub mod lazy;
 pub mod matcher;
 #[cfg(test)]
 mod properties;
+mod re2;
 pub mod rewrite;
 pub mod strings;
 pub mod verdict;

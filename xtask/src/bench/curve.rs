@@ -39,7 +39,9 @@ impl Curve {
     pub(super) fn virtual_hosts(self, count: usize) -> String {
         let mut text = String::new();
         if self != Self::Hosts {
-            text.push_str("            - name: bench\n              domains: [\"*\"]\n              routes:\n");
+            text.push_str(
+                "            - name: bench\n              domains: [\"*\"]\n              routes:\n",
+            );
         }
         for n in 0..count {
             let forward = "route: { cluster: backend } }";

@@ -80,7 +80,10 @@ pub(super) fn virtual_hosts() -> anyhow::Result<String> {
         // Writing to a string cannot fail.
         let _ = match pattern.path {
             true => {
-                writeln!(routes, "              - {{ match: {{ safe_regex: {{ regex: '{regex}' }} }}, {answer} }}")
+                writeln!(
+                    routes,
+                    "              - {{ match: {{ safe_regex: {{ regex: '{regex}' }} }}, {answer} }}"
+                )
             }
             false => writeln!(
                 routes,
@@ -153,7 +156,8 @@ fn one(stream: &mut TcpStream, request: &str) -> anyhow::Result<Duration> {
         answer.extend_from_slice(&buffer[..read]);
         let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
         break (end + 4, length.unwrap_or(0));
     };
     let took = began.elapsed();

@@ -154,7 +154,9 @@ impl Scenario {
             Self::RoutesRegex => "… among routes with a regular expression each",
             Self::RoutesIgnoreCase => "… among prefixes without regard to case",
             Self::RoutesTenants => "… among routes that one header's value tells apart",
-            Self::Hostile => "regular expressions and 64 KB values that are made to hurt; ordinary requests beside them",
+            Self::Hostile => {
+                "regular expressions and 64 KB values that are made to hurt; ordinary requests beside them"
+            }
         }
     }
 
@@ -187,7 +189,9 @@ impl Scenario {
                 (Metric::IdleMany, Most(90.0)),
                 (Metric::ReadyMany, Most(600.0)),
             ],
-            Self::Routes | Self::RoutesHosts | Self::RoutesHeaders => &[(Metric::GrowthOf(10_000), Most(1.2))],
+            Self::Routes | Self::RoutesHosts | Self::RoutesHeaders => {
+                &[(Metric::GrowthOf(10_000), Most(1.2))]
+            }
             Self::RoutesRegex | Self::RoutesIgnoreCase => &[(Metric::GrowthOf(10_000), Most(1.2))],
             Self::RoutesTenants => &[],
             Self::Hostile => &[(Metric::Worst, Most(10.0))],

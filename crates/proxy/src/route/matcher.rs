@@ -45,7 +45,7 @@ impl RouteIndex {
         let path = without_query(request.path());
         let hit = match &self.index {
             Some(index) if !path.is_empty() => {
-                index.first(path, |at| self.entries[at as usize].condition.matches(path, request))
+                index.first(path, request, |at| self.entries[at as usize].condition.matches(path, request))
             }
             _ => self
                 .entries
@@ -247,6 +247,17 @@ impl HeaderMatch {
 }
 
 impl HeaderName {
+    /// The name, of a pseudo header with its colon.
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Path => ":path",
+            Self::Method => ":method",
+            Self::Authority => ":authority",
+            Self::Scheme => ":scheme",
+            Self::Field(name) => name,
+        }
+    }
+
     /// The name as the matcher asks for it.
     pub fn new(name: &str) -> Self {
         match name.to_ascii_lowercase().as_str() {

@@ -1,18 +1,29 @@
 //! A radix trie over literal paths: which routes may match a path, in ascending order, without looking at the others.
 //!
-//! Used by [`super::RouteIndex`] only. Routes whose path condition is no case-sensitive literal are candidates always.
+//! Used by [`super::RouteIndex`] only. A regular expression is filed under the literal that it begins with; many routes of one
+//! literal are told apart by a header's value, if they ask for one ([`candidates`]).
 //! Invariant: every route that matches a path is among the path's candidates.
 
-use smallvec::SmallVec;
+mod candidates;
 
-use super::{Entry, PathMatch};
+use candidates::{Candidates, Lists};
+
+use super::{Entry, PathMatch, RequestView};
 
 /// The index of one virtual host.
 #[derive(Debug, Default)]
 pub(super) struct PathIndex {
+    literals: Trie,
+    /// Of literals without regard to case, in lower case.
+    folded: Option<Trie>,
+    /// Routes that no literal narrows down.
+    others: Candidates,
+}
+
+/// Literals, and the routes that begin or are filed there.
+#[derive(Debug)]
+struct Trie {
     nodes: Vec<Node>,
-    /// Routes that no literal narrows down, ascending.
-    others: Vec<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -21,37 +32,46 @@ struct Node {
     label: Box<[u8]>,
     /// Children, sorted by the first byte of their label.
     children: Vec<(u8, u32)>,
-    /// Routes with a prefix that ends here, ascending.
-    prefixes: Vec<u32>,
-    /// Routes with an exact path that ends here, ascending.
-    exacts: Vec<u32>,
+    /// Routes with a prefix that ends here.
+    prefixes: Candidates,
+    /// Routes with an exact path that ends here.
+    exacts: Candidates,
 }
 
 impl PathIndex {
     /// Files every entry under its literal.
     pub(super) fn new(entries: &[Entry]) -> Self {
-        let mut index = Self { nodes: vec![Node::default()], others: Vec::new() };
+        let mut index = Self::default();
         for (at, entry) in entries.iter().enumerate() {
             let at = at as u32;
             match &entry.condition.path {
-                PathMatch::Prefix(literal) | PathMatch::SeparatedPrefix(literal) => {
-                    index.node(literal.as_bytes()).prefixes.push(at);
+                PathMatch::IgnoreCase(inner) => {
+                    index.folded.get_or_insert_default().file(inner, at, &mut index.others);
                 }
-                PathMatch::Exact(literal) => index.node(literal.as_bytes()).exacts.push(at),
-                PathMatch::Regex(_) | PathMatch::Connect | PathMatch::IgnoreCase(_) => index.others.push(at),
+                condition => index.literals.file(condition, at, &mut index.others),
             }
         }
-        index.nodes.iter_mut().for_each(Node::shrink);
+        let tries = std::iter::once(&mut index.literals).chain(&mut index.folded);
+        tries.flat_map(|trie| &mut trie.nodes).for_each(|node| node.finish(entries));
+        index.others.finish(entries);
         index
     }
 
     /// The lowest candidate of `path` that `accept` takes.
-    pub(super) fn first(&self, path: &str, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut lists: SmallVec<[&[u32]; 12]> = SmallVec::new();
-        if !self.others.is_empty() {
-            lists.push(&self.others);
+    pub(super) fn first<V: RequestView>(
+        &self,
+        path: &str,
+        request: &V,
+        mut accept: impl FnMut(u32) -> bool,
+    ) -> Option<u32> {
+        let mut lists = Lists::new();
+        self.others.collect(request, &mut lists);
+        self.literals.collect(path.as_bytes(), request, &mut lists, |path, label| path == label);
+        if let Some(folded) = &self.folded {
+            folded.collect(path.as_bytes(), request, &mut lists, |path, label| {
+                path.eq_ignore_ascii_case(label)
+            });
         }
-        self.collect(path.as_bytes(), &mut lists);
         if let [only] = lists.as_slice() {
             return only.iter().copied().find(|at| accept(*at));
         }
@@ -65,23 +85,48 @@ impl PathIndex {
         }
         None
     }
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl Trie {
+    /// Files a route under the literal of its condition, or among those without one.
+    fn file(&mut self, condition: &PathMatch, at: u32, others: &mut Candidates) {
+        match condition {
+            PathMatch::Prefix(literal) | PathMatch::SeparatedPrefix(literal) => {
+                self.node(literal.as_bytes()).prefixes.push(at);
+            }
+            PathMatch::Exact(literal) => self.node(literal.as_bytes()).exacts.push(at),
+            PathMatch::Regex(pattern) => self.node(&beginning(pattern)).prefixes.push(at),
+            PathMatch::Connect | PathMatch::IgnoreCase(_) => others.push(at),
+        }
+    }
 
     /// The lists of all nodes on the way down along `path`.
-    fn collect<'a>(&'a self, mut rest: &[u8], lists: &mut SmallVec<[&'a [u32]; 12]>) {
+    fn collect<'a, V: RequestView>(
+        &'a self,
+        mut rest: &[u8],
+        request: &V,
+        lists: &mut Lists<'a>,
+        same: impl Fn(&[u8], &[u8]) -> bool,
+    ) {
         let mut node = &self.nodes[0];
         loop {
-            if !node.prefixes.is_empty() {
-                lists.push(&node.prefixes);
-            }
-            let Some(byte) = rest.first() else {
-                if !node.exacts.is_empty() {
-                    lists.push(&node.exacts);
-                }
-                return;
-            };
-            let Some(child) = node.child(*byte) else { return };
+            node.prefixes.collect(request, lists);
+            let Some(byte) = rest.first() else { return node.exacts.collect(request, lists) };
+            // In a trie without regard to case a child's byte is in lower case.
+            let lower = byte.to_ascii_lowercase();
+            let child = node.child(*byte).or_else(|| node.child(lower).filter(|_| same(&[*byte], &[lower])));
+            let Some(child) = child else { return };
             node = &self.nodes[child];
-            let Some(below) = rest.strip_prefix(&*node.label) else { return };
+            let Some((head, below)) = rest.split_at_checked(node.label.len()) else { return };
+            if !same(head, &node.label) {
+                return;
+            }
             rest = below;
         }
     }
@@ -136,9 +181,16 @@ impl Node {
         self.children.insert(place, (byte, child as u32));
     }
 
-    fn shrink(&mut self) {
+    fn finish(&mut self, entries: &[Entry]) {
         self.children.shrink_to_fit();
-        self.prefixes.shrink_to_fit();
-        self.exacts.shrink_to_fit();
+        self.prefixes.finish(entries);
+        self.exacts.finish(entries);
     }
+}
+
+/// The literal that every match of a pattern begins with; empty if there is none.
+fn beginning(pattern: &regex::Regex) -> Vec<u8> {
+    let Ok(pattern) = regex_syntax::parse(pattern.as_str()) else { return Vec::new() };
+    let literals = regex_syntax::hir::literal::Extractor::new().extract(&pattern);
+    literals.longest_common_prefix().unwrap_or_default().to_vec()
 }

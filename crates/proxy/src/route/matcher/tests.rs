@@ -174,6 +174,50 @@ fn query_grpc_and_fraction() {
     assert_eq!(taken, 250);
 }
 
+/// How many of the routes are tried for a request, and which is taken.
+fn tried(routes: &RouteIndex, request: &Request) -> (usize, Option<u32>) {
+    let tried = std::cell::Cell::new(0);
+    let path = without_query(request.path());
+    let hit = routes.index.as_ref().unwrap().first(path, request, |at| {
+        tried.set(tried.get() + 1);
+        routes.entries[at as usize].condition.matches(path, request)
+    });
+    (tried.get(), hit)
+}
+
+#[test]
+fn regexes_are_found_by_the_literal_that_they_begin_with() {
+    let regex = |n: usize| PathMatch::Regex(full_match(&format!("/service-{n}/[^/]+/items")).unwrap().into());
+    let routes = RouteIndex::new((0..1_000).map(|n| entry(n, regex(n))).collect());
+    assert_eq!(tried(&routes, &get("/service-77/x/items")), (1, Some(77)));
+    assert_eq!(tried(&routes, &get("/service-77/items")), (1, None));
+}
+
+#[test]
+fn prefixes_without_regard_to_case_are_found_through_the_index() {
+    let prefix = |n: usize| PathMatch::Prefix(format!("/Service-{n}/").into()).ignoring_case();
+    let routes = RouteIndex::new((0..1_000).map(|n| entry(n, prefix(n))).collect());
+    assert_eq!(tried(&routes, &get("/sERVICE-77/x")), (1, Some(77)));
+}
+
+#[test]
+fn routes_of_one_path_are_found_by_the_header_that_tells_them_apart() {
+    let wants = |n: usize| {
+        let value = ValueMatch::String(StringMatch::Exact(["one", "two", "three"][n % 3].into()));
+        let header =
+            HeaderMatch { name: HeaderName::new("Tenant"), value, invert: false, missing_is_empty: false };
+        let also = Conditions { headers: vec![header], ..Conditions::default() };
+        Entry { condition: on(PathMatch::Prefix("/".into()), also), ..entry(n, PathMatch::Connect) }
+    };
+    let mut entries: Vec<Entry> = (0..300).map(wants).collect();
+    entries.push(entry(300, PathMatch::Prefix("/".into())));
+    let routes = RouteIndex::new(entries);
+    let of = |headers| tried(&routes, &Request { headers, ..get("/") });
+    assert_eq!(of(vec![("tenant", "three")]), (1, Some(2)));
+    assert_eq!(of(vec![("tenant", "four")]), (1, Some(300)));
+    assert_eq!(of(vec![]), (1, Some(300)));
+}
+
 #[test]
 fn ten_thousand_routes_are_found_through_the_index() {
     let mut entries: Vec<_> =
@@ -182,7 +226,7 @@ fn ten_thousand_routes_are_found_through_the_index() {
     let routes = RouteIndex::new(entries);
     let tried = std::cell::Cell::new(0);
     let index = routes.index.as_ref().unwrap();
-    let hit = index.first("/service/9999/x", |at| {
+    let hit = index.first("/service/9999/x", &get("/service/9999/x"), |at| {
         tried.set(tried.get() + 1);
         routes.entries[at as usize].condition.matches("/service/9999/x", &get("/service/9999/x"))
     });
@@ -197,7 +241,10 @@ fn path_condition() -> impl Strategy<Value = PathMatch> {
         3 => literal.prop_map(|l| PathMatch::Exact(l.into())),
         2 => "/[ab]{1,3}(/[ab]{1,2}){0,1}".prop_map(|l| PathMatch::SeparatedPrefix(l.into())),
         1 => "/[AB]{0,3}".prop_map(|l| PathMatch::Prefix(l.into()).ignoring_case()),
+        1 => "/[AB]{0,3}".prop_map(|l| PathMatch::Exact(l.into()).ignoring_case()),
         1 => "/[ab]{0,2}".prop_map(|l| PathMatch::Regex(full_match(&format!("{l}.*b")).unwrap().into())),
+        2 => prop::sample::select(vec!["/(a|ab).*", "/ab?", "(?i)/ab.*", "/(?i)a(b|a)?|/ab.*|/b{1,2}", "/a{2}b*", ".*", "/(a/b|a/a)?.*", "$|/aa"])
+            .prop_map(|pattern| PathMatch::Regex(full_match(pattern).unwrap().into())),
         1 => Just(()).prop_map(|()| PathMatch::Connect),
     ]
 }
@@ -207,7 +254,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn the_index_answers_as_trying_all_does(
-        conditions in prop::collection::vec((path_condition(), prop::option::weighted(0.2, "[xy]")), 12..40),
+        conditions in prop::collection::vec((path_condition(), prop::option::weighted(0.6, "[xyz]?")), 12..80),
+        missing_is_empty in any::<bool>(),
+        invert in any::<bool>(),
         paths in prop::collection::vec(("/[abAB]{0,4}(/[ab]{0,3}){0,3}(\\?[ab]{0,2})?", prop::option::of(prop_oneof![Just("x"), Just("y")])), 100),
     ) {
         let entries = conditions.into_iter().enumerate().map(|(n, (path, header))| {
@@ -215,9 +264,9 @@ proptest! {
             entry.condition.also = header.map(|value| Box::new(Conditions {
                 headers: vec![HeaderMatch {
                     name: HeaderName::new("h"),
+                    invert: invert && value == "z",
                     value: ValueMatch::String(StringMatch::Exact(value.into())),
-                    invert: false,
-                    missing_is_empty: false,
+                    missing_is_empty,
                 }],
                 ..Conditions::default()
             }));
