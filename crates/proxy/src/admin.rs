@@ -9,7 +9,7 @@ mod listeners;
 mod server_info;
 mod stats;
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -17,10 +17,15 @@ use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use meltemi_xds::pb::envoy::config::core::v3::Node;
-use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 
-use crate::{lifecycle::Lifecycle, lifecycle::State, worker::Workers, xds::view::ConfigView};
+use crate::{
+    lifecycle::{Lifecycle, State},
+    listener::address::ListenAddress,
+    stream::Stream,
+    worker::{self, Listening, Workers},
+    xds::view::ConfigView,
+};
 
 /// What admin shows and acts on. Clones are the same.
 #[derive(Debug, Clone)]
@@ -36,19 +41,19 @@ pub struct Admin {
 }
 
 /// Binds `address` and serves it in the background; nothing when the bootstrap has no admin address.
-pub async fn start(address: Option<SocketAddr>, admin: Admin) -> std::io::Result<()> {
+pub async fn start(address: Option<&ListenAddress>, admin: Admin) -> std::io::Result<()> {
     let Some(address) = address else { return Ok(()) };
-    let listener = TcpListener::bind(address).await?;
-    info!("admin address: {}", listener.local_addr()?);
-    tokio::spawn(serve(listener, admin));
+    let (listening, actual) = worker::listen(address)?;
+    info!("admin address: {actual}");
+    tokio::spawn(serve(listening, admin));
     Ok(())
 }
 
 /// Serves until aborted.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+async fn serve(listening: Listening, admin: Admin) {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        match listening.accept().await {
+            Ok((socket, _)) => {
                 let admin = admin.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
                     let answer = admin.answer(request.method(), request.uri().path(), request.uri().query());
@@ -57,7 +62,8 @@ pub async fn serve(listener: TcpListener, admin: Admin) {
                 tokio::spawn(async move {
                     let mut builder = http1::Builder::new();
                     builder.timer(TokioTimer::new());
-                    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                    let stream = TokioIo::new(Stream::accepted(socket, Vec::new()));
+                    if let Err(error) = builder.serve_connection(stream, service).await {
                         debug!(%error, "admin connection");
                     }
                 });

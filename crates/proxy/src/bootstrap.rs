@@ -5,7 +5,7 @@
 
 #![expect(deprecated, reason = "files in use still have Envoy's deprecated fields")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use meltemi_xds::{
@@ -26,8 +26,8 @@ use meltemi_xds::{
 use prost::{Message as _, Name};
 
 use crate::{
-    cluster::Address,
-    xds::{At, Rejection, fields, hcm, refuse, wire},
+    listener::address::ListenAddress,
+    xds::{At, Rejection, fields, hcm, listener, refuse, wire},
 };
 
 /// A bootstrap that can be started from.
@@ -36,7 +36,7 @@ pub struct Bootstrap {
     /// Who this proxy is.
     pub node: Node,
     /// `admin.address`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<ListenAddress>,
     /// Clusters to start with, encoded: slices of `encoded`.
     pub clusters: Vec<Bytes>,
     /// Their names.
@@ -169,14 +169,11 @@ fn notes(message: &Message) -> Vec<String> {
     set.into_iter().filter(|(set, _)| *set).map(|(_, note)| note.to_owned()).collect()
 }
 
-fn admin(message: &Message) -> Result<Option<SocketAddr>, Rejection> {
+fn admin(message: &Message) -> Result<Option<ListenAddress>, Rejection> {
     let Some(address) = message.admin.as_ref().and_then(|admin| admin.address.as_ref()) else {
         return Ok(None);
     };
-    match fields::address(address).at("admin.address")? {
-        Address::Socket(address) => Ok(Some(address)),
-        Address::Pipe(_) => refuse("a Unix socket is not supported").at("admin.address.pipe"),
-    }
+    listener::listen_address(address).map(Some).at("admin.address")
 }
 
 fn discovery(

@@ -4,13 +4,15 @@
 //! Whoever compiles an updated listener keeps the `Arc<FilterChain>` of every chain that did not change: its
 //! connections then stay, those of the other chains are drained.
 
+pub mod address;
 pub mod connection;
 pub mod filters;
 pub mod matcher;
 pub mod stats;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use self::address::ListenAddress;
 use crate::{access_log::AccessLog, cluster::ClusterSlot, http::config::HttpConnectionManager};
 
 /// One `Listener` resource.
@@ -19,7 +21,7 @@ pub struct Listener {
     /// Resource name.
     pub name: Arc<str>,
     /// Where it listens; several when `additional_addresses` are set.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<ListenAddress>,
     /// False: only reached through `use_original_dst` hand-off.
     pub bind_to_port: bool,
     /// `SO_REUSEPORT` per worker is the default; false makes worker 0 accept alone.

@@ -98,7 +98,8 @@ pub fn run(options: &Options, encoded: Bytes) -> Result<(), RunError> {
         let plane = Plane::new(&bootstrap, workers.clone());
         let (lifecycle, workers) = (lifecycle.clone(), workers.clone());
         let (view, node) = (plane.view(), bootstrap.node.clone());
-        admin::start(bootstrap.admin, Admin { lifecycle: lifecycle.clone(), workers, view, node }).await?;
+        admin::start(bootstrap.admin.as_ref(), Admin { lifecycle: lifecycle.clone(), workers, view, node })
+            .await?;
         plane.start(bootstrap).map_err(|rejection| resource(options, rejection.to_string()))?;
         let view = plane.view();
         let ready = async {

@@ -7,7 +7,11 @@ use std::{
     cell::RefCell,
     io::{self, IoSlice},
     net::SocketAddr,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -19,7 +23,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::cluster::{Address, Keepalive};
+use crate::{
+    cluster::{Address, Keepalive},
+    listener::address,
+};
 
 /// An open connection.
 #[derive(Debug)]
@@ -28,16 +35,51 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix stream socket.
     Unix(UnixStream),
-    /// TCP of which the first bytes were read by listener filters: they are read again first.
+    /// Either, of which the first bytes were read by listener filters: they are read again first.
     Replayed(Box<Replayed>),
 }
 
-/// A TCP stream with bytes to read before those of the socket.
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+/// A stream with bytes to read before those of the socket.
 #[derive(Debug)]
 pub struct Replayed {
     /// What is left of them.
     prefix: RefCell<Bytes>,
-    stream: TcpStream,
+    stream: Socket,
+}
+
+impl Socket {
+    /// Waits for readability.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.readable().await,
+            Self::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buf),
+            Self::Unix(stream) => stream.try_read(buf),
+        }
+    }
+
+    /// Our address; the unspecified one for Unix sockets.
+    pub fn local_addr(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().unwrap_or(UNSPECIFIED),
+            Self::Unix(_) => UNSPECIFIED,
+        }
+    }
 }
 
 impl Replayed {
@@ -64,19 +106,22 @@ macro_rules! either {
         match $self {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
-            Stream::Replayed(replayed) => {
-                let $stream = &replayed.stream;
-                $call
-            }
+            Stream::Replayed(replayed) => match &replayed.stream {
+                Socket::Tcp($stream) => $call,
+                Socket::Unix($stream) => $call,
+            },
         }
     };
 }
 
 impl Stream {
     /// An accepted connection, of which `prefix` was already read.
-    pub fn accepted(stream: TcpStream, prefix: Vec<u8>) -> Self {
+    pub fn accepted(stream: Socket, prefix: Vec<u8>) -> Self {
         match prefix.is_empty() {
-            true => Self::Tcp(stream),
+            true => match stream {
+                Socket::Tcp(stream) => Self::Tcp(stream),
+                Socket::Unix(stream) => Self::Unix(stream),
+            },
             false => Self::Replayed(Box::new(Replayed { prefix: RefCell::new(prefix.into()), stream })),
         }
     }
@@ -85,7 +130,7 @@ impl Stream {
     pub async fn connect(address: &Address, source: Option<SocketAddr>) -> io::Result<Self> {
         match address {
             Address::Socket(addr) => connect_tcp(*addr, source).await.map(Self::Tcp),
-            Address::Pipe(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Address::Pipe(path) => connect_unix(path).await.map(Self::Unix),
         }
     }
 
@@ -182,11 +227,19 @@ impl Stream {
         !matches!(self, Self::Replayed(replayed) if !replayed.is_used_up())
     }
 
+    fn is_unix(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Unix(_) => true,
+            Self::Replayed(replayed) => matches!(replayed.stream, Socket::Unix(_)),
+        }
+    }
+
     /// Our address; the unspecified one for Unix sockets.
     pub fn local_addr(&self) -> SocketAddr {
         match self {
             Self::Tcp(s) => s.local_addr().unwrap_or(UNSPECIFIED),
-            Self::Replayed(r) => r.stream.local_addr().unwrap_or(UNSPECIFIED),
+            Self::Replayed(r) => r.stream.local_addr(),
             Self::Unix(_) => UNSPECIFIED,
         }
     }
@@ -195,14 +248,17 @@ impl Stream {
     pub fn peer_addr(&self) -> SocketAddr {
         match self {
             Self::Tcp(s) => s.peer_addr().unwrap_or(UNSPECIFIED),
-            Self::Replayed(r) => r.stream.peer_addr().unwrap_or(UNSPECIFIED),
+            Self::Replayed(r) => match &r.stream {
+                Socket::Tcp(s) => s.peer_addr().unwrap_or(UNSPECIFIED),
+                Socket::Unix(_) => UNSPECIFIED,
+            },
             Self::Unix(_) => UNSPECIFIED,
         }
     }
 
     /// Turns TCP keepalive on as the cluster asks.
     pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
-        if matches!(self, Self::Unix(_)) {
+        if self.is_unix() {
             return Ok(());
         }
         let mut options = socket2::TcpKeepalive::new();
@@ -238,6 +294,17 @@ async fn connect_tcp(addr: SocketAddr, source: Option<SocketAddr>) -> io::Result
     Ok(stream)
 }
 
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    if !path.as_os_str().as_bytes().starts_with(b"@") {
+        return UnixStream::connect(path).await;
+    }
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // Connecting to a Unix socket is done, or refused, at once.
+    socket.connect(&address::unix(path)?)?;
+    UnixStream::from_std(socket.into())
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         either!(self, s => s.as_fd())
@@ -253,7 +320,10 @@ impl AsyncRead for Stream {
             Self::Replayed(r) => {
                 let prefix = r.prefix.get_mut();
                 if prefix.is_empty() {
-                    return Pin::new(&mut r.stream).poll_read(cx, buf);
+                    return match &mut r.stream {
+                        Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+                        Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+                    };
                 }
                 let n = prefix.len().min(buf.remaining());
                 buf.put_slice(&prefix.split_to(n));
@@ -275,10 +345,16 @@ macro_rules! pinned {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Stream::Replayed(replayed) => {
-                let $stream = Pin::new(&mut replayed.stream);
-                $call
-            }
+            Stream::Replayed(replayed) => match &mut replayed.stream {
+                Socket::Tcp(stream) => {
+                    let $stream = Pin::new(stream);
+                    $call
+                }
+                Socket::Unix(stream) => {
+                    let $stream = Pin::new(stream);
+                    $call
+                }
+            },
         }
     };
 }

@@ -154,6 +154,7 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
         server_name: connection.server_name.as_deref().unwrap_or(""),
         connection: connection.id,
         detected: connection.detected.name(),
+        pipe: connection.pipe(),
         attempts: outcome.attempts,
         ..Record::default()
     };

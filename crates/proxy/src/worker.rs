@@ -16,7 +16,6 @@ mod thread;
 use std::{
     collections::BTreeMap,
     io,
-    net::{SocketAddr, TcpListener},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
@@ -24,12 +23,21 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::socket::Listening;
 use self::{socket::SocketOptions, thread::Command};
 use crate::{
     drain::Phase,
-    listener::{Listener, stats::ListenerStats},
+    listener::{Listener, address::ListenAddress, stats::ListenerStats},
     stats::Registry,
 };
+
+/// A listening socket of the calling thread's own, and where it really listens: for admin.
+pub fn listen(address: &ListenAddress) -> io::Result<(Listening, ListenAddress)> {
+    let options = SocketOptions { reuse_port: false, backlog: 128 };
+    let (actual, mut sockets) = socket::bind(address, 1, options)?;
+    let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((Listening::new(socket, address)?, actual))
+}
 
 /// Settings of the worker threads.
 #[derive(Debug, Clone)]
@@ -58,7 +66,7 @@ pub enum ListenError {
         /// Whose.
         listener: Arc<str>,
         /// Which address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// What the system said.
         source: io::Error,
     },
@@ -70,7 +78,7 @@ pub enum ListenError {
         /// Whose.
         listener: Arc<str>,
         /// Which address.
-        address: SocketAddr,
+        address: ListenAddress,
         /// The listener that has it.
         other: Arc<str>,
     },
@@ -102,13 +110,13 @@ struct Thread {
 struct Bound {
     listener: Arc<Listener>,
     /// Configured and actual addresses of open sockets.
-    sockets: Vec<(SocketAddr, SocketAddr)>,
+    sockets: Vec<(ListenAddress, ListenAddress)>,
     /// One per worker.
     stats: Vec<Arc<ListenerStats>>,
 }
 
 /// The sockets of one address, one per worker.
-type NewSockets = (SocketAddr, SocketAddr, Vec<TcpListener>);
+type NewSockets = (ListenAddress, ListenAddress, Vec<socket2::Socket>);
 
 impl Workers {
     /// Starts the threads; they have no listener yet.
@@ -148,7 +156,7 @@ impl Workers {
         let fresh = self.bind_all(&listener, &kept)?;
 
         let mut sockets = kept;
-        sockets.extend(fresh.iter().map(|(address, actual, _)| (*address, *actual)));
+        sockets.extend(fresh.iter().map(|(address, actual, _)| (address.clone(), actual.clone())));
         let stats = match bound.get(&listener.name) {
             Some(old) => old.stats.clone(),
             None => self.inner.threads.iter().map(|_| Arc::default()).collect(),
@@ -156,7 +164,7 @@ impl Workers {
         let mut per_worker: Vec<Vec<_>> = self.inner.threads.iter().map(|_| Vec::new()).collect();
         for (address, _, sockets) in fresh {
             for (worker, socket) in per_worker.iter_mut().zip(sockets) {
-                worker.push((address, socket));
+                worker.push((address.clone(), socket));
             }
         }
         let mut waits = Vec::new();
@@ -201,9 +209,11 @@ impl Workers {
     }
 
     /// The addresses a listener is really bound to (port 0 resolved), for admin and tests.
-    pub fn addresses(&self, name: &str) -> Vec<SocketAddr> {
+    pub fn addresses(&self, name: &str) -> Vec<ListenAddress> {
         let bound = self.inner.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        bound.get(name).map_or(Vec::new(), |bound| bound.sockets.iter().map(|(_, actual)| *actual).collect())
+        bound
+            .get(name)
+            .map_or(Vec::new(), |bound| bound.sockets.iter().map(|(_, actual)| actual.clone()).collect())
     }
 
     /// Every listener in force by name, with its counters of each worker.
@@ -220,7 +230,7 @@ impl Workers {
     fn bind_all(
         &self,
         listener: &Listener,
-        kept: &[(SocketAddr, SocketAddr)],
+        kept: &[(ListenAddress, ListenAddress)],
     ) -> Result<Vec<NewSockets>, ListenError> {
         if !listener.bind_to_port {
             return Ok(Vec::new());
@@ -229,13 +239,13 @@ impl Workers {
         let missing = listener.addresses.iter().filter(|wanted| kept.iter().all(|(open, _)| open != *wanted));
         missing
             .map(|address| {
-                let bound = socket::bind(*address, self.count(), options);
+                let bound = socket::bind(address, self.count(), options);
                 let (actual, sockets) = bound.map_err(|source| ListenError::Bind {
                     listener: listener.name.clone(),
-                    address: *address,
+                    address: address.clone(),
                     source,
                 })?;
-                Ok((*address, actual, sockets))
+                Ok((address.clone(), actual, sockets))
             })
             .collect()
     }
@@ -250,11 +260,11 @@ impl Thread {
 
 impl Bound {
     /// Open sockets that an update can go on with.
-    fn kept_by(&self, new: &Listener) -> Vec<(SocketAddr, SocketAddr)> {
+    fn kept_by(&self, new: &Listener) -> Vec<(ListenAddress, ListenAddress)> {
         if !new.bind_to_port || new.reuse_port != self.listener.reuse_port {
             return Vec::new();
         }
-        self.sockets.iter().filter(|(address, _)| new.addresses.contains(address)).copied().collect()
+        self.sockets.iter().filter(|(address, _)| new.addresses.contains(address)).cloned().collect()
     }
 }
 
@@ -276,11 +286,11 @@ fn check_duplicates(bound: &BTreeMap<Arc<str>, Bound>, listener: &Listener) -> R
     let others = bound.values().filter(|other| other.listener.name != listener.name);
     for other in others {
         let shared =
-            listener.addresses.iter().find(|a| a.port() != 0 && other.listener.addresses.contains(a));
+            listener.addresses.iter().find(|a| other.listener.addresses.iter().any(|b| a.conflicts_with(b)));
         if let Some(address) = shared {
             return Err(ListenError::Duplicate {
                 listener: listener.name.clone(),
-                address: *address,
+                address: address.clone(),
                 other: other.listener.name.clone(),
             });
         }

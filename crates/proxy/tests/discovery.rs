@@ -231,7 +231,7 @@ impl Mesh {
 
     /// The same of some host.
     async fn get_from(&self, host: &str) -> (u16, String) {
-        let Some(address) = self.workers.addresses("front").first().copied() else {
+        let Some(address) = self.workers.addresses("front").first().cloned() else {
             return (0, "nothing listens".to_owned());
         };
         let answer = self.client.get(&format!("http://{address}/x"), &[("host", host)]).await.unwrap();

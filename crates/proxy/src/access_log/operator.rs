@@ -66,7 +66,7 @@ enum Kind {
     Absent,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     UpstreamLocal,
     UpstreamRemote,
@@ -75,7 +75,7 @@ enum Which {
     DirectRemote,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Both,
     WithoutPort,
@@ -439,7 +439,12 @@ fn write_address(out: &mut Vec<u8>, which: Which, part: Part, record: &Record<'_
             None => return false,
         },
     };
-    address != UNSPECIFIED && socket(out, address, part)
+    match address {
+        // Both ends of a connection that came by a Unix socket.
+        UNSPECIFIED if which != Which::UpstreamLocal && part != Part::Port => text(out, record.pipe),
+        UNSPECIFIED => false,
+        address => socket(out, address, part),
+    }
 }
 
 fn socket(out: &mut Vec<u8>, address: SocketAddr, part: Part) -> bool {

@@ -69,6 +69,8 @@ pub struct Record<'a> {
     pub info: Option<&'a Info>,
     /// What protocol detection found; empty when nobody looked.
     pub detected: &'a str,
+    /// The Unix socket that the client came by; empty for TCP.
+    pub pipe: &'a str,
 }
 
 /// Durations since the start; `None` when the moment never came.
@@ -111,6 +113,7 @@ impl Default for Record<'_> {
             attempts: 0,
             info: None,
             detected: "",
+            pipe: "",
         }
     }
 }

@@ -9,7 +9,7 @@ use meltemi_xds::json;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
-use crate::cluster::{Address, Cluster, Endpoint, Health};
+use crate::cluster::{Cluster, Endpoint, Health};
 
 impl Admin {
     pub(super) fn clusters(&self, query: &Query<'_>) -> Answer {
@@ -82,10 +82,7 @@ fn health_flags(endpoint: &Endpoint) -> &'static str {
 }
 
 fn host(endpoint: &Endpoint) -> Value {
-    let address = match &endpoint.address {
-        Address::Socket(address) => json::to_value(&super::listeners::address(*address)),
-        Address::Pipe(path) => json!({ "pipe": { "path": path.display().to_string() } }),
-    };
+    let address = json::to_value(&super::listeners::address(&endpoint.address));
     let health = match endpoint.told_health() {
         Health::Healthy => "HEALTHY",
         Health::Degraded => "DEGRADED",

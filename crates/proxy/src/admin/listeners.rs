@@ -2,17 +2,16 @@
 //!
 //! Invariant: one line per listener and address.
 
-use std::net::SocketAddr;
-
 use meltemi_xds::{
     json,
     pb::envoy::{
         admin::v3::{ListenerStatus, Listeners},
-        config::core::v3::{Address, SocketAddress, address, socket_address::PortSpecifier},
+        config::core::v3::{Address, Pipe, SocketAddress, address, socket_address::PortSpecifier},
     },
 };
 
 use super::{Admin, Answer, Query};
+use crate::cluster;
 
 impl Admin {
     pub(super) fn listeners(&self, query: &Query<'_>) -> Answer {
@@ -27,7 +26,7 @@ impl Admin {
             for address in &addresses {
                 lines.push_str(&format!("{}::{address}\n", listener.name));
             }
-            let mut addresses = addresses.into_iter().map(address);
+            let mut addresses = addresses.iter().map(|listening| address(&listening.into()));
             message.listener_statuses.push(ListenerStatus {
                 name: listener.name.to_string(),
                 local_address: addresses.next(),
@@ -42,7 +41,14 @@ impl Admin {
 }
 
 /// An address as a message.
-pub(super) fn address(address: SocketAddr) -> Address {
+pub(super) fn address(listening: &cluster::Address) -> Address {
+    let address = match listening {
+        cluster::Address::Socket(address) => address,
+        cluster::Address::Pipe(path) => {
+            let pipe = Pipe { path: path.to_string_lossy().into_owned(), ..Pipe::default() };
+            return Address { address: Some(address::Address::Pipe(pipe)) };
+        }
+    };
     let socket = SocketAddress {
         address: address.ip().to_string(),
         port_specifier: Some(PortSpecifier::PortValue(address.port().into())),

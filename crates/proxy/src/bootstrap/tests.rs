@@ -37,7 +37,7 @@ static_resources:
 fn an_agents_bootstrap() {
     let bootstrap = read(AGENTS).unwrap();
     assert_eq!(bootstrap.node.id, "sidecar~127.0.0.2~a.b~b.svc.cluster.local");
-    assert_eq!(bootstrap.admin, Some(([127, 0, 0, 1], 15000).into()));
+    assert_eq!(bootstrap.admin, Some(ListenAddress::Socket(([127, 0, 0, 1], 15000).into())));
     assert_eq!(bootstrap.notes, ["layered_runtime: runtime keys have their default values"]);
     let discovery = bootstrap.discovery.unwrap();
     assert!(discovery.clusters && discovery.listeners);

@@ -48,7 +48,7 @@ pub struct Request {
 impl Call {
     /// What listener filters would find out.
     pub(super) fn application_protocols(&self, listener: &Listener) -> Vec<Arc<str>> {
-        let inspected = listener.looks_with(ListenerFilter::HttpInspector, self.destination);
+        let inspected = listener.looks_with(ListenerFilter::HttpInspector, Some(self.destination));
         match &self.http {
             Some(request) if inspected && self.server_name.is_none() => {
                 vec![if request.http2 { "h2c" } else { "http/1.1" }.into()]

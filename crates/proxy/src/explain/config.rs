@@ -20,7 +20,7 @@ use super::Call;
 use crate::{
     cluster::store::ClusterStore,
     http::config::RouteSlot,
-    listener::Listener,
+    listener::{Listener, address::ListenAddress},
     xds::{self, Context, Rejection},
 };
 
@@ -105,7 +105,10 @@ impl Config {
         let destination = call.destination;
         let here = |listener: &&Arc<Listener>| listener.inbound == call.inbound && !listener.use_original_dst;
         let at = |wanted: &dyn Fn(&std::net::SocketAddr) -> bool| {
-            self.listeners.iter().filter(here).find(|listener| listener.addresses.iter().any(wanted)).cloned()
+            let listens = |listener: &&Arc<Listener>| {
+                listener.addresses.iter().filter_map(ListenAddress::socket).any(|address| wanted(&address))
+            };
+            self.listeners.iter().filter(here).find(listens).cloned()
         };
         if let Some(listener) = at(&|address| *address == destination) {
             return Some((listener, format!("it listens at {destination}")));

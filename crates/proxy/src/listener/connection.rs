@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     drain::Ticket,
     listener::{FilterChain, Listener},
+    stream::UNSPECIFIED,
 };
 
 /// What a connection turned out to speak, and how that became known.
@@ -73,4 +74,14 @@ pub struct Connection {
     pub id: u64,
     /// Says when to end.
     pub drain: Ticket,
+}
+
+impl Connection {
+    /// The Unix socket that it came in by, for logs; empty for TCP. Clients of Unix sockets have no name of their own, so
+    /// that Envoy prints this one for both ends.
+    pub fn pipe(&self) -> &str {
+        let came_by_tcp = self.direct_remote != UNSPECIFIED;
+        let mut paths = self.listener.addresses.iter().filter_map(|address| address.path());
+        paths.next().filter(|_| !came_by_tcp).map_or("", |path| path)
+    }
 }

@@ -12,9 +12,15 @@ mod proxy_protocol;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
-use crate::listener::{HeaderVersions, Listener, ListenerFilter, connection::Detected};
+use crate::{
+    listener::{
+        HeaderVersions, Listener, ListenerFilter,
+        connection::Detected,
+        matcher::{ConnectionView, NO_ADDRESS},
+    },
+    stream::{Socket, UNSPECIFIED},
+};
 
 pub use self::disabled::{DestinationMatch, InstalledFilter};
 
@@ -25,7 +31,7 @@ pub const MAX_PREFIX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Inspected {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Socket,
     /// Bytes read from it that belong to whoever serves it.
     pub prefix: Vec<u8>,
     /// Local address, restored where a filter did so.
@@ -75,7 +81,7 @@ enum Parsed<T> {
 
 impl Inspected {
     /// A connection about which nothing is known but its addresses.
-    pub fn new(stream: TcpStream, local: SocketAddr, remote: SocketAddr) -> Self {
+    pub fn new(stream: Socket, local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
             stream,
             prefix: Vec::new(),
@@ -88,6 +94,24 @@ impl Inspected {
             direct_remote: remote,
             next: 0,
             detected: Detected::Unknown,
+        }
+    }
+
+    /// Where the client wanted to go; `None` for a Unix socket.
+    pub fn destination(&self) -> Option<SocketAddr> {
+        (self.local != UNSPECIFIED).then_some(self.local)
+    }
+
+    /// What matching may look at so far.
+    pub fn view(&self) -> ConnectionView<'_> {
+        let known = |address| if address == UNSPECIFIED { NO_ADDRESS } else { address };
+        ConnectionView {
+            destination: known(self.local),
+            source: known(self.remote),
+            direct_source: known(self.direct_remote),
+            server_name: self.server_name.as_deref().unwrap_or(""),
+            transport_protocol: if self.tls_detected { "tls" } else { "raw_buffer" },
+            application_protocols: &self.application_protocols,
         }
     }
 
@@ -112,7 +136,8 @@ impl Inspected {
     }
 
     fn restore_destination(&mut self) {
-        let socket = SockRef::from(&self.stream);
+        let Socket::Tcp(stream) = &self.stream else { return };
+        let socket = SockRef::from(stream);
         let original = match self.local {
             SocketAddr::V4(_) => socket.original_dst_v4(),
             SocketAddr::V6(_) => socket.original_dst_v6(),
@@ -181,7 +206,7 @@ impl Inspected {
 pub async fn inspect(filters: &[InstalledFilter], connection: &mut Inspected) -> Result<(), FilterError> {
     while let Some(installed) = filters.get(connection.next) {
         match installed.filter {
-            _ if !installed.looks_at(Some(connection.local)) => {}
+            _ if !installed.looks_at(connection.destination()) => {}
             ListenerFilter::OriginalDst => connection.restore_destination(),
             ListenerFilter::TlsInspector => connection.inspect_tls().await?,
             ListenerFilter::HttpInspector => connection.inspect_http().await?,
@@ -194,8 +219,8 @@ pub async fn inspect(filters: &[InstalledFilter], connection: &mut Inspected) ->
 
 impl Listener {
     /// True when a filter of this kind looks at connections to `destination`.
-    pub fn looks_with(&self, filter: ListenerFilter, destination: SocketAddr) -> bool {
+    pub fn looks_with(&self, filter: ListenerFilter, destination: Option<SocketAddr>) -> bool {
         let mut filters = self.filters.iter();
-        filters.any(|installed| installed.filter == filter && installed.looks_at(Some(destination)))
+        filters.any(|installed| installed.filter == filter && installed.looks_at(destination))
     }
 }

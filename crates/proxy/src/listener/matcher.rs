@@ -76,6 +76,10 @@ pub enum SourceType {
     External,
 }
 
+/// What Envoy takes for the address of a Unix socket when it matches: within no range but all of IPv4, and the same at both
+/// ends.
+pub const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::BROADCAST), 0);
+
 /// What matching may look at.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionView<'a> {

@@ -24,7 +24,7 @@ pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<St
     let connecting = Stream::connect(address, settings.source_address);
     let stream = match tokio::time::timeout(settings.connect_timeout, connecting).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failure(&error)),
+        Ok(Err(error)) => return Err(failure(address, &error)),
         Err(_) => {
             let error = StreamError::new(Side::Upstream, ResetReason::ConnectionTimeout);
             return Err(ConnectError { error, transport: String::new() });
@@ -38,7 +38,7 @@ pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<St
     Ok(stream)
 }
 
-fn failure(error: &io::Error) -> ConnectError {
+fn failure(address: &Address, error: &io::Error) -> ConnectError {
     let local = matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
         || matches!(error.raw_os_error(), Some(23 | 24));
     let reason =
@@ -48,5 +48,9 @@ fn failure(error: &io::Error) -> ConnectError {
     let text = error.to_string();
     // The standard library's text is `Connection refused (os error 111)`.
     let text = text.split(" (os error").next().unwrap_or_default();
-    ConnectError { error: stream, transport: format!("delayed connect error: {text}") }
+    let transport = match address {
+        Address::Socket(_) => format!("delayed connect error: {text}"),
+        Address::Pipe(path) => format!("immediate connect error: {text}|remote_address:{}", path.display()),
+    };
+    ConnectError { error: stream, transport }
 }

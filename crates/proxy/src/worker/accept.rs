@@ -4,27 +4,27 @@
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
-use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
 use super::{
     detect::{self, End},
     serve,
+    socket::Listening,
     table::Active,
     thread::WorkerThread,
 };
 use crate::{
     listener::{
+        address::ListenAddress,
         connection::Connection,
         filters::{FilterError, Inspected},
-        matcher::ConnectionView,
     },
-    stream::Stream,
+    stream::{Socket, Stream},
     tcp_proxy::early::Early,
 };
 
 /// Accepts until aborted.
-pub(super) async fn accept(thread: Rc<WorkerThread>, active: Rc<Active>, socket: Rc<TcpListener>) {
+pub(super) async fn accept(thread: Rc<WorkerThread>, active: Rc<Active>, socket: Rc<Listening>) {
     loop {
         match socket.accept().await {
             Ok((stream, peer)) => start(&thread, &active, stream, peer),
@@ -39,12 +39,10 @@ pub(super) async fn accept(thread: Rc<WorkerThread>, active: Rc<Active>, socket:
 }
 
 /// Accepts what is in the backlog, without waiting; for a socket that is about to close.
-pub(super) fn accept_pending(thread: &Rc<WorkerThread>, active: &Rc<Active>, socket: &TcpListener) {
-    while let Ok((accepted, peer)) = socket2::SockRef::from(socket).accept() {
-        let Some(peer) = peer.as_socket() else { continue };
-        let adopted = accepted.set_nonblocking(true).and_then(|()| TcpStream::from_std(accepted.into()));
-        match adopted {
-            Ok(stream) => start(thread, active, stream, peer),
+pub(super) fn accept_pending(thread: &Rc<WorkerThread>, active: &Rc<Active>, socket: &Listening) {
+    while let Some(accepted) = socket.accept_waiting() {
+        match accepted {
+            Ok((stream, peer)) => start(thread, active, stream, peer),
             Err(error) => debug!(%error, "a connection was lost while its listener closed"),
         }
     }
@@ -56,11 +54,11 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
-fn start(thread: &Rc<WorkerThread>, active: &Rc<Active>, stream: TcpStream, peer: SocketAddr) {
+fn start(thread: &Rc<WorkerThread>, active: &Rc<Active>, stream: Socket, peer: SocketAddr) {
     let listener = active.listener.borrow().clone();
     let local = match listener.addresses.as_slice() {
-        [one] if !one.ip().is_unspecified() && one.port() != 0 => *one,
-        _ => stream.local_addr().unwrap_or(crate::stream::UNSPECIFIED),
+        [ListenAddress::Socket(one)] if !one.ip().is_unspecified() && one.port() != 0 => *one,
+        _ => stream.local_addr(),
     };
     let connection = Inspected::new(stream, local, peer);
     if listener.filters.is_empty() {
@@ -120,18 +118,9 @@ async fn inspect_in_time(
 
 /// Chooses the filter chain and starts the connection's task.
 fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, early: Option<Box<Early>>) {
-    let direct_remote = inspected.direct_remote;
     // The configuration of now, not of when inspection began: old chains get no new connections.
     let listener = active.listener.borrow().clone();
-    let view = ConnectionView {
-        destination: inspected.local,
-        source: inspected.remote,
-        direct_source: direct_remote,
-        server_name: inspected.server_name.as_deref().unwrap_or(""),
-        transport_protocol: if inspected.tls_detected { "tls" } else { "raw_buffer" },
-        application_protocols: &inspected.application_protocols,
-    };
-    let Some(chain) = listener.chains.find(&view).cloned() else {
+    let Some(chain) = listener.chains.find(&inspected.view()).cloned() else {
         active.stats.no_filter_chain_match.inc();
         debug!(listener = %listener.name, remote = %inspected.remote, "no filter chain matches");
         return;
@@ -145,7 +134,7 @@ fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, e
         local: inspected.local,
         local_restored: inspected.local_restored,
         remote: inspected.remote,
-        direct_remote,
+        direct_remote: inspected.direct_remote,
         server_name: inspected.server_name,
         tls_detected: inspected.tls_detected,
         detected: inspected.detected,

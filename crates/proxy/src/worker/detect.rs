@@ -17,7 +17,6 @@ use crate::{
         Listener, ListenerFilter, TcpProxy, Terminal,
         connection::Detected,
         filters::{FilterError, Inspected, inspect},
-        matcher::ConnectionView,
     },
     stats::groups::{DetectionStats, HttpInspectorStats, TlsInspectorStats},
     tcp_proxy::{Origin, early::Early},
@@ -159,7 +158,7 @@ fn count(thread: &WorkerThread, listener: &Listener, connection: &mut Inspected,
     let stats = thread.inspectors();
     match end {
         End::Failed(_) => {
-            if listener.looks_with(ListenerFilter::HttpInspector, connection.local) {
+            if listener.looks_with(ListenerFilter::HttpInspector, connection.destination()) {
                 stats.http.read_error.inc();
             }
             return;
@@ -175,12 +174,12 @@ fn count(thread: &WorkerThread, listener: &Listener, connection: &mut Inspected,
         }
         End::Found(_) => {}
     }
-    if listener.looks_with(ListenerFilter::TlsInspector, connection.local) {
+    if listener.looks_with(ListenerFilter::TlsInspector, connection.destination()) {
         count_tls(&stats.tls, connection);
     }
     if connection.tls_detected {
         connection.detected = Detected::Tls;
-    } else if listener.looks_with(ListenerFilter::HttpInspector, connection.local) {
+    } else if listener.looks_with(ListenerFilter::HttpInspector, connection.destination()) {
         let (counter, detected) = match connection.application_protocols.first().map(|found| &**found) {
             Some("http/1.0") => (&stats.http.http10_found, Detected::Http10),
             Some("http/1.1") => (&stats.http.http11_found, Detected::Http11),
@@ -234,15 +233,8 @@ impl Attempt {
         if !listener.continue_on_timeout || !waits_for_client || !connection.prefix.is_empty() {
             return None;
         }
-        let view = ConnectionView {
-            destination: connection.local,
-            source: connection.remote,
-            direct_source: connection.direct_remote,
-            server_name: "",
-            transport_protocol: "raw_buffer",
-            application_protocols: &[],
-        };
-        let Terminal::Tcp(proxy) = &listener.chains.find(&view)?.terminal else { return None };
+        // Nothing is known yet but addresses.
+        let Terminal::Tcp(proxy) = &listener.chains.find(&connection.view())?.terminal else { return None };
         let origin = Origin::of(connection);
         let key = (proxy.clusters.first()?.0.id, origin.destination);
         let state = State::Waiting(Box::pin(tokio::time::sleep(thread.speakers.wait(key))));

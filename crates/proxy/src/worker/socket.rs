@@ -1,14 +1,18 @@
 //! Listening sockets: one per worker and address.
 //!
-//! Called on the main thread, so that a bind failure is an answer and not an event.
-//! Invariant: all sockets of an address are bound to the same port, also when port 0 was asked for.
+//! [`bind`] is called on the main thread, so that a bind failure is an answer and not an event; [`Listening`] is what a
+//! worker makes of a socket. Invariant: all sockets of an address are bound to the same port, also when port 0 was
+//! asked for.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
+use std::{fs, io, net::SocketAddr, os::unix::fs::PermissionsExt, path::Path};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::{
+    listener::address::{self, ListenAddress},
+    stream::{self, UNSPECIFIED},
 };
-
-use socket2::{Domain, Protocol, Socket, Type};
 
 /// How the sockets of a listener are made.
 #[derive(Debug, Clone, Copy)]
@@ -21,23 +25,29 @@ pub(super) struct SocketOptions {
 
 /// `count` sockets on `address`, and the address they are bound to.
 pub(super) fn bind(
-    address: SocketAddr,
+    address: &ListenAddress,
     count: usize,
     options: SocketOptions,
-) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    let first = bind_one(address, options)?;
-    let actual = first.local_addr()?;
+) -> io::Result<(ListenAddress, Vec<Socket>)> {
+    let (first, actual) = match address {
+        ListenAddress::Socket(address) => {
+            let first = bind_tcp(*address, options)?;
+            let actual = first.local_addr()?.as_socket().unwrap_or(*address);
+            (first, ListenAddress::Socket(actual))
+        }
+        ListenAddress::Pipe { path, mode } => (bind_unix(path, *mode, options)?, address.clone()),
+    };
     let mut sockets = vec![first];
     while sockets.len() < count {
-        sockets.push(match options.reuse_port {
-            true => bind_one(actual, options)?,
-            false => sockets[0].try_clone()?,
+        sockets.push(match actual {
+            ListenAddress::Socket(actual) if options.reuse_port => bind_tcp(actual, options)?,
+            _ => sockets[0].try_clone()?,
         });
     }
     Ok((actual, sockets))
 }
 
-fn bind_one(address: SocketAddr, options: SocketOptions) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -46,7 +56,74 @@ fn bind_one(address: SocketAddr, options: SocketOptions) -> io::Result<TcpListen
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+fn bind_unix(path: &str, mode: u32, options: SocketOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    if !path.starts_with('@') {
+        // A socket file that a process left behind is in the way. Where it cannot go, `bind` says so.
+        let _ = fs::remove_file(path);
+    }
+    socket.bind(&address::unix(Path::new(path))?)?;
+    if mode != 0 && !path.starts_with('@') {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    socket.listen(options.backlog)?;
+    Ok(socket)
+}
+
+/// A listening socket on a thread.
+#[derive(Debug)]
+pub enum Listening {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix stream socket.
+    Unix(UnixListener),
+}
+
+impl Listening {
+    /// Registers the socket with this thread's runtime.
+    pub(super) fn new(socket: Socket, address: &ListenAddress) -> io::Result<Self> {
+        match address {
+            ListenAddress::Socket(_) => TcpListener::from_std(socket.into()).map(Self::Tcp),
+            ListenAddress::Pipe { .. } => UnixListener::from_std(socket.into()).map(Self::Unix),
+        }
+    }
+
+    /// The next connection, and its peer; clients of Unix sockets have no address.
+    pub async fn accept(&self) -> io::Result<(stream::Socket, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((stream::Socket::Tcp(stream), peer))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((stream::Socket::Unix(stream), UNSPECIFIED))
+            }
+        }
+    }
+
+    /// A connection that waits in the backlog; `None` when none does.
+    pub(super) fn accept_waiting(&self) -> Option<io::Result<(stream::Socket, SocketAddr)>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (accepted, peer) = SockRef::from(listener).accept().ok()?;
+                let peer = peer.as_socket().unwrap_or(UNSPECIFIED);
+                let adopted =
+                    accepted.set_nonblocking(true).and_then(|()| TcpStream::from_std(accepted.into()));
+                Some(adopted.map(|stream| (stream::Socket::Tcp(stream), peer)))
+            }
+            Self::Unix(listener) => {
+                let (accepted, _) = SockRef::from(listener).accept().ok()?;
+                let adopted =
+                    accepted.set_nonblocking(true).and_then(|()| UnixStream::from_std(accepted.into()));
+                Some(adopted.map(|stream| (stream::Socket::Unix(stream), UNSPECIFIED)))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,11 +134,31 @@ mod tests {
     fn all_workers_share_the_port_that_was_found() {
         for reuse_port in [true, false] {
             let options = SocketOptions { reuse_port, backlog: 16 };
-            let (actual, sockets) = bind("127.0.0.1:0".parse().unwrap(), 3, options).unwrap();
-            assert_ne!(actual.port(), 0);
-            assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == actual));
+            let any = ListenAddress::Socket("127.0.0.1:0".parse().unwrap());
+            let (actual, sockets) = bind(&any, 3, options).unwrap();
+            let address = actual.socket().unwrap();
+            assert_ne!(address.port(), 0);
+            assert!(sockets.iter().all(|socket| socket.local_addr().unwrap().as_socket() == Some(address)));
             let taken = SocketOptions { reuse_port: false, backlog: 16 };
-            assert_eq!(bind(actual, 1, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            assert_eq!(bind(&actual, 1, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_the_mode_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let path: std::sync::Arc<str> = folder.path().join("l.sock").display().to_string().into();
+        let options = SocketOptions { reuse_port: true, backlog: 16 };
+        for mode in [0o600, 0o666] {
+            let (_, sockets) = bind(&ListenAddress::Pipe { path: path.clone(), mode }, 2, options).unwrap();
+            assert_eq!(sockets.len(), 2);
+            assert_eq!(fs::metadata(&*path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        let nowhere = folder.path().join("no/such/folder").display().to_string();
+        let nowhere = ListenAddress::Pipe { path: nowhere.into(), mode: 0 };
+        assert_eq!(bind(&nowhere, 1, options).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let name = format!("@meltemi-{}", std::process::id());
+        let (_, sockets) = bind(&ListenAddress::Pipe { path: name.into(), mode: 0 }, 1, options).unwrap();
+        assert!(sockets[0].local_addr().unwrap().as_abstract_namespace().is_some());
     }
 }

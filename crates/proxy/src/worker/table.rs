@@ -12,11 +12,12 @@ use std::{
 };
 
 use rustc_hash::FxHashMap;
-use tokio::{net::TcpListener, sync::Notify, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle};
 
+use super::socket::Listening;
 use crate::{
     drain::{Group, Phase},
-    listener::{FilterChain, Listener, stats::ListenerStats},
+    listener::{FilterChain, Listener, address::ListenAddress, stats::ListenerStats},
 };
 
 /// All listeners of one worker.
@@ -52,9 +53,9 @@ pub(super) struct Active {
 #[derive(Debug)]
 pub(super) struct Accepting {
     /// The configured address.
-    pub(super) address: SocketAddr,
+    pub(super) address: ListenAddress,
     /// The socket; the accept loop holds the same.
-    pub(super) socket: Rc<TcpListener>,
+    pub(super) socket: Rc<Listening>,
     /// The accept loop.
     pub(super) task: AbortHandle,
 }
@@ -75,8 +76,8 @@ impl Table {
         let listener = active.listener.borrow().clone();
         let mut by_address = self.by_address.borrow_mut();
         by_address.retain(|_, other| !Rc::ptr_eq(other, active));
-        for address in &listener.addresses {
-            by_address.insert(*address, active.clone());
+        for address in listener.addresses.iter().filter_map(ListenAddress::socket) {
+            by_address.insert(address, active.clone());
         }
         self.listeners.borrow_mut().insert(listener.name.clone(), active.clone());
     }
@@ -186,7 +187,7 @@ impl Active {
     }
 
     /// Takes out the sockets that `unwanted` picks.
-    pub(super) fn take_sockets(&self, unwanted: impl Fn(&SocketAddr) -> bool) -> Vec<Accepting> {
+    pub(super) fn take_sockets(&self, unwanted: impl Fn(&ListenAddress) -> bool) -> Vec<Accepting> {
         self.sockets.borrow_mut().extract_if(.., |accepting| unwanted(&accepting.address)).collect()
     }
 

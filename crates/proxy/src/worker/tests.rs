@@ -81,7 +81,7 @@ fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
 fn listener(name: &str, address: &str, chain: &Arc<FilterChain>) -> Listener {
     Listener {
         name: name.into(),
-        addresses: vec![address.parse().unwrap()],
+        addresses: vec![ListenAddress::Socket(address.parse().unwrap())],
         bind_to_port: true,
         reuse_port: true,
         inbound: false,
@@ -104,7 +104,7 @@ fn workers() -> Workers {
 async fn put(workers: &Workers, listener: Listener) -> SocketAddr {
     let name = listener.name.clone();
     workers.put(Arc::new(listener)).unwrap().wait().await;
-    workers.addresses(&name)[0]
+    workers.addresses(&name)[0].socket().unwrap()
 }
 
 async fn say(stream: &mut TcpStream, text: &str) -> String {
@@ -155,7 +155,7 @@ async fn an_update_under_load_loses_nothing_and_old_connections_stay_on_their_ch
     assert_eq!(say(&mut old, "still here").await, "still here");
     stop.store(true, Ordering::Relaxed);
     load.await.unwrap();
-    assert_eq!(workers.addresses("l"), [address]);
+    assert_eq!(workers.addresses("l"), [ListenAddress::Socket(address)]);
 }
 
 #[tokio::test]

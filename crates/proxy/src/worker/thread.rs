@@ -4,7 +4,6 @@
 
 use std::{
     cell::{Cell, OnceCell},
-    net::TcpListener,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -19,12 +18,13 @@ use tracing::warn;
 use super::{
     accept::{accept, accept_pending},
     detect::{Inspectors, Speakers},
+    socket::Listening,
     table::{Accepting, Active, Table},
 };
 use crate::{
     drain::{Group, Phase},
     http::{Worker, clock},
-    listener::{Listener, stats::ListenerStats},
+    listener::{Listener, address::ListenAddress, stats::ListenerStats},
     stats::Registry,
 };
 
@@ -38,7 +38,7 @@ pub(super) enum Command {
         /// This worker's counters for it.
         stats: Arc<ListenerStats>,
         /// New sockets, by configured address.
-        sockets: Vec<(std::net::SocketAddr, TcpListener)>,
+        sockets: Vec<(ListenAddress, socket2::Socket)>,
         /// Told when it is in force here.
         done: oneshot::Sender<()>,
     },
@@ -158,7 +158,7 @@ fn put(
     thread: &Rc<WorkerThread>,
     listener: Arc<Listener>,
     stats: Arc<ListenerStats>,
-    sockets: Vec<(std::net::SocketAddr, TcpListener)>,
+    sockets: Vec<(ListenAddress, socket2::Socket)>,
 ) {
     let active = match thread.table.get(&listener.name) {
         Some(active) => {
@@ -175,7 +175,7 @@ fn put(
             || sockets.iter().any(|(new, _)| new == address)
     });
     for (address, socket) in sockets {
-        match tokio::net::TcpListener::from_std(socket) {
+        match Listening::new(socket, &address) {
             Ok(socket) => {
                 let socket = Rc::new(socket);
                 let accepting = accept(thread.clone(), active.clone(), socket.clone());

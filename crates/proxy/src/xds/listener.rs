@@ -1,11 +1,11 @@
 //! `Listener` and `FilterChain`: addresses, listener filters, chains with their conditions and terminal filters.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use meltemi_xds::pb::envoy::{
     config::{
-        core::v3::{CidrRange, TrafficDirection},
+        core::v3::{Address as AddressMessage, CidrRange, TrafficDirection, address},
         listener::v3::{
             Filter, FilterChain as ChainMessage, FilterChainMatch, Listener as Message, filter,
             filter_chain_match::ConnectionSourceType, listener::ConnectionBalanceConfig,
@@ -26,6 +26,7 @@ use crate::{
     cluster::Address,
     listener::{
         FilterChain, Listener, ListenerFilter, SniUse, TcpProxy as TcpProxySettings, Terminal,
+        address::ListenAddress,
         matcher::{ChainMatch, FilterChains, IpPrefix, SourceType},
     },
 };
@@ -135,21 +136,38 @@ fn is_exact_balance(config: &ConnectionBalanceConfig) -> bool {
     config.balance_type.is_some()
 }
 
-fn addresses(message: &Message) -> Result<Vec<SocketAddr>, Rejection> {
+fn addresses(message: &Message) -> Result<Vec<ListenAddress>, Rejection> {
     let Some(first) = &message.address else { return refuse("value is required").at("address") };
-    let mut addresses = vec![socket(fields::address(first)).at("address")?];
+    let mut addresses = vec![listen_address(first).at("address")?];
     for (at, more) in message.additional_addresses.iter().enumerate() {
-        let address = more.address.as_ref().map(fields::address);
+        let address = more.address.as_ref().map(listen_address);
         let address = address.unwrap_or_else(|| refuse("value is required"));
-        addresses.push(socket(address).at("address").at_index("additional_addresses", at)?);
+        addresses.push(address.at("address").at_index("additional_addresses", at)?);
     }
     Ok(addresses)
 }
 
-fn socket(address: Result<Address, Rejection>) -> Result<SocketAddr, Rejection> {
-    match address? {
-        Address::Socket(address) => Ok(address),
-        Address::Pipe(_) => refuse("listening on a Unix socket is not supported").at("pipe"),
+/// Where something listens.
+pub fn listen_address(message: &AddressMessage) -> Result<ListenAddress, Rejection> {
+    let path: Arc<str> = match fields::address(message)? {
+        Address::Socket(address) => return Ok(ListenAddress::Socket(address)),
+        Address::Pipe(path) => path.to_string_lossy().into(),
+    };
+    // As for the kernel's `sun_path`, which has room for the zero at its end.
+    const LONGEST: usize = 107;
+    let mode = match &message.address {
+        Some(address::Address::Pipe(pipe)) => pipe.mode,
+        _ => 0,
+    };
+    match mode {
+        0..=0o777 if path.len() > LONGEST => {
+            refuse(format!("path \"{path}\" exceeds maximum UNIX domain socket path size of 108")).at("pipe")
+        }
+        1.. if path.starts_with('@') => {
+            refuse("cannot set mode for Abstract AF_UNIX sockets").at("pipe.mode")
+        }
+        0..=0o777 => Ok(ListenAddress::Pipe { path, mode }),
+        _ => refuse("value must be less than or equal to 511").at("pipe.mode"),
     }
 }
 

@@ -6,10 +6,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::http::{
-    config::HttpConnectionManager,
-    headers::{HeaderList, Known, mask},
-    message::RequestHead,
+use crate::{
+    http::{
+        config::HttpConnectionManager,
+        headers::{HeaderList, Known, mask},
+        message::RequestHead,
+    },
+    stream::UNSPECIFIED,
 };
 
 /// What was found out about the client.
@@ -72,7 +75,8 @@ pub fn apply(head: &mut RequestHead, manager: &HttpConnectionManager, peer: Peer
         if manager.xff_trusted_hops > 0 {
             address = nth_from_last(headers, manager.xff_trusted_hops - 1);
         }
-        if !manager.skip_xff_append {
+        // The client of a Unix socket has no address that could be told.
+        if !manager.skip_xff_append && peer.remote != UNSPECIFIED {
             let ip = if peer.remote.ip().is_loopback() { peer.local_ip } else { peer.remote_ip };
             append_forwarded_for(headers, ip);
         }
@@ -90,7 +94,7 @@ pub fn apply(head: &mut RequestHead, manager: &HttpConnectionManager, peer: Peer
         None => headers.get(Known::XForwardedProto) == Some(b"https"),
     };
     let address = address.map_or(peer.remote, |ip| SocketAddr::new(ip, 0));
-    let internal = single && is_internal(manager, address.ip());
+    let internal = single && address != UNSPECIFIED && is_internal(manager, address.ip());
     let edge = !internal && manager.use_remote_address;
     let client = Client { address, internal, edge };
     sanitize(headers, client, peer.remote_ip, peer.remote);
@@ -117,7 +121,9 @@ fn sanitize(headers: &mut HeaderList, client: Client, remote_ip: &str, remote: S
     headers.remove_mask(INTERNAL_ONLY);
     if client.edge {
         headers.remove_mask(EDGE_STRIPPED);
-        if client.address == remote {
+        if client.address == UNSPECIFIED {
+            // A Unix socket.
+        } else if client.address == remote {
             headers.set(Known::XEnvoyExternalAddress, remote_ip.as_bytes());
         } else {
             headers.set(Known::XEnvoyExternalAddress, client.address.ip().to_string().as_bytes());

@@ -142,6 +142,7 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
         },
         route: info.route.as_ref().map_or("", |route| &route.name),
         detected: connection.detected.name(),
+        pipe: connection.pipe(),
         cluster: info.cluster.as_ref().map(|state| (&*state.cluster.name, &*state.cluster.stat_name)),
         endpoint: info.endpoint.as_deref(),
         upstream_local: info.upstream_local,
