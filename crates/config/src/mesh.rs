@@ -168,6 +168,11 @@ impl MeshConfig {
         u16::try_from(self.proxy_inbound_listen_port).ok().filter(|port| *port > 0).unwrap_or(15006)
     }
 
+    /// Whether requests to unknown hosts go to where DNS says (MC-028).
+    pub fn looks_up_unknown_hosts(&self) -> bool {
+        self.outbound_mode() == OutboundMode::AllowAnyDynamicDns
+    }
+
     /// What happens to unknown destinations.
     pub fn outbound_mode(&self) -> OutboundMode {
         self.outbound_traffic_policy.as_ref().map_or(OutboundMode::AllowAny, |policy| policy.mode)

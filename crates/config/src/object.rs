@@ -189,7 +189,6 @@ impl Kind {
             self,
             Kind::Secret
                 | Kind::ConfigMap
-                | Kind::Node
                 | Kind::Ingress
                 | Kind::CustomResourceDefinition
                 | Kind::MutatingWebhookConfiguration

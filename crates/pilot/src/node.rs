@@ -82,6 +82,12 @@ pub struct Metadata {
     /// `MELTEMI_BIND`: address at which a gateway listens where its servers say none; empty: all. `meltemi up` sets it, as a
     /// gateway on somebody's own machine must not be open to others unasked.
     pub bind: Str,
+    /// `DNS_CAPTURE`: the names that its workload asks for are answered by the agent.
+    pub dns_capture: bool,
+    /// `DNS_AUTO_ALLOCATE`: those without addresses with one that the mesh gave them, whatever the control plane's switch says.
+    pub dns_auto_allocate: bool,
+    /// `NODE_NAME`: the node that it runs on; empty if it does not say.
+    pub node_name: Str,
     /// `PROXY_CONFIG`: its settings in place of the mesh's.
     pub proxy_config: Option<Box<OwnConfig>>,
     /// `MELTEMI_EXTENSIONS`: which of our extensions the proxy knows, sorted; empty: it is not ours.
@@ -214,6 +220,9 @@ impl Metadata {
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
             http10: flag(metadata, "HTTP10"),
             bind: word("MELTEMI_BIND"),
+            dns_capture: flag(metadata, "DNS_CAPTURE"),
+            dns_auto_allocate: flag(metadata, "DNS_AUTO_ALLOCATE"),
+            node_name: word("NODE_NAME"),
             proxy_config: metadata.get("PROXY_CONFIG").and_then(proxy_config),
             extensions: words(metadata.get(extension::METADATA)),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meltemi_config::{ExportTo, Host, Labels, Protocol, Str, Timestamp};
 use rustc_hash::FxHashMap;
 
+mod automatic;
 pub mod build;
 mod kubernetes;
 mod service_entry;
@@ -15,6 +16,9 @@ mod workload;
 
 pub use workload::Workload;
 pub(crate) use workload::locality_label;
+
+/// How many names may stand for one another in a row; loops end here.
+pub(crate) const MAX_ALIASES: usize = 16;
 
 /// A service: a name in the mesh with ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,10 @@ pub struct Service {
     pub namespace: Str,
     /// Virtual addresses; may be CIDRs; empty if it has none.
     pub addresses: Vec<Str>,
+    /// Addresses that the mesh gave it as it has none of its own: for proxies that answer their workloads' DNS.
+    pub automatic: Vec<Str>,
+    /// Whether the mesh is to give it addresses if it has none (SE-002).
+    pub wants_address: bool,
     /// Ports, in the order of the object.
     pub ports: Vec<Port>,
     /// Where endpoints come from.
@@ -37,13 +45,15 @@ pub struct Service {
     pub kubernetes: bool,
     /// Clients get the endpoints' addresses from DNS.
     pub headless: bool,
+    /// Only endpoints on the client's node are for it (`internalTrafficPolicy: Local`, SEM-155).
+    pub node_local: bool,
     /// Who sees it.
     pub export_to: ExportTo,
     /// Age.
     pub created: Option<Timestamp>,
     /// Labels of the object.
     pub labels: Labels,
-    /// The name that it only stands for (ExternalName).
+    /// The name that it only stands for (ExternalName): nothing else of it counts (SEM-147).
     pub alias_of: Option<Host>,
     /// Names that stand for it, sorted.
     pub aliases: Vec<Host>,
@@ -55,6 +65,11 @@ impl Service {
     /// The port of that number.
     pub fn port(&self, number: u32) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// Whether it only stands for another one.
+    pub fn is_alias(&self) -> bool {
+        self.alias_of.is_some()
     }
 
     /// Its key in the registry.
@@ -77,6 +92,8 @@ pub struct Port {
     pub name: Str,
     /// Protocol.
     pub protocol: Protocol,
+    /// Port of endpoints that do not say another one.
+    pub target: u32,
 }
 
 /// Where endpoints come from.
@@ -90,6 +107,8 @@ pub enum Resolution {
     DnsRoundRobin,
     /// The address the client asked for.
     Passthrough,
+    /// All addresses of the name that the client asks for.
+    Dynamic,
 }
 
 /// Host and namespace.
@@ -123,6 +142,8 @@ pub struct Registry {
     pub by_address: FxHashMap<Str, Vec<ServiceKey>>,
     /// Workloads by address.
     pub workloads: BTreeMap<Str, Arc<Workload>>,
+    /// How many services are for clients of the endpoints' nodes only.
+    pub node_local: usize,
     parts: build::Parts,
 }
 
@@ -135,6 +156,20 @@ impl Registry {
     /// A service by host and namespace.
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
         self.services.get(&key.0)?.iter().find(|service| service.namespace == key.1)
+    }
+
+    /// What a name stands for in the end: most for themselves.
+    pub fn concrete<'h>(&'h self, mut host: &'h Host) -> &'h Host {
+        for _ in 0..MAX_ALIASES {
+            let Some(next) = self.alias_of(host) else { break };
+            host = next;
+        }
+        host
+    }
+
+    /// What a host stands for, if it is an alias: the next name of the chain.
+    pub fn alias_of(&self, host: &Host) -> Option<&Host> {
+        self.services.get(host)?.iter().find_map(|service| service.alias_of.as_ref())
     }
 
     /// All services, by host.

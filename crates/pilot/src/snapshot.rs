@@ -92,7 +92,7 @@ impl Snapshot {
             }
         }
         self.virtual_services.set(&virtual_services, &self.mesh, &mut self.selectors, &mut changes);
-        changes.selectors = self.selectors.take_changed();
+        changes.selectors = self.selectors.take_changed() || changes.registry.nodes;
         self.update_scopes(&changes);
         changes
     }
@@ -146,6 +146,11 @@ impl Snapshot {
     pub fn asks_for_label(&self, name: &str) -> bool {
         let mesh = self.mesh.locality_lb_setting.iter().flat_map(selector::priorities);
         self.selectors.has(name) || mesh.into_iter().any(|label| &*label == name)
+    }
+
+    /// Whether the node that a proxy runs on makes a difference.
+    pub fn asks_for_node(&self) -> bool {
+        self.registry.node_local > 0
     }
 
     /// The service of that name as clients in a namespace see it: Kubernetes first, then their own, then the oldest

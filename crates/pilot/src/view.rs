@@ -16,6 +16,7 @@
 //! So nothing but the own pieces may look at the node's id, name or addresses, and other services, rules and VirtualServices
 //! are reached through the functions of [`reads`] only.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use meltemi_config::labels::selects;
@@ -23,7 +24,7 @@ use meltemi_config::networking::Sidecar;
 use meltemi_config::{Labels, Protocol, Str};
 
 use crate::node::{Node, Role};
-use crate::registry::Service;
+use crate::registry::{Resolution, Service};
 use crate::snapshot::{Snapshot, destination_rule};
 
 mod access_log;
@@ -66,8 +67,12 @@ pub struct View<'a> {
     pub locality: Str,
     /// Ports of services that have an endpoint at one of its addresses, by its own port.
     pub own_ports: Vec<OwnPort>,
+    /// The node that it runs on, as it says itself, else of the workload at its address; empty if unknown.
+    pub machine: Str,
     /// What was looked at on the way.
     pub reads: reads::Reads,
+    /// Whether any service that it sees is found by the name that clients ask for.
+    looks_up: OnceCell<bool>,
 }
 
 /// A port that the proxy's workload serves.
@@ -103,8 +108,10 @@ impl<'a> View<'a> {
             node,
             scope,
             locality: locality_of(snapshot, node, &labels),
+            machine: machine_of(snapshot, node),
             labels,
             reads: reads::Reads::default(),
+            looks_up: OnceCell::new(),
         }
     }
 
@@ -120,6 +127,30 @@ impl<'a> View<'a> {
     /// Its main address.
     pub(crate) fn address(&self) -> Str {
         self.node.addresses.first().cloned().unwrap_or_else(|| crate::names::WILDCARD_ADDRESS.into())
+    }
+
+    /// Whether names that clients ask for are looked up: by the mesh's word, or for a service that is not more than a pattern.
+    pub(crate) fn looks_up(&self) -> bool {
+        *self.looks_up.get_or_init(|| {
+            let dynamic = |service: &Arc<Service>| service.resolution == Resolution::Dynamic;
+            self.scope.dynamic_dns || self.scope.services.values().any(dynamic)
+        })
+    }
+
+    /// Addresses at which this proxy's clients find a service: its own, else those that the mesh gave it where the agent
+    /// answers with them.
+    pub(crate) fn addresses<'s>(&self, service: &'s Service) -> &'s [Str] {
+        let metadata = &self.node.metadata;
+        let automatic = self.snapshot.mesh.switches.automatic_addresses || metadata.dns_auto_allocate;
+        match service.addresses.is_empty() && metadata.dns_capture && automatic {
+            true => &service.automatic,
+            false => &service.addresses,
+        }
+    }
+
+    /// The one that its listeners are for.
+    pub(crate) fn address_of<'s>(&self, service: &'s Service) -> Option<&'s Str> {
+        self.addresses(service).first()
     }
 
     /// Whether original destinations are not known: at gateways and where ports are opened explicitly.
@@ -150,6 +181,16 @@ pub(crate) fn locality_of(snapshot: &Snapshot, node: &Node, labels: &Labels) -> 
     let workloads = &snapshot.registry.workloads;
     let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
     at_address.map(|workload| workload.locality.clone()).unwrap_or_default()
+}
+
+/// The node that the proxy runs on: as it said, else of the workload at its address.
+pub(crate) fn machine_of(snapshot: &Snapshot, node: &Node) -> Str {
+    if !node.metadata.node_name.is_empty() {
+        return node.metadata.node_name.clone();
+    }
+    let workloads = &snapshot.registry.workloads;
+    let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
+    at_address.map(|workload| workload.node.clone()).unwrap_or_default()
 }
 
 type Named = ((Str, Str), Arc<Sidecar>);

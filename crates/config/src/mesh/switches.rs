@@ -41,6 +41,8 @@ switches! {
     service_entry_selects_pods = "PILOT_ENABLE_SERVICEENTRY_SELECT_PODS" true;
     /// Kubernetes Services select WorkloadEntries (ENV-059).
     service_selects_workload_entries = "PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES" true;
+    /// Services without addresses are given some (ENV-073).
+    automatic_addresses = "PILOT_ENABLE_IP_AUTOALLOCATE" true;
     /// Sidecars set x-forwarded-for of outbound requests to the client's address (ENV-146).
     sidecar_use_remote_address = "PILOT_SIDECAR_USE_REMOTE_ADDRESS" false;
 }

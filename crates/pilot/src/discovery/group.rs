@@ -14,6 +14,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use crate::model::route::{RouteConfiguration, VirtualHost};
+use crate::names::DYNAMIC_DNS_CLUSTER;
 use crate::node::{Node, Role};
 use crate::snapshot::Snapshot;
 use crate::snapshot::change::Changes;
@@ -85,6 +86,8 @@ struct Edits {
     virtual_hosts: BTreeMap<Arc<str>, Option<Resource>>,
     /// Tables whose virtual hosts were touched.
     tables: BTreeSet<String>,
+    /// Whether the mesh's settings may be others: what follows from no resource is made again.
+    mesh: bool,
 }
 
 /// Virtual hosts of a host by table, with all domains that they would like.
@@ -132,7 +135,7 @@ impl Group {
             Some(changes) => self.reached(&view, changes),
             None => self.everything(&view),
         };
-        let mut edits = Edits::default();
+        let mut edits = Edits { mesh: changes.is_none(), ..Edits::default() };
         if let Some(changes) = changes {
             for host in changes.registry.endpoints.iter().filter(|host| !dirty.contains(*host)) {
                 self.endpoints(&view, host, cache, &mut edits);
@@ -440,7 +443,8 @@ impl Group {
     fn publish(&self, view: &View<'_>, edits: Edits) -> bool {
         let shared = &self.shared;
         let mut clusters = edits.clusters;
-        if shared.clusters.is_empty() {
+        if edits.mesh {
+            clusters.insert(DYNAMIC_DNS_CLUSTER.into(), None);
             let common = view.common_clusters();
             let common = common.iter().map(|cluster| {
                 Resource::new(

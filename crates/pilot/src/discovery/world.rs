@@ -259,6 +259,10 @@ fn in_common(snapshot: &Snapshot, node: &Node) -> Node {
         Role::Sidecar => node.addresses.iter().filter(headless).cloned().collect(),
     };
     let labels = view::labels(snapshot, node);
-    let node = Node { locality: view::locality_of(snapshot, node, &labels), ..node.clone() };
-    node.in_common(&labels, |name| snapshot.asks_for_label(name), addresses)
+    let mut common = Node { locality: view::locality_of(snapshot, node, &labels), ..node.clone() };
+    common.metadata.node_name = match snapshot.asks_for_node() {
+        true => view::machine_of(snapshot, node),
+        false => Str::default(),
+    };
+    common.in_common(&labels, |name| snapshot.asks_for_label(name), addresses)
 }

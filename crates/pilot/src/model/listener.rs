@@ -212,6 +212,8 @@ pub struct Tcp {
     pub hash_source: bool,
     /// Through whom connections are made.
     pub tunnel: Option<Tunnel>,
+    /// Whether the server name of the client is looked up, kept how long, and connected to at which port.
+    pub looks_up: Option<(u32, Duration)>,
 }
 
 /// Connections through an HTTP proxy.

@@ -15,7 +15,9 @@ use meltemi_config::networking::WorkloadEntry;
 use meltemi_config::{Host, Kind, Object, ResourceId, Spec, Str};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Instance, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
+use super::automatic::Automatic;
+use super::workload::{locality_label, node_locality};
+use super::{Instance, MAX_ALIASES, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
 
 /// Label of a slice that says whose it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -32,6 +34,8 @@ pub struct Changes {
     pub endpoints: BTreeSet<Host>,
     /// Addresses whose workload is another one or serves other ports.
     pub addresses: BTreeSet<Str>,
+    /// Whether the nodes of clients matter now, or do not matter any more.
+    pub nodes: bool,
 }
 
 /// What the registry is made of.
@@ -52,6 +56,16 @@ pub(super) struct Parts {
     sliced: FxHashMap<Str, FxHashSet<(Str, Str)>>,
     /// Services by slice.
     owners: FxHashMap<ResourceId, (Str, Str)>,
+    /// Localities of Nodes that say theirs.
+    nodes: FxHashMap<Str, Str>,
+    /// Workloads by Node.
+    on_node: FxHashMap<Str, BTreeSet<ResourceId>>,
+    /// Addresses given to services that have none.
+    automatic: Automatic,
+    /// Names that stand for others, and for which.
+    alias_of: FxHashMap<Host, Host>,
+    /// The same from the other side, through chains.
+    aliases: FxHashMap<Host, Vec<Host>>,
 }
 
 /// What one Service or ServiceEntry gives.
@@ -72,6 +86,7 @@ impl Registry {
                 Kind::Pod | Kind::WorkloadEntry => {
                     self.set_workload(id, object.as_ref(), &mut dirty, &mut changes);
                 }
+                Kind::Node => self.set_node(id, object.as_ref(), &mut dirty, &mut changes),
                 Kind::EndpointSlice => self.parts.set_slice(id, object.as_ref(), &mut dirty),
                 Kind::Service | Kind::ServiceEntry => {
                     hosts.extend(self.parts.set_part(id, object.as_ref()));
@@ -83,9 +98,13 @@ impl Registry {
         for id in dirty {
             self.work_out(&id, mesh, &mut hosts);
         }
-        for host in hosts {
-            self.settle(host, &mut changes);
+        hosts.extend(self.parts.set_aliases(&hosts));
+        // Whoever gets an address that another one had moves that one.
+        let had_local = self.node_local > 0;
+        while let Some(host) = hosts.pop_first() {
+            hosts.extend(self.settle(host, &mut changes));
         }
+        changes.nodes = had_local != (self.node_local > 0);
         changes
     }
 
@@ -102,6 +121,39 @@ impl Registry {
             }
             object.spec_as::<WorkloadEntry>().map(|entry| Workload::of_entry(object, entry, true))
         });
+        self.replace_workload(id, new, dirty, changes);
+    }
+
+    /// Workloads of a Node are where it is, unless they say themselves where they are (SEM-156).
+    fn set_node(
+        &mut self,
+        id: &ResourceId,
+        object: Option<&Object>,
+        dirty: &mut BTreeSet<ResourceId>,
+        changes: &mut Changes,
+    ) {
+        let locality = object.map(|object| node_locality(object.labels())).unwrap_or_default();
+        let before = match locality.is_empty() {
+            true => self.parts.nodes.remove(&id.name),
+            false => self.parts.nodes.insert(id.name.clone(), locality.clone()),
+        };
+        if before.unwrap_or_default() == locality {
+            return;
+        }
+        for id in self.parts.on_node.get(&id.name).cloned().unwrap_or_default() {
+            let workload = self.parts.workloads.get(&id).map(|workload| Workload::clone(workload));
+            self.replace_workload(&id, workload, dirty, changes);
+        }
+    }
+
+    fn replace_workload(
+        &mut self,
+        id: &ResourceId,
+        new: Option<Workload>,
+        dirty: &mut BTreeSet<ResourceId>,
+        changes: &mut Changes,
+    ) {
+        let new = new.map(|workload| self.parts.placed(workload));
         let old = self.parts.workloads.remove(id);
         if old.as_deref() == new.as_ref() {
             self.parts.workloads.extend(old.map(|old| (id.clone(), old)));
@@ -147,8 +199,9 @@ impl Registry {
         }
     }
 
-    /// Brings the services and endpoints of a host together, and notes what is other than before.
-    fn settle(&mut self, host: Host, changes: &mut Changes) {
+    /// Brings the services and endpoints of a host together, and notes what is other than before. Hosts that have to be settled
+    /// again: their addresses moved.
+    fn settle(&mut self, host: Host, changes: &mut Changes) -> Vec<Host> {
         let mut given: Vec<&(Arc<Service>, Vec<Instance>)> = Vec::new();
         for id in self.parts.by_host.get(&host).into_iter().flatten() {
             let services = self.parts.parts.get(id).map_or(&[][..], |part| &part.services);
@@ -161,8 +214,11 @@ impl Registry {
             instances.entry(service.namespace.clone()).or_default().extend(endpoints.iter().cloned());
             merge(&mut services, Arc::clone(service));
         }
+        let moved = self.parts.complete(&host, &mut services, self.services.get(&host));
         let before = self.services.get(&host).map_or(&[][..], Vec::as_slice);
         let differs = before != services.as_slice();
+        let local = |services: &[Arc<Service>]| services.iter().filter(|service| service.node_local).count();
+        self.node_local = self.node_local + local(&services) - local(before);
         let mut namespaces: BTreeSet<Str> = instances.keys().cloned().collect();
         namespaces.extend(before.iter().map(|service| service.namespace.clone()));
         for namespace in namespaces {
@@ -176,6 +232,7 @@ impl Registry {
                 false => self.services.insert(host, services),
             };
         }
+        moved
     }
 
     fn set_instances(
@@ -239,7 +296,82 @@ impl Parts {
         reached
     }
 
+    /// A workload at the place of its Node, if it has none of its own.
+    fn placed(&self, workload: Workload) -> Workload {
+        if !workload.pod || locality_label(&workload.labels).is_some() {
+            return workload;
+        }
+        let locality = self.nodes.get(&workload.node).cloned().unwrap_or_default();
+        Workload { locality, ..workload }
+    }
+
+    /// What of services follows from others: names that stand for them, addresses given to them. Hosts whose addresses move.
+    fn complete(
+        &mut self,
+        host: &Host,
+        services: &mut [Arc<Service>],
+        before: Option<&Vec<Arc<Service>>>,
+    ) -> Vec<Host> {
+        let mut moved = Vec::new();
+        for gone in before.into_iter().flatten().filter(|service| service.wants_address) {
+            if !services.iter().any(|service| service.namespace == gone.namespace) {
+                moved.extend(self.automatic.set(&gone.key(), None));
+            }
+        }
+        for service in services {
+            let key = service.key();
+            let wanted = service.wants_address.then_some(service.created);
+            moved.extend(self.automatic.set(&key, wanted));
+            let aliases = self.aliases.get(host);
+            if wanted.is_some() || aliases.is_some() {
+                let service = Arc::make_mut(service);
+                service.automatic = self.automatic.addresses(&key);
+                service.aliases = aliases.cloned().unwrap_or_default();
+            }
+        }
+        moved
+    }
+
+    /// Follows what these hosts stand for now; the hosts that other names stand for than before.
+    fn set_aliases(&mut self, hosts: &BTreeSet<Host>) -> Vec<Host> {
+        let mut differs = false;
+        for host in hosts {
+            let ids = self.by_host.get(host).into_iter().flatten();
+            let given = ids.filter_map(|id| self.parts.get(id)).flat_map(|part| &part.services);
+            let target = given
+                .filter(|(service, _)| service.host == *host)
+                .find_map(|(service, _)| service.alias_of.clone());
+            let before = match &target {
+                Some(target) => self.alias_of.insert(host.clone(), target.clone()),
+                None => self.alias_of.remove(host),
+            };
+            differs |= before != target;
+        }
+        if !differs {
+            return Vec::new();
+        }
+        let mut aliases: FxHashMap<Host, Vec<Host>> = FxHashMap::default();
+        for alias in self.alias_of.keys() {
+            let mut at = alias;
+            for _ in 0..MAX_ALIASES {
+                let Some(next) = self.alias_of.get(at) else { break };
+                at = next;
+            }
+            // What never ends stands for nothing.
+            if !self.alias_of.contains_key(at) {
+                aliases.entry(at.clone()).or_default().push(alias.clone());
+            }
+        }
+        aliases.values_mut().for_each(|aliases| aliases.sort());
+        let before = std::mem::replace(&mut self.aliases, aliases);
+        let known = before.keys().chain(self.aliases.keys());
+        known.filter(|host| before.get(*host) != self.aliases.get(*host)).cloned().collect()
+    }
+
     fn enlist(&mut self, id: &ResourceId, workload: &Workload) {
+        if !workload.node.is_empty() {
+            self.on_node.entry(workload.node.clone()).or_default().insert(id.clone());
+        }
         for label in labels_of(workload) {
             self.by_label.entry(label).or_default().insert(id.clone());
         }
@@ -249,6 +381,7 @@ impl Parts {
     }
 
     fn unlist(&mut self, id: &ResourceId, workload: &Workload) {
+        remove(&mut self.on_node, &workload.node, id);
         for label in labels_of(workload) {
             remove(&mut self.by_label, &label, id);
         }
@@ -368,9 +501,6 @@ impl Parts {
                 kubernetes::selected(spec, &workload, &mut instances);
             }
         }
-        if let Some(name) = spec.spec.external_name.as_ref().filter(|_| service.external) {
-            instances.extend(external_name(object, name, &service));
-        }
         vec![handled(service, instances)]
     }
 
@@ -455,19 +585,4 @@ fn merge(known: &mut Vec<Arc<Service>>, service: Arc<Service>) {
             first.ports.push(port.clone());
         }
     }
-}
-
-/// The name that an ExternalName Service stands for.
-fn external_name(object: &Object, name: &Str, service: &Service) -> Vec<Instance> {
-    let entry = WorkloadEntry { address: Some(name.clone()), ..Default::default() };
-    let workload = Arc::new(Workload::of_entry(object, &entry, false));
-    let instance = |port: &super::Port| Instance {
-        service_port: port.number,
-        address: name.clone(),
-        port: port.number,
-        weight: 1,
-        healthy: true,
-        workload: Arc::clone(&workload),
-    };
-    service.ports.iter().map(instance).collect()
 }

@@ -21,20 +21,25 @@ pub(super) fn service(object: &Object, spec: &core::Service, mesh: &MeshConfig) 
         None => ExportTo::resolve(&[], &mesh.default_service_export_to, &namespace),
     };
     let external_name = spec.spec.service_type.as_deref() == Some("ExternalName");
+    let alias = spec.spec.external_name.as_deref().map(|name| name.trim_end_matches('.'));
+    let alias = alias.filter(|name| external_name && !name.is_empty());
     Service {
         host,
         name,
         namespace,
         addresses: addresses(spec),
+        automatic: Vec::new(),
+        wants_address: false,
         ports: spec.spec.ports.iter().filter_map(port).collect(),
         resolution: if external_name { Resolution::Dns } else { Resolution::Static },
         external: external_name,
         kubernetes: true,
         headless: spec.is_headless(),
+        node_local: spec.spec.internal_traffic_policy.as_deref() == Some("Local"),
         export_to,
         created: object.metadata.creation_timestamp,
         labels: object.labels().clone(),
-        alias_of: None,
+        alias_of: alias.map(Host::new),
         aliases: Vec::new(),
         subject_alt_names: Vec::new(),
     }
@@ -56,7 +61,8 @@ fn port(port: &core::ServicePort) -> Option<Port> {
     let name = port.name.clone().unwrap_or_default();
     let protocol = Protocol::of_service_port(&name, port.app_protocol.as_deref(), transport, port.port);
     let handled = transport == "TCP" && protocol != Protocol::Udp && port.port > 0;
-    handled.then(|| Port { number: u32::from(port.port), name, protocol })
+    let number = u32::from(port.port);
+    handled.then_some(Port { number, name, protocol, target: number })
 }
 
 /// Endpoints of a Service from workloads that it selects.
@@ -91,11 +97,12 @@ pub(super) fn from_slice(
         return;
     }
     for endpoint in &slice.endpoints {
-        let ready = endpoint.conditions.ready.unwrap_or(true);
+        let ready = endpoint.conditions.ready.unwrap_or(true) || spec.spec.publish_not_ready_addresses;
         // Terminating endpoints are never sent; one that is not ready and does not say counts as such (SEM-154).
-        let terminating = endpoint.conditions.terminating.unwrap_or(false);
+        let terminating = !ready && endpoint.conditions.terminating.unwrap_or(true);
         let Some(address) = endpoint.addresses.first().filter(|_| !terminating) else { continue };
         let workload = find(address).unwrap_or_else(|| Arc::new(unknown(endpoint, address, namespace)));
+        let workload = on_node(workload, endpoint.node_name.as_ref());
         for port in &slice.ports {
             let name = port.name.as_deref().unwrap_or_default();
             let service_port = spec.spec.ports.iter().find(|p| p.name.as_deref().unwrap_or_default() == name);
@@ -105,10 +112,18 @@ pub(super) fn from_slice(
                 address: address.clone(),
                 port: u32::from(number),
                 weight: workload.weight,
-                healthy: ready || spec.spec.publish_not_ready_addresses,
+                healthy: ready,
                 workload: Arc::clone(&workload),
             });
         }
+    }
+}
+
+/// The slice knows the node where the Pod does not say it.
+fn on_node(workload: Arc<Workload>, node: Option<&Str>) -> Arc<Workload> {
+    match node.filter(|_| workload.node.is_empty()) {
+        Some(node) => Arc::new(Workload { node: node.clone(), ..Workload::clone(&workload) }),
+        None => workload,
     }
 }
 
@@ -126,5 +141,6 @@ fn unknown(endpoint: &core::Endpoint, address: &Str, namespace: &Str) -> Workloa
         service_account: "default".into(),
         ready: true,
         pod: true,
+        node: endpoint.node_name.clone().unwrap_or_default(),
     }
 }

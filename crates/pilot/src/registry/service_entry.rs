@@ -9,6 +9,9 @@ use meltemi_config::{ExportTo, Host, Object, Protocol, Str};
 
 use super::{Instance, Port, Resolution, Service, Workload};
 
+/// Label of entries whose hosts are not to be given addresses (`false`).
+const AUTOMATIC: &str = "networking.istio.io/enable-autoallocate-ip";
+
 /// One service for each host.
 pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) -> Vec<Service> {
     let namespace = object.namespace().clone();
@@ -18,11 +21,14 @@ pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) 
         name: host.as_shared().clone(),
         namespace: namespace.clone(),
         addresses: spec.addresses.clone(),
+        automatic: Vec::new(),
+        wants_address: wants_address(object, spec) && !host.is_wildcard(),
         ports: spec.ports.iter().filter_map(port).collect(),
         resolution: resolution(spec),
         external: spec.location == Location::MeshExternal,
         kubernetes: false,
         headless: false,
+        node_local: false,
         export_to: export_to.clone(),
         created: object.metadata.creation_timestamp,
         labels: object.labels().clone(),
@@ -33,14 +39,20 @@ pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) 
     spec.hosts.iter().map(service).collect()
 }
 
+/// Whether the hosts of an entry are given addresses: where the client's own are not taken as they are, and nobody says that
+/// there shall be none.
+fn wants_address(object: &Object, spec: &ServiceEntry) -> bool {
+    let refused = object.labels().get(AUTOMATIC).is_some_and(|word| word.eq_ignore_ascii_case("false"));
+    spec.addresses.is_empty() && spec.resolution != service_entry::Resolution::None && !refused
+}
+
 fn resolution(spec: &ServiceEntry) -> Resolution {
     match spec.resolution {
         service_entry::Resolution::None => Resolution::Passthrough,
         service_entry::Resolution::Static => Resolution::Static,
         service_entry::Resolution::Dns => Resolution::Dns,
         service_entry::Resolution::DnsRoundRobin => Resolution::DnsRoundRobin,
-        // Needs the dynamic forward proxy; until then names are let through to where the client meant them.
-        service_entry::Resolution::DynamicDns => Resolution::Passthrough,
+        service_entry::Resolution::DynamicDns => Resolution::Dynamic,
     }
 }
 
@@ -51,7 +63,13 @@ fn port(port: &service_entry::ServicePort) -> Option<Port> {
         Some(word) => Protocol::parse(word).unwrap_or(Protocol::Auto),
         None => Protocol::of_service_port(&port.name, None, "TCP", number),
     };
-    (protocol != Protocol::Udp).then(|| Port { number: port.number, name: port.name.clone(), protocol })
+    let target = port.target_port.filter(|target| *target > 0).unwrap_or(port.number);
+    (protocol != Protocol::Udp).then(|| Port {
+        number: port.number,
+        name: port.name.clone(),
+        protocol,
+        target,
+    })
 }
 
 /// Endpoints that the entry lists; with DNS and none, its hosts.

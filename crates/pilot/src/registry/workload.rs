@@ -27,6 +27,8 @@ pub struct Workload {
     pub ready: bool,
     /// Whether it is a Pod: EndpointSlices speak for it.
     pub pod: bool,
+    /// Name of the node that it runs on; empty if unknown.
+    pub node: Str,
 }
 
 impl Workload {
@@ -53,6 +55,7 @@ impl Workload {
             service_account: pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
             ready: ready.is_none_or(|condition| &*condition.status == "True"),
             pod: true,
+            node: pod.spec.node_name.clone().unwrap_or_default(),
         })
     }
 
@@ -72,6 +75,7 @@ impl Workload {
             service_account: entry.service_account.clone().unwrap_or_else(|| "default".into()),
             ready: true,
             pod: false,
+            node: Str::default(),
             labels,
         }
     }
@@ -97,6 +101,17 @@ impl Workload {
 
 fn locality(labels: &Labels) -> Str {
     locality_label(labels).unwrap_or_default()
+}
+
+/// The locality that the labels of a Node say; empty if none.
+pub(super) fn node_locality(labels: &Labels) -> Str {
+    let part = |name: &str| labels.get(name).map_or("", |value| &**value);
+    let parts = [
+        part("topology.kubernetes.io/region"),
+        part("topology.kubernetes.io/zone"),
+        part("topology.istio.io/subzone"),
+    ];
+    parts.join("/").trim_end_matches('/').into()
 }
 
 /// The locality that labels say. Label values cannot hold a slash, so Istio takes dots (SEM-156).

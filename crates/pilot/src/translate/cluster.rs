@@ -91,6 +91,8 @@ fn dynamic(refresh: Duration) -> envoy::cluster::ClusterDiscoveryType {
         cluster_implementation_specifier: Some(ClusterImplementationSpecifier::DnsCacheConfig(dns_cache(
             refresh,
         ))),
+        // Names of certificates are checked as the rule says; Envoy would have us check that of the request.
+        allow_insecure_cluster_options: true,
         ..Default::default()
     };
     envoy::cluster::ClusterDiscoveryType::ClusterType(envoy::cluster::CustomClusterType {

@@ -9,11 +9,12 @@ use meltemi_xds::pb::envoy::extensions::filters::listener::{
     http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, proxy_protocol::v3::ProxyProtocol,
     tls_inspector::v3::TlsInspector,
 };
+use meltemi_xds::pb::envoy::extensions::filters::network::sni_dynamic_forward_proxy::v3 as sni;
 use meltemi_xds::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use meltemi_xds::pb::envoy::r#type::v3 as kind;
 use meltemi_xds::pb::google::protobuf::Any;
 
-use super::proto::{address, bool_value, duration, fields_of, origin_metadata, text, uint32};
+use super::proto::{address, bool_value, dns_cache, duration, fields_of, origin_metadata, text, uint32};
 use crate::model::listener::{
     AccessLog, Condition, Direction, FilterChain, Listener, LogFormat, Tcp, Terminal,
 };
@@ -75,20 +76,33 @@ fn listener_filters(model: &Listener) -> Vec<envoy::ListenerFilter> {
 }
 
 fn filter_chain(model: &FilterChain) -> envoy::FilterChain {
-    let filter = match &model.terminal {
-        Terminal::Http(http) => network_filter(
+    let filters = match &model.terminal {
+        Terminal::Http(http) => vec![network_filter(
             "envoy.filters.network.http_connection_manager",
             any(&http::connection_manager(http)),
-        ),
-        Terminal::Tcp(tcp) => network_filter("envoy.filters.network.tcp_proxy", any(&tcp_proxy(tcp))),
+        )],
+        Terminal::Tcp(tcp) => {
+            let proxy = network_filter("envoy.filters.network.tcp_proxy", any(&tcp_proxy(tcp)));
+            tcp.looks_up.map(sni_lookup).into_iter().chain([proxy]).collect()
+        }
     };
     envoy::FilterChain {
         name: model.name.clone(),
         filter_chain_match: condition(&model.condition),
-        filters: vec![filter],
+        filters,
         metadata: origin_metadata(model.origin.as_deref(), None),
         ..Default::default()
     }
+}
+
+/// Resolves the server name of the hello before a connection to its cluster is made.
+fn sni_lookup((port, refresh): (u32, std::time::Duration)) -> envoy::Filter {
+    let config = sni::FilterConfig {
+        dns_cache_config: Some(dns_cache(refresh)),
+        port_specifier: Some(sni::filter_config::PortSpecifier::PortValue(port)),
+        ..Default::default()
+    };
+    network_filter("envoy.filters.network.sni_dynamic_forward_proxy", any(&config))
 }
 
 fn network_filter(name: &str, config: Any) -> envoy::Filter {

@@ -129,14 +129,15 @@ pub fn http1_options(accept_http_10: bool, preserve_case: bool) -> core::Http1Pr
     }
 }
 
-/// The cache of names that requests ask for; one for all that resolve, found by its name.
+/// The cache of names that requests ask for: one for all that resolve, found by its name. Envoy refuses another one of that name,
+/// so what may differ is part of it.
 pub fn dns_cache(
     refresh: Duration,
 ) -> meltemi_xds::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig {
     use meltemi_xds::pb::envoy::config::cluster::v3::cluster::DnsLookupFamily;
     use meltemi_xds::pb::envoy::extensions::common::dynamic_forward_proxy::v3::DnsCacheConfig;
     DnsCacheConfig {
-        name: "dynamic_forward_proxy_cache".to_owned(),
+        name: format!("dynamic_forward_proxy_cache_{}ms", refresh.as_millis()),
         dns_lookup_family: DnsLookupFamily::V4Only.into(),
         dns_refresh_rate: Some(duration(refresh)),
         ..Default::default()

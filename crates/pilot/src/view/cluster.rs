@@ -10,7 +10,7 @@ use super::tls::TlsPlace;
 use super::{View, locality, policy};
 use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Pool, Protocol};
 use crate::names::{
-    BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster, parse_outbound_cluster, sni_cluster,
+    BLACK_HOLE_CLUSTER, DYNAMIC_DNS_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster, parse_outbound_cluster, sni_cluster,
 };
 use crate::node::Role;
 use crate::registry::{Port, Resolution, Service};
@@ -62,8 +62,19 @@ impl View<'_> {
             passthrough.protocol = Protocol::Downstream;
             passthrough.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
             clusters.push(passthrough);
+            clusters.extend(self.dynamic_cluster());
         }
         clusters
+    }
+
+    /// Requests to hosts that nobody knows.
+    fn dynamic_cluster(&self) -> Option<Cluster> {
+        self.snapshot.mesh.looks_up_unknown_hosts().then(|| {
+            let mut dynamic = self.fixed(DYNAMIC_DNS_CLUSTER, Discovery::Dynamic(self.dns_refresh()));
+            dynamic.protocol = Protocol::Downstream;
+            dynamic.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
+            dynamic
+        })
     }
 
     /// The clusters of this one proxy: towards its workload.
@@ -162,13 +173,14 @@ impl View<'_> {
         if balancer == Balancer::OriginalDestination && !self.lacks_original_destination() {
             return Discovery::OriginalDestination;
         }
-        let refresh = self.snapshot.mesh.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0);
+        let refresh = self.dns_refresh();
         let none = Labels::new();
         let listed = || self.arranged(service, port.number, labels.unwrap_or(&none), policy, |_| true);
         match service.resolution {
             Resolution::Static if self.uses_eds(service) => Discovery::Eds,
             Resolution::Static | Resolution::Passthrough => Discovery::OriginalDestination,
             Resolution::Dns => Discovery::StrictDns(listed(), refresh),
+            Resolution::Dynamic => Discovery::Dynamic(refresh),
             Resolution::DnsRoundRobin => {
                 let mut listed = listed();
                 // Envoy takes one name only.
@@ -177,6 +189,11 @@ impl View<'_> {
                 Discovery::LogicalDns(listed, refresh)
             }
         }
+    }
+
+    /// How often names are resolved again.
+    pub(super) fn dns_refresh(&self) -> Duration {
+        self.snapshot.mesh.dns_refresh_rate.map_or(DNS_REFRESH, |rate| rate.0)
     }
 
     /// HTTP/2 where the port says so, or by upgrade (SEM-068).

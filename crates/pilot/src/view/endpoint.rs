@@ -45,8 +45,10 @@ impl View<'_> {
         takes: impl Fn(&Instance) -> bool,
     ) -> Vec<Locality> {
         let instances = self.instances(service).iter().filter(|instance| instance.service_port == port);
-        let taken =
-            instances.filter(|instance| selects(labels, &instance.workload.labels) && takes(instance));
+        let near = |instance: &Instance| !service.node_local || instance.workload.node == self.machine;
+        let taken = instances.filter(|instance| {
+            selects(labels, &instance.workload.labels) && near(instance) && takes(instance)
+        });
         let endpoints = taken.map(|instance| (endpoint(instance), &*instance.workload)).collect();
         let settings =
             locality::settings(policy.load_balancer, self.snapshot.mesh.locality_lb_setting.as_ref());

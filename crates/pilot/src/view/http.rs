@@ -40,7 +40,7 @@ impl View<'_> {
                 .and_then(|headers| headers.x_forwarded_port.as_ref()?.enabled)
                 .unwrap_or(false),
             hide_envoy: off(headers.and_then(|headers| headers.envoy_debug_headers.as_ref())),
-            dynamic_dns: None,
+            dynamic_dns: self.looks_up().then(|| self.dns_refresh()),
         }
     }
 
@@ -49,6 +49,7 @@ impl View<'_> {
         let http = self.outbound_http(stat_prefix, routes);
         Http {
             use_remote_address: false,
+            dynamic_dns: None,
             client_cert: self.client_cert_inbound(),
             trusted_hops: 0,
             server: http.server.map(|word| if word.is_empty() { SERVER_NAME.into() } else { word }),
@@ -100,6 +101,7 @@ impl View<'_> {
             max_duration: None,
             hash_source: false,
             tunnel: None,
+            looks_up: None,
         }
     }
 

@@ -222,10 +222,10 @@ impl View<'_> {
         }
         let host = resolved.destination_host(to);
         let subset = to.subset.as_deref().unwrap_or_default();
-        outbound_cluster(self.destination_port(resolved, to, port), subset, &host)
+        outbound_cluster(self.destination_port(resolved, to, port), subset, self.concrete(&host))
     }
 
-    fn destination_port(&self, resolved: &Resolved, to: &Destination, port: u32) -> u32 {
+    pub(super) fn destination_port(&self, resolved: &Resolved, to: &Destination, port: u32) -> u32 {
         if let Some(named) = to.port.as_ref().filter(|port| port.number > 0) {
             return named.number;
         }

@@ -24,6 +24,8 @@ use crate::shared::Shared;
 
 /// Source address of connections to the workload, so that redirection leaves them alone (SEM-149).
 const INBOUND_SOURCE: &str = "127.0.0.6";
+/// The same where there is no IPv4.
+const INBOUND_SOURCE_V6: &str = "::6";
 
 /// A port that traffic comes in at.
 #[derive(Debug, Clone)]
@@ -62,12 +64,26 @@ impl View<'_> {
         let mut clusters: Vec<Cluster> = ports.iter().map(|port| self.inbound_port_cluster(port)).collect();
         if !self.node.captures_explicitly() {
             let mut passthrough = self.fixed(INBOUND_PASSTHROUGH_CLUSTER, Discovery::OriginalDestination);
-            passthrough.source_address = Some(INBOUND_SOURCE.into());
+            passthrough.source_address = Some(self.inbound_source().into());
             passthrough.protocol = Upstream::Downstream;
             passthrough.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
             clusters.push(passthrough);
         }
         clusters
+    }
+
+    fn has_v4(&self) -> bool {
+        let addresses = &self.node.addresses;
+        addresses.is_empty() || addresses.iter().any(|address| !address.contains(':'))
+    }
+
+    fn inbound_source(&self) -> &'static str {
+        if self.has_v4() { INBOUND_SOURCE } else { INBOUND_SOURCE_V6 }
+    }
+
+    /// Where a workload listens that only its sidecar is to reach.
+    fn localhost(&self) -> &'static str {
+        if self.has_v4() { "127.0.0.1" } else { "::1" }
     }
 
     fn inbound_ports(&self) -> Vec<InboundPort> {
@@ -96,7 +112,7 @@ impl View<'_> {
             bind: if explicit { self.address() } else { WILDCARD_ADDRESS.into() },
             explicit,
             protocol: own.protocol,
-            endpoint: local.then(|| ("127.0.0.1".into(), own.target)),
+            endpoint: local.then(|| (self.localhost().into(), own.target)),
             operation: format!("{}:{}/*", own.service.host, own.service_port),
             pool: pool.clone(),
         };
@@ -137,7 +153,7 @@ impl View<'_> {
         explicit: bool,
     ) -> Option<(Str, u32)> {
         let Some(text) = listener.default_endpoint.as_deref().filter(|text| !text.is_empty()) else {
-            return explicit.then(|| ("127.0.0.1".into(), number));
+            return explicit.then(|| (self.localhost().into(), number));
         };
         if text.starts_with("unix://") {
             return Some((text.into(), 0));
@@ -157,7 +173,7 @@ impl View<'_> {
             Some((address, number)) => self.fixed(&name, Discovery::Static(one_endpoint(address, *number))),
             None => {
                 let mut cluster = self.fixed(&name, Discovery::OriginalDestination);
-                cluster.source_address = Some(INBOUND_SOURCE.into());
+                cluster.source_address = Some(self.inbound_source().into());
                 cluster
             }
         };

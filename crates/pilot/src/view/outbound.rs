@@ -39,16 +39,6 @@ pub(super) struct HttpListener {
     pub(super) service: Option<Arc<Service>>,
 }
 
-/// Whether a service's port is on the shared listener of that port number: HTTP, or sniffed without an address of its own.
-pub(super) fn shares_port(service: &Service, port: &Port) -> bool {
-    port.protocol.is_http() || port.protocol.is_auto() && virtual_address(service).is_none()
-}
-
-/// The first address that is not a range.
-fn virtual_address(service: &Service) -> Option<&Str> {
-    service.addresses.first().filter(|address| !address.contains('/'))
-}
-
 /// Where an egress listener listens.
 struct Bind {
     /// Address that it says, or that explicit ones have; else the services' own count.
@@ -58,6 +48,12 @@ struct Bind {
 }
 
 impl View<'_> {
+    /// Whether a service's port is on the shared listener of that port number: HTTP, or sniffed without an address of its own.
+    pub(super) fn shares_port(&self, service: &Service, port: &Port) -> bool {
+        let alone = || self.address_of(service).is_some_and(|address| !address.contains('/'));
+        port.protocol.is_http() || port.protocol.is_auto() && !alone()
+    }
+
     /// All HTTP listeners of the sidecar, the one on all addresses first of each port.
     pub(super) fn http_listeners(&self) -> Vec<HttpListener> {
         let listener = |entry: Entry| {
@@ -146,7 +142,7 @@ impl View<'_> {
     fn has_endpoint_listeners(&self, service: &Service, port: &Port) -> bool {
         let headless = service.headless && service.resolution == Resolution::Static;
         let picked = headless || service.resolution == Resolution::Passthrough && self.has_endpoints(service);
-        picked && service.addresses.is_empty() && !port.protocol.is_http()
+        picked && self.addresses(service).is_empty() && !port.protocol.is_http()
     }
 
     fn has_endpoints(&self, service: &Service) -> bool {
@@ -182,7 +178,7 @@ impl View<'_> {
         if !self.can_bind(bind, port) || port.protocol == Protocol::Udp {
             return;
         }
-        let (address, range) = place(service, port, bind);
+        let (address, range) = place(self.address_of(service), port, bind);
         if !entries.wants(&address, port) {
             return;
         }
@@ -294,11 +290,11 @@ impl View<'_> {
 
 /// Where a port is listened for: at the listener's address, else at the service's own, else everywhere (SEM-152); for a
 /// range everywhere with a condition.
-fn place(service: &Service, port: &Port, bind: &Bind) -> (Str, Option<Str>) {
+fn place(own: Option<&Str>, port: &Port, bind: &Bind) -> (Str, Option<Str>) {
     if let Some(address) = &bind.address {
         return (address.clone(), None);
     }
-    match service.addresses.first() {
+    match own {
         Some(address) if !port.protocol.is_http() => match address.split_once('/') {
             None => (address.clone(), None),
             Some((single, "32")) => (single.into(), None),
@@ -315,5 +311,5 @@ fn listener_port(egress: &Egress) -> Option<Port> {
     let name: Str = port.name.clone().unwrap_or_default();
     let declared = port.protocol.as_deref().and_then(Protocol::parse);
     let protocol = declared.or_else(|| Protocol::of_name(&name)).unwrap_or_default();
-    Some(Port { number: port.number, name, protocol })
+    Some(Port { number: port.number, name, protocol, target: port.number })
 }

@@ -12,7 +12,7 @@ use meltemi_config::Host;
 
 use super::View;
 use super::scope::Egress;
-use crate::registry::{Instance, Service};
+use crate::registry::{Instance, MAX_ALIASES, Service};
 use crate::snapshot::virtual_service::Resolved;
 
 /// Something looked at.
@@ -40,17 +40,30 @@ impl Reads {
 }
 
 impl View<'_> {
-    /// The service of that host, as this proxy sees it.
+    /// The service of that host, as this proxy sees it; of a name that stands for another, that one.
     pub(crate) fn service(&self, host: &Host) -> Option<&Arc<Service>> {
-        self.reads.note(|| Read::Host(host.clone()));
+        let host = self.concrete(host);
         let scoped = self.scope.services.get(host);
         scoped.or_else(|| self.snapshot.visible_service(host, &self.node.namespace))
     }
 
-    /// The service of that host as clients of the proxy's namespace see it, whatever the Sidecar says.
+    /// The service of that host as clients of the proxy's namespace see it, whatever the Sidecar says; of a name that stands
+    /// for another, that one.
     pub(crate) fn visible_service(&self, host: &Host) -> Option<&Arc<Service>> {
-        self.reads.note(|| Read::Host(host.clone()));
-        self.snapshot.visible_service(host, &self.node.namespace)
+        self.snapshot.visible_service(self.concrete(host), &self.node.namespace)
+    }
+
+    /// What a name stands for in the end: most for themselves (SEM-147).
+    pub(crate) fn concrete<'h>(&'h self, host: &'h Host) -> &'h Host {
+        let mut at = host;
+        for _ in 0..MAX_ALIASES {
+            self.reads.note(|| Read::Host(at.clone()));
+            match self.snapshot.registry.alias_of(at) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        at
     }
 
     /// Notes that rules of a host were looked for.
@@ -62,6 +75,16 @@ impl View<'_> {
     pub(crate) fn instances(&self, service: &Service) -> &[Instance] {
         self.reads.note(|| Read::Endpoints(service.host.clone()));
         self.snapshot.registry.instances_of(service)
+    }
+
+    /// VirtualServices for sidecars whose HTTP rules are for a host, in the order in which they win.
+    pub(crate) fn http_services<'v>(
+        &'v self,
+        egress: &'v Egress,
+        host: &'v Host,
+    ) -> impl Iterator<Item = &'v Arc<Resolved>> + 'v {
+        self.reads.note(|| Read::Host(host.clone()));
+        egress.virtual_services.most_specific(host)
     }
 
     /// VirtualServices for sidecars that are for a host, in the order in which they win.

@@ -90,8 +90,8 @@ impl View<'_> {
         let domains = match seat.service {
             // Its listener has its address, so every host is it (SEM-141).
             Some(_) => vec!["*".to_owned()],
-            None if super::outbound::shares_port(service, port) => {
-                domains(service, &self.node.namespace, &self.node.domain)
+            None if self.shares_port(service, port) => {
+                domains(service, self.addresses(service), &self.node.namespace, &self.node.domain)
             }
             None => return None,
         };
@@ -125,10 +125,9 @@ impl View<'_> {
     pub(crate) fn service_routes(&self, egress: &Egress, service: &Service, port: u32) -> Vec<Route> {
         let mesh = [Str::from(MESH_GATEWAY)];
         let place = Place { gateways: &mesh, port, tls: false };
-        let first =
-            self.virtual_services(egress, &service.host).find(|resolved| !resolved.spec.http.is_empty());
-        let routes = first.map(|resolved| self.http_routes(resolved, place)).unwrap_or_default();
-        if routes.is_empty() { vec![self.default_route(service, port)] } else { routes }
+        let mut all =
+            self.http_services(egress, &service.host).map(|resolved| self.http_routes(resolved, place));
+        all.find(|routes| !routes.is_empty()).unwrap_or_else(|| vec![self.default_route(service, port)])
     }
 
     fn default_route(&self, service: &Service, port: u32) -> Route {
@@ -153,9 +152,11 @@ impl View<'_> {
         if seat.service.is_some() {
             return None;
         }
-        let (name, action) = match self.scope.allow_any && !seat.explicit {
-            true => (ALLOW_ANY, Action::Forward(Box::new(Forward::to(&self.unknown_cluster())))),
-            false => (BLOCK_ALL, Action::Respond { status: 502, body: Vec::new() }),
+        let forward = |cluster: &str| (ALLOW_ANY, Action::Forward(Box::new(Forward::to(cluster))));
+        let (name, action) = match (self.scope.allow_any, seat.explicit) {
+            _ if self.scope.dynamic_dns => forward(names::DYNAMIC_DNS_CLUSTER),
+            (true, false) => forward(&self.unknown_cluster()),
+            _ => (BLOCK_ALL, Action::Respond { status: 502, body: Vec::new() }),
         };
         Some(VirtualHost {
             name: name.to_owned(),
@@ -184,30 +185,38 @@ impl Domains {
     }
 }
 
-/// The names under which clients in a namespace know a service, full name first (SEM-145).
-fn domains(service: &Service, namespace: &str, domain: &str) -> Vec<String> {
-    let host: &Host = &service.host;
-    let mut domains = vec![host.to_string()];
-    let suffix = format!(".{}.svc.{domain}", service.namespace);
-    if let Some(short) = host.strip_suffix(suffix.as_str()).filter(|short| !short.is_empty()) {
-        if !host.is_wildcard() {
-            domains.push(format!("{host}."));
-        }
-        if &*service.namespace == namespace {
-            domains.push(short.to_owned());
-        }
-        domains.push(format!("{short}.{}.svc", service.namespace));
-        domains.push(format!("{short}.{}", service.namespace));
-        if service.headless {
-            domains.push(format!("*.{host}"));
-        }
+/// The names under which clients in a namespace know a service, full name first, then those of names that stand for it
+/// (SEM-145, SEM-147), of headless ones those of single endpoints (SEM-146), then its addresses.
+fn domains(service: &Service, addresses: &[Str], namespace: &str, domain: &str) -> Vec<String> {
+    let hosts = std::iter::once(&service.host).chain(&service.aliases);
+    let mut domains: Vec<String> = hosts.flat_map(|host| names_of(host, namespace, domain)).collect();
+    if service.headless {
+        let below: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
+        domains.extend(below);
     }
-    for address in
-        service.addresses.iter().filter(|address| !address.contains('/') && &***address != WILDCARD_ADDRESS)
+    for address in addresses.iter().filter(|address| !address.contains('/') && &***address != WILDCARD_ADDRESS)
     {
         domains.push(if address.contains(':') { format!("[{address}]") } else { address.to_string() });
     }
     let mut seen = BTreeSet::new();
     domains.retain(|domain| seen.insert(domain.clone()));
     domains
+}
+
+/// A host, and the shorter names that its namespace, its cluster and the client's search path allow.
+pub(super) fn names_of(host: &Host, namespace: &str, domain: &str) -> Vec<String> {
+    let mut names = vec![host.to_string()];
+    let Some(short) = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix(".svc.")) else {
+        return names;
+    };
+    let Some((name, own)) = short.split_once('.') else { return names };
+    if !host.is_wildcard() {
+        names.push(format!("{host}."));
+        if own == namespace {
+            names.push(name.to_owned());
+        }
+    }
+    names.push(format!("{short}.svc"));
+    names.push(short.to_owned());
+    names
 }

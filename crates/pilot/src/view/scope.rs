@@ -36,6 +36,8 @@ pub struct Scope {
     pub services: BTreeMap<Host, Arc<Service>>,
     /// Whether unknown destinations are let through.
     pub allow_any: bool,
+    /// Whether unknown hosts of requests are looked up (`ALLOW_ANY_DYNAMIC_DNS`): by the mesh's word alone.
+    pub dynamic_dns: bool,
 }
 
 /// An egress listener and what it sees.
@@ -76,6 +78,7 @@ impl Scope {
             egress,
             services,
             allow_any: allow_any(snapshot, sidecar),
+            dynamic_dns: dynamic_dns(snapshot, sidecar),
         }
     }
 }
@@ -95,7 +98,7 @@ impl Scope {
             return false;
         };
         for host in &changes.registry.services {
-            match snapshot.visible_service(host, &self.namespace) {
+            match snapshot.visible_service(host, &self.namespace).filter(|service| !service.is_alias()) {
                 Some(service) => {
                     services.insert(host.clone(), Arc::clone(service));
                     self.services.insert(host.clone(), Arc::clone(service));
@@ -134,6 +137,11 @@ fn allow_any(snapshot: &Snapshot, sidecar: Option<&Arc<Sidecar>>) -> bool {
     }
 }
 
+fn dynamic_dns(snapshot: &Snapshot, sidecar: Option<&Arc<Sidecar>>) -> bool {
+    sidecar.is_none_or(|sidecar| sidecar.outbound_traffic_policy.is_none())
+        && snapshot.mesh.looks_up_unknown_hosts()
+}
+
 /// Where imported VirtualServices send to may be reached even when it is not listed (SEM-132).
 fn add_destinations(
     snapshot: &Snapshot,
@@ -143,8 +151,9 @@ fn add_destinations(
 ) {
     for resolved in egress.iter().flat_map(|listener| listener.virtual_services.all()) {
         for host in resolved.destinations() {
-            if let Some(service) = snapshot.visible_service(&host, namespace) {
-                let known = services.entry(host).or_insert_with(|| Arc::clone(service));
+            let host = snapshot.registry.concrete(&host);
+            if let Some(service) = snapshot.visible_service(host, namespace).filter(|found| !found.is_alias()) {
+                let known = services.entry(host.clone()).or_insert_with(|| Arc::clone(service));
                 if known.namespace == service.namespace {
                     widen(known, service);
                 }
@@ -156,8 +165,11 @@ fn add_destinations(
 impl Egress {
     fn all(snapshot: &Snapshot, namespace: &str) -> Egress {
         let hosts = snapshot.registry.services.keys();
-        let services = hosts
-            .filter_map(|host| Some((host.clone(), Arc::clone(snapshot.visible_service(host, namespace)?))));
+        let concrete = |host: &Host| {
+            let service = snapshot.visible_service(host, namespace).filter(|service| !service.is_alias())?;
+            Some((host.clone(), Arc::clone(service)))
+        };
+        let services = hosts.filter_map(concrete);
         Egress {
             listener: None,
             services: services.collect(),
@@ -170,7 +182,8 @@ impl Egress {
         let port = listener.port.as_ref().map(|port| port.number);
         let mut services = BTreeMap::new();
         hosts.services(snapshot, namespace, &mut |service: &Arc<Service>| {
-            if let Some(service) = with_port(service, port) {
+            // A name that stands for another is served where that one is.
+            if let Some(service) = with_port(service, port).filter(|service| !service.is_alias()) {
                 services.insert(service.host.clone(), service);
             }
         });
@@ -284,7 +297,18 @@ impl Index {
         exact.chain(wild).map(|(_, resolved)| resolved)
     }
 
-    /// Those that are for a host, in the order in which they win: by name first, then the longest wildcard (SEM-027).
+    /// Those whose requests to a host count: all that name it, else the first of the longest wildcard over it (SEM-027).
+    pub fn most_specific<'a>(
+        &'a self,
+        host: &'a Host,
+    ) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
+        let exact = self.exact.get(host).filter(|_| !host.is_wildcard());
+        let wild = || self.wildcards.iter().find(|((_, pattern), _)| host.subset_of(pattern));
+        let wild = exact.is_none().then(wild).flatten().and_then(|(_, of_host)| of_host.first());
+        exact.into_iter().flatten().chain(wild).map(|(_, resolved)| resolved)
+    }
+
+    /// Those that are for a host, in the order in which they win: by name first, then the longest wildcard.
     pub fn of<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
         let exact = self.exact.get(host).into_iter().flatten();
         let wild = self.wildcards.iter().filter(|((_, pattern), _)| host.subset_of(pattern));

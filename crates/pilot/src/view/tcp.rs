@@ -11,7 +11,8 @@ use super::View;
 use super::scope::Egress;
 use crate::model::listener::{Condition, FilterChain, Tcp, Terminal};
 use crate::names::{MESH_GATEWAY, outbound_cluster};
-use crate::registry::{Port, Service};
+use super::route::names_of;
+use crate::registry::{Port, Resolution, Service};
 use crate::snapshot::virtual_service::Resolved;
 
 /// What is known of a connection beforehand.
@@ -66,9 +67,11 @@ impl View<'_> {
         }
         if chains.is_empty() {
             // Where the address does not tell the service, its name does.
-            let names: Vec<Host> = match service.addresses.first() {
-                Some(address) if !address.contains('/') => Vec::new(),
-                _ => std::iter::once(&service.host).chain(&service.aliases).cloned().collect(),
+            let names: Vec<Host> = match self.address_of(service) {
+                Some(address) if !address.contains('/') && service.resolution != Resolution::Dynamic => {
+                    Vec::new()
+                }
+                _ => self.names_in_hello(service),
             };
             chains.push(self.service_chain(service, place.port, condition(&names, prefixes)));
         }
@@ -110,6 +113,19 @@ impl View<'_> {
         chains
     }
 
+    /// Its own name, and those that stand for it in all their forms.
+    fn names_in_hello(&self, service: &Service) -> Vec<Host> {
+        let of_alias = |alias| names_of(alias, &self.node.namespace, &self.node.domain);
+        let aliases = service.aliases.iter().flat_map(of_alias);
+        std::iter::once(service.host.clone()).chain(aliases.map(|name| Host::new(&name))).collect()
+    }
+
+    /// How a name that clients ask for is looked up, where a service is not more than a pattern.
+    fn looks_up_at(&self, service: &Service, port: u32) -> Option<(u32, std::time::Duration)> {
+        let port = service.port(port).filter(|_| service.resolution == Resolution::Dynamic)?;
+        port.protocol.is_tls().then(|| (port.target, self.dns_refresh()))
+    }
+
     fn rule_chain(
         &self,
         resolved: &Resolved,
@@ -135,7 +151,10 @@ impl View<'_> {
         FilterChain {
             name: String::new(),
             condition,
-            terminal: Terminal::Tcp(self.with_policy(tcp, service, "")),
+            terminal: Terminal::Tcp(Tcp {
+                looks_up: self.looks_up_at(service, port),
+                ..self.with_policy(tcp, service, "")
+            }),
             origin: None,
         }
     }
@@ -205,10 +224,9 @@ impl View<'_> {
         // Settings of the listener follow the first destination; of a subset only if it is alone.
         let Some(first) = route.first() else { return tcp };
         let subset = first.destination.subset.as_deref().filter(|_| alone).unwrap_or_default();
-        match self.service(&resolved.destination_host(&first.destination)) {
-            Some(service) => self.with_policy(tcp, service, subset),
-            None => tcp,
-        }
+        let Some(service) = self.service(&resolved.destination_host(&first.destination)) else { return tcp };
+        let target = self.destination_port(resolved, &first.destination, port);
+        Tcp { looks_up: self.looks_up_at(service, target), ..self.with_policy(tcp, service, subset) }
     }
 }
 

@@ -5,7 +5,12 @@
 //! respected, the name servers of `resolv.conf` are.
 //! Invariant: a failed lookup keeps the addresses of before.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -129,13 +134,27 @@ async fn resolve(name: &str, dns: &Dns) -> Answer {
 
 /// Addresses of a name, once, from the system's resolver; at least one.
 pub async fn lookup(name: &str, family: Family) -> Result<Vec<IpAddr>, String> {
-    let _permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
-    let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
-    let found: Vec<_> = found.map(|address| address.ip()).collect();
+    let found = match is_below_localhost(name) {
+        true => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        false => ask_system(name).await?,
+    };
     match choose(&found, family) {
         none if none.is_empty() => Err("no address of the wanted family".to_owned()),
         found => Ok(found),
     }
+}
+
+async fn ask_system(name: &str) -> Result<Vec<IpAddr>, String> {
+    let _permit = LOOKUPS.acquire().await.map_err(|error| error.to_string())?;
+    let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
+/// Names below `localhost` are this machine, and nobody is asked for them (RFC 6761, 6.3); as Envoy's resolver does.
+fn is_below_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    let suffix = b".localhost";
+    name.len() > suffix.len() && name[name.len() - suffix.len()..].eq_ignore_ascii_case(suffix)
 }
 
 /// The name servers of `resolv.conf`, for answers with a TTL.
@@ -199,6 +218,15 @@ mod tests {
         let hosts = first(dns("localhost", Family::V4)).await;
         assert_eq!(hosts[0].hosts[0].address, Address::Socket(([127, 0, 0, 1], 80).into()));
         assert_eq!(hosts[0].hosts[0].hostname.as_deref(), Some("localhost"));
+    }
+
+    #[tokio::test]
+    async fn names_below_localhost_are_this_machine() {
+        for (name, wanted) in [("a.localhost", true), ("A.b.LocalHost.", true), (".localhost", false), ("alocalhost", false)] {
+            assert_eq!(is_below_localhost(name), wanted, "{name}");
+        }
+        assert_eq!(lookup("shop.localhost", Family::V4).await, Ok(vec![IpAddr::from([127, 0, 0, 1])]));
+        assert_eq!(lookup("shop.localhost", Family::V6).await, Ok(vec![Ipv6Addr::LOCALHOST.into()]));
     }
 
     #[tokio::test]
