@@ -93,9 +93,9 @@ pub fn rows(kind: Kind) -> &'static [Row] {
         Kind::Namespace => others::NAMESPACE,
         Kind::Deployment => others::DEPLOYMENT,
         Kind::Process => others::PROCESS,
+        Kind::Node => others::NODE,
         Kind::Secret
         | Kind::ConfigMap
-        | Kind::Node
         | Kind::Ingress
         | Kind::CustomResourceDefinition
         | Kind::MutatingWebhookConfiguration

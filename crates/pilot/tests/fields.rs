@@ -29,6 +29,8 @@ mod gateway;
 mod rule;
 #[path = "fields/service_entry.rs"]
 mod service_entry;
+#[path = "fields/services.rs"]
+mod services;
 #[path = "fields/sidecar.rs"]
 mod sidecar;
 #[path = "fields/switches.rs"]

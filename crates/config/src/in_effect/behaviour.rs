@@ -258,23 +258,101 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &[
             "crates/pilot/tests/fields/bytes.rs::headless_services_have_a_listener_for_each_endpoint_but_the_own_one",
+            "crates/pilot/tests/fields/services.rs::clients_of_headless_services_pick_endpoints",
         ],
     ),
     works(
-        "A service without address listens everywhere; ranges are conditions",
+        "A service without address listens everywhere; ranges are conditions; addresses are given to entries that have none",
         "SEM-152",
         "",
-        &["crates/pilot/tests/fields/bytes.rs::ranges_share_a_listener_on_all_addresses"],
+        &[
+            "crates/pilot/tests/fields/bytes.rs::ranges_share_a_listener_on_all_addresses",
+            "crates/pilot/tests/fields/services.rs::entries_without_addresses_are_given_some",
+        ],
     ),
     works(
-        "Names under which a service is found (virtual host domains)",
-        "SEM-145",
+        "Names under which a service is found (virtual host domains); ExternalName Services are more of them",
+        "SEM-145, SEM-147",
+        "chains are followed, loops are nobody; without a service for the name in the end the host is unknown",
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::services_are_found_by_all_their_names",
+            "crates/pilot/tests/fields/services.rs::an_external_name_is_another_name_of_a_service",
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+        ],
+    ),
+    works(
+        "Of VirtualServices for patterns the most specific holds for a service",
+        "SEM-027",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::services_are_found_by_all_their_names"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::the_most_specific_pattern_alone_is_for_a_service",
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+        ],
+    ),
+    works(
+        "Of several Services with one port of a workload the oldest says what is spoken there",
+        "SEM-148",
+        "",
+        &["crates/pilot/tests/fields/services.rs::of_services_with_one_port_the_oldest_says_what_is_spoken"],
+    ),
+    works(
+        "To the workload: the address that the client meant, or localhost, from 127.0.0.6 or ::6",
+        "SEM-149",
+        "",
+        &["crates/pilot/tests/fields/services.rs::traffic_comes_in_to_the_address_that_clients_meant"],
+    ),
+    works(
+        "Calls to oneself go out and come back in; the proxy's own ports lead nowhere",
+        "SEM-150, SEM-159",
+        "",
+        &[
+            "crates/pilot/tests/fields/services.rs::calls_to_itself_go_out_and_come_back_in",
+            "crates/pilot/tests/fields/services.rs::ports_of_the_proxy_itself_are_not_listened_at",
+        ],
+    ),
+    works(
+        "ServiceEntry's resolutions",
+        "SEM-151",
+        "",
+        &[
+            "crates/pilot/tests/fields/service_entry.rs::resolutions",
+            "crates/pilot/tests/fields/services.rs::dynamic_dns_looks_up_what_clients_ask_for",
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+        ],
+    ),
+    works(
+        "Services select WorkloadEntries, ServiceEntries select Pods",
+        "SEM-153",
+        "",
+        &["crates/pilot/tests/fields/services.rs::services_and_entries_select_each_others_workloads"],
+    ),
+    works(
+        "Endpoints that are not ready are sent as such and get nothing",
+        "SEM-154",
+        "`PILOT_SEND_UNHEALTHY_ENDPOINTS`, `PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS` have their defaults",
+        &["crates/pilot/tests/fields/services.rs::slices_say_which_endpoints_there_are_and_how_they_are"],
+    ),
+    works(
+        "internalTrafficPolicy: Local; subsets filter endpoints",
+        "SEM-155",
+        "",
+        &["crates/pilot/tests/fields/services.rs::internal_traffic_policy_local_keeps_to_the_clients_node"],
+    ),
+    works(
+        "Locality: of the workload's label, else of its Node",
+        "SEM-156",
+        "",
+        &["crates/pilot/tests/fields/services.rs::localities_are_the_workloads_own_or_their_nodes"],
+    ),
+    works(
+        "Who sees a Service: the annotation `networking.istio.io/exportTo`",
+        "SEM-006",
+        "",
+        &["crates/pilot/tests/fields/services.rs::services_say_who_sees_them"],
     ),
     works(
         "istiod's switches in the environment of the control plane, of `translate` and of `analyze`",
-        "ENV-043, ENV-044, ENV-058, ENV-059, ENV-135, ENV-136, ENV-146",
+        "ENV-043, ENV-044, ENV-058, ENV-059, ENV-073, ENV-135, ENV-136, ENV-146",
         "the others have their defaults",
         &[
             "crates/pilot/tests/fields/switches.rs::gateways_may_be_for_proxies_of_their_own_namespace_only",

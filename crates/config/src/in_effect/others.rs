@@ -18,18 +18,99 @@ pub(super) const TELEMETRY: &[Row] =
 
 pub(super) const WASM_PLUGIN: &[Row] = &[not_yet("", "WP-001…WP-034", "no module is loaded")];
 
+/// A test of what the pilot makes of Services.
+macro_rules! services {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/services.rs::", $name)
+    };
+}
+
 pub(super) const SERVICE: &[Row] = &[
-    works("spec.ports", "SEM-140", "protocol by appProtocol or name; targetPort by number or name", &[]),
-    works("spec.selector", "SEM-153", "Pods; with EndpointSlices, those", &[]),
-    works("spec.clusterIP", "SEM-145", "virtual hosts by name and address", &[]),
-    partly("spec.type", "SEM-147", "ExternalName not yet", &[]),
-    not_yet("spec.internalTrafficPolicy", "SEM-155", "all endpoints are used"),
+    works(
+        "spec.ports",
+        "SEM-140",
+        "protocol by appProtocol or name; targetPort by number or name",
+        &[
+            services!("ports_go_to_target_ports_by_number_and_by_name"),
+            "crates/config/src/port.rs::service_ports_get_their_protocol",
+        ],
+    ),
+    works(
+        "spec.selector",
+        "SEM-153",
+        "WorkloadEntries and Pods; with EndpointSlices, those instead of Pods",
+        &[
+            services!("selectors_take_the_pods_that_have_all_labels"),
+            services!("services_and_entries_select_each_others_workloads"),
+        ],
+    ),
+    works(
+        "spec.clusterIP",
+        "SEM-145",
+        "virtual hosts by name and address",
+        &[
+            services!("virtual_addresses_find_services"),
+            services!("clients_of_headless_services_pick_endpoints"),
+        ],
+    ),
+    works("spec.clusterIPs", "SEM-145", "", &[services!("virtual_addresses_find_services")]),
+    works(
+        "spec.type",
+        "SEM-147",
+        "ExternalName: another name of the service it names",
+        &[services!("an_external_name_is_another_name_of_a_service")],
+    ),
+    works(
+        "spec.externalName",
+        "SEM-147",
+        "",
+        &[
+            services!("a_destination_that_is_an_external_name_is_its_service"),
+            services!("tls_is_found_by_its_external_names"),
+        ],
+    ),
+    works(
+        "spec.internalTrafficPolicy",
+        "SEM-155",
+        "the client's node is what it says as NODE_NAME, else that of the Pod at its address",
+        &[services!("internal_traffic_policy_local_keeps_to_the_clients_node")],
+    ),
+    works(
+        "spec.publishNotReadyAddresses",
+        "SEM-154",
+        "",
+        &[services!("slices_say_which_endpoints_there_are_and_how_they_are")],
+    ),
 ];
 
-pub(super) const ENDPOINT_SLICE: &[Row] = &[works("endpoints", "SEM-154", "", &[])];
+pub(super) const ENDPOINT_SLICE: &[Row] = &[works(
+    "endpoints",
+    "SEM-154",
+    "not ready: sent as unhealthy, and never used, not even when no other is there; terminating: not sent",
+    &[services!("slices_say_which_endpoints_there_are_and_how_they_are")],
+)];
 
-pub(super) const POD: &[Row] =
-    &[works("status.podIP", "SEM-153", "an endpoint of the Services that select it", &[])];
+pub(super) const POD: &[Row] = &[
+    works(
+        "status.podIP",
+        "SEM-153",
+        "an endpoint of the Services that select it",
+        &[services!("selectors_take_the_pods_that_have_all_labels")],
+    ),
+    works(
+        "spec.nodeName",
+        "SEM-155, SEM-156",
+        "its locality, unless a label says another",
+        &[services!("localities_are_the_workloads_own_or_their_nodes")],
+    ),
+];
+
+pub(super) const NODE: &[Row] = &[works(
+    "",
+    "SEM-156",
+    "labels of region, zone and subzone: where its Pods are",
+    &[services!("localities_are_the_workloads_own_or_their_nodes")],
+)];
 
 pub(super) const NAMESPACE: &[Row] = &[partly("", "SEM-010", "labels are read", &[])];
 
@@ -51,7 +132,15 @@ pub(super) const MESH_CONFIG: &[Row] = &[
         "",
         &[],
     ),
-    partly("outboundTrafficPolicy.mode", "MC-026…MC-029, MC-031", "ALLOW_ANY_DYNAMIC_DNS as ALLOW_ANY", &[]),
+    works(
+        "outboundTrafficPolicy.mode",
+        "MC-026…MC-029, MC-031",
+        "ALLOW_ANY_DYNAMIC_DNS: requests; other bytes go to where the client meant them",
+        &[
+            "crates/pilot/tests/fields/sidecar.rs::unknown_destinations_are_let_through_or_not",
+            services!("allow_any_dynamic_dns_looks_up_unknown_hosts"),
+        ],
+    ),
     partly("inboundTrafficPolicy", "MC-032…MC-035", "", &[]),
     partly("trustDomain, rootNamespace", "MC-038, MC-048", "names only", &[]),
     partly(

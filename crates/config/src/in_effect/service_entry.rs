@@ -2,6 +2,13 @@
 
 use super::{Row, not_yet, partly, works};
 
+/// A test of what the pilot makes of Services and entries.
+macro_rules! services {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/services.rs::", $name)
+    };
+}
+
 /// A test of what the pilot makes of fields.
 macro_rules! test {
     ($name:literal) => {
@@ -14,8 +21,13 @@ pub(super) const ROWS: &[Row] = &[
     works(
         "addresses",
         "SE-002",
-        "virtual addresses; none are allocated by themselves yet",
-        &[test!("hosts_and_addresses_become_domains")],
+        "without any, hosts are given one of 240.240.0.0/16 and one of 2001:2::/48 by their names, for proxies that capture DNS; \
+         who meets another there makes way for the older, or the first by name",
+        &[
+            test!("hosts_and_addresses_become_domains"),
+            services!("entries_without_addresses_are_given_some"),
+            services!("who_gets_no_address"),
+        ],
     ),
     works("ports", "SE-003, SE-017, SE-019", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
     works(
@@ -30,7 +42,12 @@ pub(super) const ROWS: &[Row] = &[
     works("resolution=STATIC", "SE-008", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
     works("resolution=DNS", "SE-009", "all addresses of the name", &[test!("resolutions")]),
     works("resolution=DNS_ROUND_ROBIN", "SE-010", "one address at a time", &[test!("resolutions")]),
-    not_yet("resolution=DYNAMIC_DNS", "SE-011", "connections go to the address the client asked for"),
+    works(
+        "resolution=DYNAMIC_DNS",
+        "SE-011",
+        "the name in the request, or in the ClientHello",
+        &[services!("dynamic_dns_looks_up_what_clients_ask_for")],
+    ),
     works(
         "endpoints",
         "SE-013",
@@ -58,7 +75,7 @@ pub(super) const WORKLOAD_ENTRY: &[Row] = &[
         &[test!("a_selector_takes_pods_and_workload_entries")],
     ),
     not_yet("network", "WE-004", "all endpoints are taken to be in one network"),
-    partly("locality", "WE-005", "sent to proxies; balancing does not look at it", &[]),
+    works("locality", "WE-005", "", &[services!("localities_are_the_workloads_own_or_their_nodes")]),
     works("weight", "WE-006", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
     partly("serviceAccount", "WE-007", "no part in identity until there is mutual TLS", &[]),
 ];

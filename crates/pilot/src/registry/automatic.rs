@@ -51,7 +51,8 @@ impl Automatic {
     pub(super) fn addresses(&self, key: &ServiceKey) -> Vec<Str> {
         let Some((_, probe)) = self.held.get(key) else { return Vec::new() };
         let place = place(key, *probe);
-        let [high, low] = [place / HOSTS, place % HOSTS + 1].map(|byte| u8::try_from(byte).unwrap_or(u8::MAX));
+        let [high, low] =
+            [place / HOSTS, place % HOSTS + 1].map(|byte| u8::try_from(byte).unwrap_or(u8::MAX));
         let v4 = Ipv4Addr::new(240, 240, high, low);
         let v6 = Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, u16::from_be_bytes([high, low]));
         vec![v4.to_string().into(), v6.to_string().into()]

@@ -10,7 +10,8 @@ use super::tls::TlsPlace;
 use super::{View, locality, policy};
 use crate::model::cluster::{Balancer, Cluster, Discovery, Origin, Pool, Protocol};
 use crate::names::{
-    BLACK_HOLE_CLUSTER, DYNAMIC_DNS_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster, parse_outbound_cluster, sni_cluster,
+    BLACK_HOLE_CLUSTER, DYNAMIC_DNS_CLUSTER, PASSTHROUGH_CLUSTER, outbound_cluster, parse_outbound_cluster,
+    sni_cluster,
 };
 use crate::node::Role;
 use crate::registry::{Port, Resolution, Service};

@@ -194,7 +194,8 @@ fn domains(service: &Service, addresses: &[Str], namespace: &str, domain: &str) 
         let below: Vec<String> = domains.iter().map(|domain| format!("*.{domain}")).collect();
         domains.extend(below);
     }
-    for address in addresses.iter().filter(|address| !address.contains('/') && &***address != WILDCARD_ADDRESS)
+    for address in
+        addresses.iter().filter(|address| !address.contains('/') && &***address != WILDCARD_ADDRESS)
     {
         domains.push(if address.contains(':') { format!("[{address}]") } else { address.to_string() });
     }

@@ -152,7 +152,8 @@ fn add_destinations(
     for resolved in egress.iter().flat_map(|listener| listener.virtual_services.all()) {
         for host in resolved.destinations() {
             let host = snapshot.registry.concrete(&host);
-            if let Some(service) = snapshot.visible_service(host, namespace).filter(|found| !found.is_alias()) {
+            if let Some(service) = snapshot.visible_service(host, namespace).filter(|found| !found.is_alias())
+            {
                 let known = services.entry(host.clone()).or_insert_with(|| Arc::clone(service));
                 if known.namespace == service.namespace {
                     widen(known, service);

@@ -8,10 +8,10 @@ use meltemi_config::networking::virtual_service::{
 use meltemi_config::{Host, Str};
 
 use super::View;
+use super::route::names_of;
 use super::scope::Egress;
 use crate::model::listener::{Condition, FilterChain, Tcp, Terminal};
 use crate::names::{MESH_GATEWAY, outbound_cluster};
-use super::route::names_of;
 use crate::registry::{Port, Resolution, Service};
 use crate::snapshot::virtual_service::Resolved;
 

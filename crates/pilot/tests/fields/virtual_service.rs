@@ -409,3 +409,34 @@ fn services_are_found_by_all_their_names() {
     assert!(domains("default").contains(&"reviews".to_owned()));
     assert!(!domains("other").contains(&"reviews".to_owned()));
 }
+
+#[test]
+fn the_most_specific_pattern_alone_is_for_a_service() {
+    let named = |name: &str, host: &str, http: serde_json::Value| {
+        let resource = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": "default"}, "spec": {"hosts": [host], "http": http},
+        });
+        format!("{resource}\n---\n")
+    };
+    let status = |status: u32| json!([{"directResponse": {"status": status}}]);
+    let first = |resources: &str| Mesh::new(resources).routes()[0].name.clone();
+    let answers = |resources: &str| match &Mesh::new(resources).routes()[0].action {
+        Some(Action::DirectResponse(response)) => response.status,
+        other => panic!("{other:?}"),
+    };
+    let wide = named("a", "*.svc.cluster.local", status(201));
+    let narrow = named("b", "*.default.svc.cluster.local", status(202));
+    let second = named("c", "*.default.svc.cluster.local", status(203));
+    let exact = named("d", "reviews.default.svc.cluster.local", status(204));
+    assert_eq!(answers(&wide), 201);
+    assert_eq!(answers(&format!("{wide}{narrow}{second}")), 202);
+    assert_eq!(answers(&format!("{wide}{narrow}{second}{exact}")), 204);
+    // Where it has no rule for this client, the service has none: less specific ones do not count.
+    let elsewhere = json!([{"match": [{"sourceLabels": {"app": "x"}}], "directResponse": {"status": 205}}]);
+    let narrow = named("b", "*.default.svc.cluster.local", elsewhere.clone());
+    assert_eq!(first(&format!("{wide}{narrow}")), "default");
+    // Of several for the host itself the first that has one is taken.
+    let other = named("c", "reviews.default.svc.cluster.local", elsewhere);
+    assert_eq!(answers(&format!("{wide}{other}{exact}")), 204);
+}

@@ -222,7 +222,9 @@ mod tests {
 
     #[tokio::test]
     async fn names_below_localhost_are_this_machine() {
-        for (name, wanted) in [("a.localhost", true), ("A.b.LocalHost.", true), (".localhost", false), ("alocalhost", false)] {
+        for (name, wanted) in
+            [("a.localhost", true), ("A.b.LocalHost.", true), (".localhost", false), ("alocalhost", false)]
+        {
             assert_eq!(is_below_localhost(name), wanted, "{name}");
         }
         assert_eq!(lookup("shop.localhost", Family::V4).await, Ok(vec![IpAddr::from([127, 0, 0, 1])]));

@@ -61,10 +61,43 @@ fn pool() -> Vec<Object> {
     ));
     add("apiVersion: v1\nkind: Service\nmetadata: {name: head}\nspec: {clusterIP: None, selector: {app: head}, ports: [{name: tcp, port: 7000}, {name: http, port: 80}]}".to_owned());
     add("apiVersion: v1\nkind: Service\nmetadata: {name: s1}\nspec: {clusterIP: 10.0.0.9, selector: {app: head}, ports: [{name: http, port: 80}]}".to_owned());
+    for (alias, to) in [
+        ("e1", "s1.default.svc.cluster.local"),
+        ("e1", "e2.default.svc.cluster.local"),
+        ("e2", "s1.default.svc.cluster.local"),
+        ("e2", "s0.example.com"),
+        ("e2", "e1.default.svc.cluster.local"),
+    ] {
+        add(format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {alias}}}\nspec: {{type: ExternalName, externalName: {to}}}"
+        ));
+    }
+    add(format!(
+        "{api}\nkind: VirtualService\nmetadata: {{name: v2}}\nspec: {{hosts: [s2.example.com], http: [{{route: [{{destination: {{host: e1}}}}]}}], tcp: [{{route: [{{destination: {{host: e2}}}}]}}]}}"
+    ));
+    for ports in ["[{number: 80, name: http}]", "[{number: 7000, name: tcp}, {number: 443, name: tls}]"] {
+        add(format!(
+            "{api}\nkind: ServiceEntry\nmetadata: {{name: any}}\nspec: {{hosts: ['*.any.example.com'], resolution: DYNAMIC_DNS, ports: {ports}}}"
+        ));
+        add(format!(
+            "{api}\nkind: ServiceEntry\nmetadata: {{name: unaddressed}}\nspec: {{hosts: [s5.example.com], resolution: STATIC, ports: {ports}, endpoints: [{{address: 10.3.0.1}}]}}"
+        ));
+    }
+    for policy in ["Local", "Cluster"] {
+        add(format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: near}}\nspec: {{internalTrafficPolicy: {policy}, clusterIP: 10.0.0.10, selector: {{app: head}}, ports: [{{name: http, port: 80}}]}}"
+        ));
+    }
+    for zone in ["z1", "z2"] {
+        add(format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: n0, labels: {{topology.kubernetes.io/region: r, topology.kubernetes.io/zone: {zone}}}}}"
+        ));
+    }
     for at in 0..3 {
         add(format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}, labels: {{app: {}}}}}\nspec: {{containers: [{{name: c}}]}}\nstatus: {{podIP: 10.2.0.{at}}}",
-            if at == 2 { "x" } else { "head" }
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p{at}, labels: {{app: {}}}}}\nspec: {{nodeName: n{}, containers: [{{name: c}}]}}\nstatus: {{podIP: 10.2.0.{at}}}",
+            if at == 2 { "x" } else { "head" },
+            at % 2
         ));
     }
     let loaded = load_text("pool.yaml", &text, &Options::default());
@@ -100,6 +133,10 @@ fn nodes() -> Vec<Node> {
         node(
             "sidecar~~~default.svc.cluster.local",
             json!({"NAMESPACE": "other", "INTERCEPTION_MODE": "NONE"}),
+        ),
+        node(
+            "sidecar~~~default.svc.cluster.local",
+            json!({"NAMESPACE": "default", "DNS_CAPTURE": "true", "NODE_NAME": "n0"}),
         ),
         node("router~10.2.0.1~~default.svc.cluster.local", json!({"NAMESPACE": "default"})),
     ]
