@@ -50,7 +50,7 @@ const ONLY_ENVOY: &[(&str, &str)] = &[
         "no cluster matchers, no cached assignments, no preconnect",
     ),
     (
-        r"upstream_rq_per_cx$|upstream_queue_|upstream_rq_active_overflow$|upstream_rq_rx_reset_no_error$",
+        r"upstream_rq_per_cx$|upstream_queue_|upstream_rq_rx_reset_no_error$",
         "newer than what the documentation lists; not counted yet",
     ),
     (r"connections_accepted_per_socket_event$", "the accept loop takes one connection at a time"),
@@ -89,9 +89,12 @@ static_resources:
             virtual_hosts:
             - name: all
               domains: ["*"]
+              virtual_clusters:
+              - { name: getting, headers: [{ name: ":method", string_match: { exact: GET } }] }
+              - { name: nobody, headers: [{ name: x-nobody }] }
               routes:
               - { match: { path: /old }, redirect: { path_redirect: / } }
-              - { match: { path: / }, route: { cluster: backend } }
+              - { match: { path: / }, route: { cluster: backend }, stat_prefix: front }
   clusters:
   - { name: backend, type: STATIC, load_assignment: { cluster_name: backend, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: BACKEND } } } }] }] } }
 "#;

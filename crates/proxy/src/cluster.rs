@@ -26,7 +26,7 @@ pub use self::{
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use crate::http::config::Http2Options;
+use crate::http::config::{Http2Options, NameFormat};
 use crate::upstream::limits::{InUse, Resource};
 
 /// The place a cluster name has in this process: created when anything first mentions the name, filled and emptied by
@@ -122,6 +122,10 @@ pub struct ClusterSettings {
     pub locality_weighted: bool,
     /// `http2_protocol_options`.
     pub http2: Http2Options,
+    /// `http_protocol_options.header_key_format`.
+    pub names: NameFormat,
+    /// `common_http_protocol_options.max_stream_duration`: of each try.
+    pub max_stream_duration: Option<Duration>,
     /// `slow_start_config` of ROUND_ROBIN and LEAST_REQUEST.
     pub slow_start: Option<SlowStart>,
     /// `outlier_detection`.
@@ -165,6 +169,8 @@ impl Default for ClusterSettings {
             panic_threshold: 50,
             locality_weighted: false,
             http2: Http2Options::default(),
+            names: NameFormat::default(),
+            max_stream_duration: None,
             slow_start: None,
             outlier: None,
         }

@@ -104,8 +104,19 @@ pub struct VirtualHost {
     pub request_attempt_count: bool,
     /// `include_attempt_count_in_response`.
     pub response_attempt_count: bool,
+    /// `virtual_clusters`: requests that are counted apart.
+    pub virtual_clusters: Vec<VirtualCluster>,
     /// Routes in order, behind whatever index makes finding the first match fast.
     pub(crate) routes: crate::route::matcher::RouteIndex,
+}
+
+/// A compiled `VirtualCluster`.
+#[derive(Debug)]
+pub struct VirtualCluster {
+    /// All must hold; the last virtual cluster of a host takes all.
+    pub headers: Vec<matcher::HeaderMatch>,
+    /// `vhost.<name>.vcluster.<name>.`
+    pub stat_prefix: Arc<str>,
 }
 
 /// `TlsRequirementType`.
@@ -129,7 +140,7 @@ pub struct Route {
     pub action: Action,
     /// Header operations of the route.
     pub headers: HeaderRules,
-    /// `stat_prefix`.
+    /// Under which it has statistics of its own: `vhost.<name>.route.<stat_prefix>.`
     pub stat_prefix: Option<Arc<str>>,
     /// What route, virtual host and table say of HTTP filters.
     pub filters: Option<Arc<Overrides>>,

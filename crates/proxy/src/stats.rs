@@ -12,6 +12,7 @@ mod meter;
 mod registry;
 pub mod request;
 mod responses;
+pub mod route;
 #[cfg(test)]
 mod tests;
 

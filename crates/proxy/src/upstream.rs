@@ -10,6 +10,7 @@ pub mod h1;
 pub mod h2;
 pub mod limits;
 pub mod pool;
+pub mod queue;
 
 use std::task::{Context, Poll};
 

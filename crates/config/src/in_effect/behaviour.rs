@@ -167,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
     partly(
         "proxyHeaders and gatewayTopology: server, request ids, attempts, x-forwarded-client-cert, header case",
         "SEM-157, SEM-158",
-        "metadataExchangeHeaders does nothing; Meltemi's proxy says `x-envoy-…` as it did",
+        "metadataExchangeHeaders does nothing",
         &["crates/pilot/tests/fields/gateway.rs::headers_of_connections_are_as_configured"],
     ),
     works(

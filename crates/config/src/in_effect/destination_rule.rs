@@ -68,7 +68,12 @@ pub(super) const ROWS: &[Row] = &[
         &[test!("simple_balancers")],
     ),
     works("trafficPolicy.connectionPool", "DR-007, DR-082, DR-083", "", &[test!("connection_pools")]),
-    works("trafficPolicy.connectionPool.tcp.maxConnections", "DR-063", "", &[test!("connection_pools")]),
+    works(
+        "trafficPolicy.connectionPool.tcp.maxConnections",
+        "DR-063",
+        "requests wait for a connection, in order",
+        &[test!("connection_pools"), "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits"],
+    ),
     works(
         "trafficPolicy.connectionPool.tcp.connectTimeout",
         "DR-064",
@@ -92,20 +97,20 @@ pub(super) const ROWS: &[Row] = &[
         "trafficPolicy.connectionPool.http.http1MaxPendingRequests",
         "DR-068",
         "",
-        &[test!("connection_pools")],
+        &[test!("connection_pools"), "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits"],
     ),
     works("trafficPolicy.connectionPool.http.http2MaxRequests", "DR-069", "", &[test!("connection_pools")]),
     works(
         "trafficPolicy.connectionPool.http.maxRequestsPerConnection",
         "DR-070",
         "",
-        &[test!("connection_pool_of_http")],
+        &[test!("connection_pool_of_http"), "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits"],
     ),
-    partly(
+    works(
         "trafficPolicy.connectionPool.http.maxRetries",
         "DR-071",
-        "sent to proxies",
-        &[test!("connection_pools")],
+        "",
+        &[test!("connection_pools"), "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits"],
     ),
     works("trafficPolicy.connectionPool.http.idleTimeout", "DR-072", "", &[test!("connection_pool_of_http")]),
     works(
@@ -157,17 +162,20 @@ pub(super) const ROWS: &[Row] = &[
     ),
     works("trafficPolicy.loadBalancer.warmup", "DR-056…DR-059", "", &[upstream!("new_endpoints_warm_up")]),
     not_yet("trafficPolicy.loadBalancer.backendUtilization", "DR-121", "reported use does not matter"),
-    partly(
+    works(
         "trafficPolicy.connectionPool.http.http2KeepAlive",
         "DR-079…DR-081",
-        "sent to proxies",
-        &[upstream!("http2_connections_are_probed")],
+        "",
+        &[
+            upstream!("http2_connections_are_probed"),
+            "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits",
+        ],
     ),
-    partly(
+    works(
         "trafficPolicy.outlierDetection",
         "DR-008, DR-085…DR-092",
-        "sent to proxies",
-        &[test!("outlier_detection")],
+        "",
+        &[test!("outlier_detection"), "crates/meltemi/tests/routing.rs::three_ways_agree"],
     ),
     not_yet("trafficPolicy.outlierDetection.consecutiveErrors", "DR-084", "removed by Istio"),
     not_yet(
@@ -196,7 +204,16 @@ pub(super) const ROWS: &[Row] = &[
         "on Envoys",
         &[upstream!("the_proxy_protocol_wraps_connections")],
     ),
-    partly("trafficPolicy.retryBudget", "DR-024…DR-027", "sent to proxies", &[upstream!("retry_budgets")]),
+    works(
+        "trafficPolicy.retryBudget",
+        "DR-024…DR-027",
+        "",
+        &[
+            upstream!("retry_budgets"),
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+            "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits",
+        ],
+    ),
     works(
         "trafficPolicy.portLevelSettings[].loadBalancer.consistentHash",
         "DR-036…DR-050, DR-052",
@@ -235,17 +252,20 @@ pub(super) const ROWS: &[Row] = &[
         "DR-121",
         "reported use does not matter",
     ),
-    partly(
+    works(
         "trafficPolicy.portLevelSettings[].connectionPool.http.http2KeepAlive",
         "DR-079…DR-081",
-        "sent to proxies",
-        &[upstream!("http2_connections_are_probed")],
+        "",
+        &[
+            upstream!("http2_connections_are_probed"),
+            "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits",
+        ],
     ),
-    partly(
+    works(
         "trafficPolicy.portLevelSettings[].outlierDetection",
         "DR-008, DR-085…DR-092",
-        "sent to proxies",
-        &[test!("outlier_detection")],
+        "",
+        &[test!("outlier_detection"), "crates/meltemi/tests/routing.rs::three_ways_agree"],
     ),
     not_yet(
         "trafficPolicy.portLevelSettings[].outlierDetection.consecutiveErrors",
@@ -304,17 +324,20 @@ pub(super) const ROWS: &[Row] = &[
         "DR-121",
         "reported use does not matter",
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.connectionPool.http.http2KeepAlive",
         "DR-079…DR-081",
-        "sent to proxies",
-        &[upstream!("http2_connections_are_probed")],
+        "",
+        &[
+            upstream!("http2_connections_are_probed"),
+            "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits",
+        ],
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.outlierDetection",
         "DR-008, DR-085…DR-092",
-        "sent to proxies",
-        &[test!("outlier_detection")],
+        "",
+        &[test!("outlier_detection"), "crates/meltemi/tests/routing.rs::three_ways_agree"],
     ),
     not_yet("subsets[].trafficPolicy.outlierDetection.consecutiveErrors", "DR-084", "removed by Istio"),
     not_yet(
@@ -343,10 +366,14 @@ pub(super) const ROWS: &[Row] = &[
         "on Envoys",
         &[upstream!("the_proxy_protocol_wraps_connections")],
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.retryBudget",
         "DR-024…DR-027",
-        "sent to proxies",
-        &[upstream!("retry_budgets")],
+        "",
+        &[
+            upstream!("retry_budgets"),
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+            "crates/meltemi/tests/limits.rs::meltemi_keeps_to_its_limits",
+        ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! VirtualService.
 
-use super::{Row, not_yet, partly, works};
+use super::{Row, not_yet, works};
 
 /// A test of what the pilot makes of fields.
 macro_rules! test {
@@ -102,7 +102,12 @@ pub(super) const ROWS: &[Row] = &[
     works("http[].match[].ignoreUriCase", "VS-047", "exact and prefix", &[test!("uri_matches")]),
     works("http[].match[].withoutHeaders", "VS-048", "", &[test!("headers_that_must_not_match")]),
     works("http[].match[].sourceNamespace", "VS-049", "", &[test!("port_source_and_gateway_conditions")]),
-    partly("http[].match[].statPrefix", "VS-050", "sent to proxies; Meltemi's counts nothing by it yet", &[]),
+    works(
+        "http[].match[].statPrefix",
+        "VS-050",
+        "`vhost.<host>.route.<prefix>.…`",
+        &["crates/meltemi/tests/stats.rs::names_and_values_are_envoys"],
+    ),
     works("http[].route", "VS-012, VS-051", "", &[test!("destinations_name_clusters")]),
     works(
         "http[].route[].destination.host",

@@ -65,7 +65,7 @@ impl Call {
             _ => request.path,
         };
         let port = self.destination.port();
-        let authority = normalize::host(&request.authority, manager, port).map(str::to_owned);
+        let authority = normalize::host(&request.authority, manager, port).map(std::borrow::Cow::into_owned);
         Hop {
             method: request.method,
             authority: authority.unwrap_or(request.authority),

@@ -63,6 +63,8 @@ pub struct HttpConnectionManager {
     pub delayed_close_timeout: Duration,
     /// `max_connection_duration`.
     pub max_connection_duration: Option<Duration>,
+    /// `common_http_protocol_options.max_stream_duration`.
+    pub max_stream_duration: Option<Duration>,
     /// `common_http_protocol_options.max_requests_per_connection`; 0 is unlimited.
     pub max_requests_per_connection: u32,
     /// `max_request_headers_kb`, in bytes; default 60 KiB.
@@ -120,6 +122,7 @@ impl HttpConnectionManager {
             drain_timeout: minute,
             delayed_close_timeout: Duration::from_secs(1),
             max_connection_duration: None,
+            max_stream_duration: None,
             max_requests_per_connection: 0,
             max_request_headers: 60 * 1024,
             max_headers_count: 100,
@@ -133,7 +136,8 @@ impl HttpConnectionManager {
                 accept_http_10: false,
                 enable_trailers: true,
                 allow_absolute_url: true,
-                preserve_case: false,
+                names: NameFormat::default(),
+                default_host_for_http_10: None,
             },
             http2: Http2Options {
                 max_concurrent_streams: 100,
@@ -231,8 +235,35 @@ pub enum StripHostPort {
     Any,
 }
 
+/// How names of HTTP/1 headers are written that did not come in a case of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum NameCase {
+    /// In lower case.
+    #[default]
+    Lower,
+    /// `Proper-Case`.
+    Proper,
+}
+
+/// `header_key_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct NameFormat {
+    /// How names are written that nobody remembers: `proper_case_words`, or of `preserve_case` what
+    /// `formatter_type_on_envoy_headers` says.
+    pub case: NameCase,
+    /// The stateful formatter `preserve_case`: names of what is received are remembered, for when it is sent on.
+    pub preserve: bool,
+}
+
+impl NameFormat {
+    /// How names are written in a message that remembers none.
+    pub fn unremembered(self) -> NameCase {
+        if self.preserve { NameCase::Lower } else { self.case }
+    }
+}
+
 /// `Http1ProtocolOptions`.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Http1Options {
     /// `accept_http_10`.
     pub accept_http_10: bool,
@@ -240,8 +271,10 @@ pub struct Http1Options {
     pub enable_trailers: bool,
     /// `allow_absolute_url` (Envoy's default is true).
     pub allow_absolute_url: bool,
-    /// `header_key_format.proper_case_words` or preserve-case.
-    pub preserve_case: bool,
+    /// `header_key_format`.
+    pub names: NameFormat,
+    /// `default_host_for_http_10`.
+    pub default_host_for_http_10: Option<Arc<str>>,
 }
 
 /// `Http2ProtocolOptions`.
@@ -255,6 +288,21 @@ pub struct Http2Options {
     pub connection_window: u32,
     /// Limits on what a peer may send that costs us more than it.
     pub flood: FloodLimits,
+    /// `connection_keepalive`.
+    pub keepalive: Option<Http2Keepalive>,
+}
+
+/// `KeepaliveSettings`: PINGs that tell whether the peer is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Http2Keepalive {
+    /// `interval`; `None` asks only as `idle_interval` says.
+    pub interval: Option<Duration>,
+    /// `timeout` of an answer.
+    pub timeout: Duration,
+    /// `interval_jitter` in hundredths of a percent, default 1500.
+    pub jitter: u32,
+    /// `connection_idle_interval`: a stream that begins after such a silence asks first.
+    pub idle_interval: Option<Duration>,
 }
 
 impl Default for Http2Options {
@@ -264,6 +312,7 @@ impl Default for Http2Options {
             stream_window: 16 << 20,
             connection_window: 24 << 20,
             flood: FloodLimits::default(),
+            keepalive: None,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         exchange::Downstream,
         filters,
         headers::Known,
-        message::{ResponseHead, View},
+        message::{Protocol, ResponseHead, View},
         router::forward::{self, Matched},
     },
     route::{Action, RequestView as _, RequireTls, Route, RouteTable, VirtualHost, rewrite::Picked},
@@ -109,11 +109,17 @@ pub async fn refuse<D: Downstream>(
 fn prepare(session: &Session, exchange: &mut Exchange) -> Result<Client, LocalReply> {
     let manager = &*session.manager;
     let head = &mut exchange.request;
+    if head.authority().is_empty()
+        && head.protocol == Protocol::Http10
+        && let Some(host) = &manager.http1.default_host_for_http_10
+    {
+        head.set_authority(host);
+    }
     if head.authority().is_empty() {
         return Err(LocalReply { close: true, ..LocalReply::new(400, "", "missing_host_header", 0) });
     }
     if let Some(host) = normalize::host(head.authority(), manager, session.connection.local.port()) {
-        let host = host.to_owned();
+        let host = host.into_owned();
         head.set_authority(&host);
     }
     normalize_path(manager, exchange)?;

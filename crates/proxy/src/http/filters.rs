@@ -47,6 +47,14 @@ pub enum Kind {
 pub struct State {
     cors: Option<cors::Granted>,
     fault: Option<fault::Active>,
+    throttle: Option<Box<fault::throttle::Throttle>>,
+}
+
+impl State {
+    /// What slows the response down, for whoever passes it on.
+    pub fn take_throttle(&mut self) -> Option<Box<fault::throttle::Throttle>> {
+        self.throttle.take()
+    }
 }
 
 /// The request phase; `Err` when a filter answers in place of the route.

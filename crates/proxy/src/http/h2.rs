@@ -10,6 +10,7 @@ pub mod connection;
 pub mod frame;
 pub mod head;
 pub mod hpack;
+pub mod keepalive;
 pub mod server;
 pub mod slots;
 pub mod stream;

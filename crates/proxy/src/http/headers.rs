@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::http::config::NameCase;
+
 mod known;
 
 pub use known::Known;
@@ -48,6 +50,23 @@ pub struct HeaderList {
     entries: Vec<Entry>,
     /// Bit per [`Known`] that may be in `entries`: makes asking for an absent header free.
     present: u128,
+    /// How names were written when they came, where that is to be kept.
+    names: Option<Box<Names>>,
+}
+
+/// Names in the case in which they came (`preserve_case`).
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// How all others are written.
+    case: NameCase,
+    /// The first spelling of each.
+    known: Vec<Box<[u8]>>,
+}
+
+impl Names {
+    fn spelling(&self, name: &[u8]) -> Option<&[u8]> {
+        self.known.iter().map(|known| &**known).find(|known| known.eq_ignore_ascii_case(name))
+    }
 }
 
 impl HeaderList {
@@ -61,6 +80,7 @@ impl HeaderList {
         self.buf.clear();
         self.entries.clear();
         self.present = 0;
+        self.names = None;
         if self.buf.capacity() > keep {
             self.buf = Vec::new();
             self.entries = Vec::new();
@@ -283,6 +303,39 @@ impl HeaderList {
         }
     }
 
+    /// Remembers how names were written; all others are then written in `case`.
+    pub fn remember_names<'n>(&mut self, case: NameCase, names: impl Iterator<Item = &'n [u8]>) {
+        let remembered = self.names.get_or_insert_default();
+        remembered.case = case;
+        for name in names {
+            if remembered.spelling(name).is_none() {
+                remembered.known.push(name.into());
+            }
+        }
+    }
+
+    /// True when names are not simply written in lower case.
+    #[inline]
+    pub fn has_spellings(&self, case: NameCase) -> bool {
+        self.names.is_some() || case != NameCase::Lower
+    }
+
+    /// Writes a lower-case name as it came, else in the case asked for.
+    pub fn write_name(&self, name: &[u8], case: NameCase, out: &mut Vec<u8>) {
+        let names = self.names.as_deref();
+        match (names.and_then(|names| names.spelling(name)), names.map_or(case, |names| names.case)) {
+            (Some(spelling), _) => out.extend_from_slice(spelling),
+            (None, NameCase::Lower) => out.extend_from_slice(name),
+            (None, NameCase::Proper) => {
+                let mut begins = true;
+                out.extend(name.iter().map(|byte| {
+                    let capital = std::mem::replace(&mut begins, !byte.is_ascii_alphabetic());
+                    if capital { byte.to_ascii_uppercase() } else { *byte }
+                }));
+            }
+        }
+    }
+
     #[inline]
     fn field<'a>(&'a self, entry: &Entry) -> Field<'a> {
         let id = Known::from_id(entry.id);
@@ -346,6 +399,25 @@ mod tests {
         assert_eq!(list.joined("x-one").as_deref(), Some("1,2"));
         assert_eq!(list.joined("x-two"), None);
         assert_eq!(list.get_named("x-one"), Some(&b"1"[..]));
+    }
+
+    #[test]
+    fn names_are_written_as_they_came_or_as_asked_for() {
+        let mut list = HeaderList::new();
+        let written = |list: &HeaderList, case| {
+            let mut out = Vec::new();
+            for name in [&b"x-request-id"[..], b"host", b"x_1a-b"] {
+                list.write_name(name, case, &mut out);
+                out.push(b' ');
+            }
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&list, NameCase::Proper), "X-Request-Id Host X_1A-B ");
+        let names = [&b"HOST"[..], b"Host", b"X-Request-ID"];
+        list.remember_names(NameCase::Lower, names.into_iter());
+        assert_eq!(written(&list, NameCase::Proper), "X-Request-ID HOST x_1a-b ");
+        list.clear(100);
+        assert!(!list.has_spellings(NameCase::Lower));
     }
 
     #[test]

@@ -55,7 +55,8 @@ async fn serve_session(stream: Stream, session: &Rc<Session>) {
     if codec == Codec::Http2 {
         return Box::pin(serve_h2(stream, Bytes::new(), session.clone())).await;
     }
-    let limits = parse::Limits { bytes: manager.max_request_headers, fields: manager.max_headers_count };
+    let (bytes, fields) = (manager.max_request_headers, manager.max_headers_count);
+    let limits = parse::Limits { bytes, fields, names: manager.http1.names };
     let transport = Transport::new(stream, session.worker.clone(), Side::Downstream, limits);
     let transport = transport.metered(session.counted.meter());
     let mut server = Box::new(Server::new(transport, limits, manager.http1.accept_http_10));

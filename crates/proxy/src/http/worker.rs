@@ -19,6 +19,7 @@ use crate::{
     stats::{
         Registry,
         groups::{CorsStats, FaultStats, Http2Stats, HttpStats, ListenerHttpStats, TcpStats},
+        route::RouteStats,
     },
     upstream::{cluster::ClusterState, pool::Reaper},
 };
@@ -45,6 +46,8 @@ pub struct Worker {
     /// Likewise of TCP proxies.
     tcp_stats: RefCell<FxHashMap<Arc<str>, Arc<TcpStats>>>,
     http2_stats: std::cell::OnceCell<Arc<Http2Stats>>,
+    /// Likewise of routes and virtual clusters.
+    route_stats: ByPrefix<RouteStats>,
     /// Likewise of fault and CORS filters, once they act.
     filter_stats: (ByPrefix<FaultStats>, ByPrefix<CorsStats>),
     /// Wall-clock time.
@@ -79,6 +82,7 @@ impl Worker {
             listener_stats: RefCell::default(),
             tcp_stats: RefCell::default(),
             http2_stats: std::cell::OnceCell::new(),
+            route_stats: Default::default(),
             filter_stats: Default::default(),
             clock: WallClock::new(),
             deadlines: Rc::default(),
@@ -124,6 +128,17 @@ impl Worker {
         let mut known = self.filter_stats.0.borrow_mut();
         let fresh = || self.stats.group(&format!("http.{stat_prefix}.fault."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// True once they were asked for.
+    pub fn has_route_stats(&self, prefix: &Arc<str>) -> bool {
+        self.route_stats.borrow().contains_key(prefix)
+    }
+
+    /// The statistics of a route or a virtual cluster under their whole prefix, on this worker.
+    pub fn route_stats(&self, prefix: &Arc<str>) -> Arc<RouteStats> {
+        let mut known = self.route_stats.borrow_mut();
+        known.entry(prefix.clone()).or_insert_with(|| self.stats.group(prefix, self.index)).clone()
     }
 
     /// Likewise of CORS filters.

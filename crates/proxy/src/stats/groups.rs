@@ -101,6 +101,7 @@ group! {
         }
         counter {
             upstream_rq_total, upstream_rq_pending_total, upstream_rq_pending_overflow, upstream_rq_pending_failure_eject,
+            upstream_rq_active_overflow,
             upstream_rq_cancelled, upstream_rq_maintenance_mode, upstream_rq_timeout, upstream_rq_max_duration_reached,
             upstream_rq_per_try_timeout, upstream_rq_per_try_idle_timeout, upstream_rq_rx_reset, upstream_rq_tx_reset,
             upstream_rq_retry, upstream_rq_retry_backoff_exponential, upstream_rq_retry_backoff_ratelimited,

@@ -153,8 +153,18 @@ pub fn finished(stats: &HttpStats, info: &Info) {
     if info.status != 0 {
         responses.upstream_rq.inc(info.status);
     }
-    if let (Some(sent), Some(end)) = (info.upstream_start, info.upstream_end) {
-        responses.upstream_rq_time.record(millis(end.saturating_duration_since(sent)));
+    let time = info.upstream_start.zip(info.upstream_end);
+    let time = time.map(|(sent, end)| millis(end.saturating_duration_since(sent)));
+    if let Some(time) = time {
+        responses.upstream_rq_time.record(time);
+    }
+    for stats in &info.route_stats {
+        if info.status != 0 {
+            stats.responses.upstream_rq.inc(info.status);
+        }
+        if let Some(time) = time {
+            stats.responses.upstream_rq_time.record(time);
+        }
     }
     if info.flags.0 != 0 {
         troubled(&cluster.stats, info);

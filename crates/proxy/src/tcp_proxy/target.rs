@@ -67,7 +67,7 @@ pub(super) async fn connect(
                 state.cluster.report(&endpoint, Reported::Status(200));
                 state.cluster.report(&endpoint, Reported::Connected);
                 endpoint.begin();
-                permit.connected(&state.stats);
+                permit.connected(&state.stats, None);
                 outcome.flags = Flags::default();
                 outcome.upstream_local = stream.local_addr();
                 return Some(Target { stream, greeting: Vec::new(), endpoint, _permit: permit });

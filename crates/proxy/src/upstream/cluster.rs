@@ -6,9 +6,11 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use rustc_hash::FxHashMap;
@@ -16,18 +18,19 @@ use rustc_hash::FxHashMap;
 use crate::{
     balancer::{Balancer, Selection},
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
-    error::{ResetReason, Side, StreamError},
+    error::ResetReason,
     http::{Worker, clock},
-    stats::{Registry, ResponseStats, groups::ClusterStats},
+    stats::{Registry, ResponseStats, groups::ClusterStats, request::Held},
     stream::Stream,
     upstream::{
         UpstreamStream,
         connect::{self, ConnectError},
         dynamic::{Names, Unresolved},
         h1::Client,
-        h2::{self, Turn},
+        h2,
         limits::{Permit, Resource},
-        pool::Pool,
+        pool::{Lifetime, Pool},
+        queue::{Attempt, Place, Queue},
     },
 };
 
@@ -38,6 +41,14 @@ pub struct Pools {
     pub http1: Rc<Pool>,
     /// HTTP/2 connections.
     pub http2: h2::Pool,
+}
+
+impl Pools {
+    /// Who waits for connections of a kind.
+    #[inline]
+    fn queue(&self, http2: bool) -> &Rc<Queue> {
+        if http2 { &self.http2.queue } else { &self.http1.queue }
+    }
 }
 
 /// A stream to an endpoint, with what it holds of the connection limit (HTTP/2 connections hold their own).
@@ -151,60 +162,55 @@ impl ClusterState {
         originals.entry(address).or_insert_with(new).clone()
     }
 
-    /// A stream without waiting, on a connection that is there.
+    /// A stream without waiting, on a connection that is there. Nothing while others wait.
     pub fn ready(&self, pools: &Pools, http2: bool) -> Option<Acquired> {
+        if pools.queue(http2).is_empty() { self.take(pools, http2) } else { None }
+    }
+
+    /// What is there.
+    fn take(&self, pools: &Pools, http2: bool) -> Option<Acquired> {
         if http2 {
             return pools.http2.stream().map(|stream| (UpstreamStream::Http2(Box::new(stream)), None));
         }
-        let (client, permit) = pools.http1.take(self.cluster.settings.idle_timeout)?;
+        let (client, permit) = pools.http1.take()?;
         Some((UpstreamStream::Http1(client), Some(permit)))
     }
 
-    /// A stream on a new HTTP/1 connection to the endpoint, or on an HTTP/2 one that is new or has become free.
-    pub async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        pools: &Pools,
+    /// Waits in line for a stream to the endpoint: on a connection that is made for those who wait, or on one that has
+    /// become free. Not more may wait than `max_pending_requests`.
+    pub async fn wait(
+        self: &Rc<Self>,
+        endpoint: &Arc<Endpoint>,
+        pools: &Rc<Pools>,
         http2: bool,
         worker: &Rc<Worker>,
     ) -> Result<Acquired, ConnectError> {
-        if !http2 {
-            let (stream, permit) = self.open(endpoint).await?;
-            self.stats.upstream_cx_http1_total.inc();
-            permit.set_busy(true);
-            let client = Box::new(Client::new(stream, worker.clone(), permit.meter()));
-            return Ok((UpstreamStream::Http1(client), Some(permit)));
-        }
-        let stream = match pools.http2.turn().await? {
-            Turn::Stream(stream) => *stream,
-            Turn::Connect(attempt) => match self.open(endpoint).await {
-                Ok((stream, permit)) => {
-                    self.stats.upstream_cx_http2_total.inc();
-                    let stream = attempt.connected(stream, permit, self.http2_settings(worker), worker);
-                    let error = StreamError::new(Side::Upstream, ResetReason::ConnectionTermination);
-                    stream.ok_or(ConnectError { error, transport: String::new() })?
-                }
-                Err(failed) => {
-                    attempt.failed(&failed);
-                    return Err(failed);
-                }
-            },
+        let limit = self.cluster.settings.limits.pending_requests;
+        let Some(_pending) = Permit::take(&self.slot, Resource::Pending, limit) else {
+            self.stats.upstream_rq_pending_overflow.inc();
+            return Err(ConnectError::overflow());
         };
-        Ok((UpstreamStream::Http2(Box::new(stream)), None))
+        self.stats.upstream_rq_pending_total.inc();
+        let _waiting = Held::new(&self.stats.upstream_rq_pending_active);
+        let (state, endpoint, pools) = (self.clone(), endpoint.clone(), pools.clone());
+        let place = pools.queue(http2).join();
+        let mut patience = Patience { stats: &self.stats, lost: true };
+        let demand = Demand { state, endpoint, pools, http2, worker: worker.clone() };
+        let served = poll_fn(|cx| demand.poll(cx, &place)).await;
+        patience.lost = false;
+        if served.is_err() {
+            self.stats.upstream_rq_pending_failure_eject.inc();
+        }
+        served
     }
 
-    /// A new connection, counted.
-    async fn open(&self, endpoint: &Endpoint) -> Result<(Stream, Permit), ConnectError> {
-        let settings = &self.cluster.settings;
-        let Some(mut permit) = Permit::take(&self.slot, Resource::Connections, settings.limits.connections)
-        else {
-            self.stats.upstream_cx_overflow.inc();
-            let error = StreamError::new(Side::Local, ResetReason::Overflow);
-            return Err(ConnectError { error, transport: String::new() });
-        };
-        let stream = self.dial(endpoint).await?;
-        permit.connected(&self.stats);
-        Ok((stream, permit))
+    /// A unit of `max_requests` for a request that has its stream.
+    pub fn admit(&self) -> Option<Permit> {
+        let permit = Permit::take(&self.slot, Resource::Requests, self.cluster.settings.limits.requests);
+        if permit.is_none() {
+            self.stats.upstream_rq_active_overflow.inc();
+        }
+        permit
     }
 
     /// Connects to an endpoint, and counts how that went.
@@ -243,6 +249,7 @@ impl ClusterState {
     pub fn give_back(&self, (stream, permit): Acquired, pools: &Pools, worker: &Worker) {
         let (UpstreamStream::Http1(client), Some(permit)) = (stream, permit) else { return };
         let settings = &self.cluster.settings;
+        // One that served nobody, since there was no room for the request, is as good as before.
         let worn = settings.max_requests_per_connection != 0
             && client.requests() >= settings.max_requests_per_connection;
         let aged = settings
@@ -254,11 +261,103 @@ impl ClusterState {
         } else if worn {
             self.stats.upstream_cx_max_requests.inc();
         } else if aged {
-            self.stats.upstream_cx_max_duration_reached.inc();
+            permit.aged();
         }
-        if client.can_continue() && !worn && !aged {
-            worker.reaper.set_idle_timeout(settings.idle_timeout);
-            pools.http1.put(client, permit, &worker.reaper);
+        if (client.can_continue() || client.requests() == 0) && !worn && !aged {
+            pools.http1.put(client, permit, self.lifetime(), &worker.reaper);
+        }
+    }
+
+    fn lifetime(&self) -> Lifetime {
+        let settings = &self.cluster.settings;
+        Lifetime { idle: settings.idle_timeout, age: settings.max_connection_duration }
+    }
+}
+
+/// Counts a request that left before it was served.
+struct Patience<'a> {
+    stats: &'a ClusterStats,
+    lost: bool,
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        if self.lost {
+            self.stats.upstream_rq_cancelled.inc();
+        }
+    }
+}
+
+/// A pool whose connections do not suffice.
+#[derive(Clone)]
+struct Demand {
+    state: Rc<ClusterState>,
+    endpoint: Arc<Endpoint>,
+    pools: Rc<Pools>,
+    http2: bool,
+    worker: Rc<Worker>,
+}
+
+impl Demand {
+    fn poll(&self, cx: &mut Context<'_>, place: &Place) -> Poll<Result<Acquired, ConnectError>> {
+        if let Some(error) = place.failure() {
+            return Poll::Ready(Err(error));
+        }
+        if place.was_kicked() {
+            if place.is_first()
+                && let Some(acquired) = self.state.take(&self.pools, self.http2)
+            {
+                return Poll::Ready(Ok(acquired));
+            }
+            self.meet();
+        }
+        place.wait(cx);
+        Poll::Pending
+    }
+
+    /// Makes connections for those who wait, as far as `max_connections` allow; one in any case.
+    fn meet(&self) {
+        let (state, queue) = (&self.state, self.pools.queue(self.http2));
+        let settings = &state.cluster.settings;
+        let streams = if self.http2 { settings.http2.max_concurrent_streams.max(1) } else { 1 };
+        while queue.wants_connection(streams) {
+            let permit = match Permit::take(&state.slot, Resource::Connections, settings.limits.connections) {
+                Some(permit) => permit,
+                None => {
+                    state.stats.upstream_cx_overflow.inc();
+                    if !queue.is_without_connection() {
+                        return;
+                    }
+                    Permit::force(&state.slot, Resource::Connections)
+                }
+            };
+            tokio::task::spawn_local(self.clone().connect(permit, queue.attempt()));
+        }
+    }
+
+    /// Makes one; whoever is first in line then gets it.
+    async fn connect(self, mut permit: Permit, attempt: Attempt) {
+        let (state, pools) = (&self.state, &self.pools);
+        let stream = match state.dial(&self.endpoint).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                drop((permit, attempt));
+                return pools.queue(self.http2).fail(&error);
+            }
+        };
+        permit.connected(&state.stats, Some(attempt.connected()));
+        if self.http2 {
+            state.stats.upstream_cx_http2_total.inc();
+            pools.http2.add(stream, permit, state.http2_settings(&self.worker), &self.worker);
+        } else {
+            state.stats.upstream_cx_http1_total.inc();
+            let client = Box::new(Client::new(
+                stream,
+                self.worker.clone(),
+                permit.meter(),
+                state.cluster.settings.names,
+            ));
+            pools.http1.add(client, permit, state.lifetime(), &self.worker.reaper);
         }
     }
 }

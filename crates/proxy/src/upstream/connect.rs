@@ -19,6 +19,13 @@ pub struct ConnectError {
     pub transport: String,
 }
 
+impl ConnectError {
+    /// A circuit breaker is open.
+    pub fn overflow() -> Self {
+        Self { error: StreamError::new(Side::Local, ResetReason::Overflow), transport: String::new() }
+    }
+}
+
 /// Connects to `address` as the cluster's settings say.
 pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<Stream, ConnectError> {
     let connecting = Stream::connect(address, settings.source_address);

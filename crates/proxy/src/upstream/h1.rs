@@ -15,6 +15,7 @@ use crate::{
     error::{Side, StreamError},
     http::{
         Worker, clock,
+        config::{NameCase, NameFormat},
         exchange::{Next, Sink, Source, Upstream},
         h1::{
             encode::{self, Framing},
@@ -29,7 +30,8 @@ use crate::{
 };
 
 /// Envoy's `max_response_headers_kb` (60) and `max_headers_count` (100) defaults.
-const LIMITS: Limits = Limits { bytes: 60 * 1024, fields: 100 };
+const LIMITS: Limits =
+    Limits { bytes: 60 * 1024, fields: 100, names: NameFormat { case: NameCase::Lower, preserve: false } };
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -43,15 +45,18 @@ pub struct Client {
     created: Instant,
     /// Asked for once: it is a system call.
     local: SocketAddr,
+    limits: Limits,
 }
 
 impl Client {
     /// A connection on which nothing was sent yet.
-    pub fn new(stream: Stream, worker: Rc<Worker>, meter: Meter) -> Self {
+    pub fn new(stream: Stream, worker: Rc<Worker>, meter: Meter, names: NameFormat) -> Self {
         let local = stream.local_addr();
+        let limits = Limits { names, ..LIMITS };
         Self {
             local,
-            transport: Transport::new(stream, worker, Side::Upstream, LIMITS).metered(meter),
+            limits,
+            transport: Transport::new(stream, worker, Side::Upstream, limits).metered(meter),
             to_head: false,
             keep_alive: true,
             answered: false,
@@ -170,7 +175,7 @@ impl Upstream for Client {
         self.requests += 1;
         self.answered = false;
         self.to_head = head.is_head();
-        encode::request(head, end, self.transport.queue());
+        encode::request(head, end, self.limits.names.unremembered(), self.transport.queue());
         self.transport.begin_writing(match head.body {
             _ if end => Framing::None,
             BodyLength::None => Framing::None,
@@ -189,7 +194,9 @@ impl Upstream for Client {
             if !bytes.is_empty() {
                 let refused =
                     |refused: parse::Rejection| StreamError::protocol(Side::Upstream, refused.details);
-                if let Some(parsed) = parse::response(bytes, LIMITS, self.to_head, head).map_err(refused)? {
+                if let Some(parsed) =
+                    parse::response(bytes, self.limits, self.to_head, head).map_err(refused)?
+                {
                     self.begin_response(parsed, head);
                     return Poll::Ready(Ok(()));
                 }

@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
         h2::{
             connection::{self, Config, Role},
             head,
+            keepalive::Keepalive,
             stream::{self, delegate_body},
             wire::Wire,
         },
@@ -34,7 +34,7 @@ use crate::{
     },
     stats::groups::Http2Stats,
     stream::Stream as Socket,
-    upstream::{connect::ConnectError, limits::Permit},
+    upstream::{limits::Permit, queue::Queue},
 };
 
 /// Envoy's `max_response_headers_kb` and `max_headers_count` defaults.
@@ -59,51 +59,8 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Pool {
     connections: RefCell<Vec<Rc<Connection>>>,
-    /// Someone is connecting; the others wait for the outcome.
-    connecting: Cell<bool>,
-    /// How many attempts have ended, and how the last one failed, if it did.
-    attempts: Cell<u64>,
-    failure: RefCell<Option<ConnectError>>,
-    ended: Notify,
-}
-
-/// What a request without a stream does next.
-#[derive(Debug)]
-pub enum Turn<'a> {
-    /// Go on with this stream.
-    Stream(Box<Stream>),
-    /// Connect, and tell the attempt how that went.
-    Connect(Attempt<'a>),
-}
-
-/// The right to connect. Dropping it gives the turn to whoever waits next.
-#[derive(Debug)]
-pub struct Attempt<'a>(&'a Pool);
-
-impl Attempt<'_> {
-    /// Adds the connection and opens a first stream on it.
-    pub fn connected(
-        self,
-        socket: Socket,
-        permit: Permit,
-        settings: Settings,
-        worker: &Rc<Worker>,
-    ) -> Option<Stream> {
-        self.0.add(socket, permit, settings, worker)
-    }
-
-    /// Everybody who waits for this attempt fails with it.
-    pub fn failed(self, error: &ConnectError) {
-        *self.0.failure.borrow_mut() = Some(error.clone());
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.0.connecting.set(false);
-        self.0.attempts.set(self.0.attempts.get() + 1);
-        self.0.ended.notify_waiters();
-    }
+    /// Requests that wait for a stream.
+    pub queue: Rc<Queue>,
 }
 
 /// One multiplexed connection.
@@ -119,6 +76,11 @@ pub struct Connection {
     settings: Settings,
     local: SocketAddr,
     permit: Permit,
+    /// Who waits for a stream.
+    queue: Rc<Queue>,
+    keepalive: RefCell<Option<Box<Keepalive>>>,
+    /// When the last stream ended.
+    quiet_since: Cell<Instant>,
 }
 
 /// One request and its response.
@@ -142,39 +104,11 @@ impl Pool {
         }
     }
 
-    /// A stream, or the turn to connect: one request at a time connects, the others wait for it and share the
-    /// outcome, for a connection carries many.
-    pub async fn turn(&self) -> Result<Turn<'_>, ConnectError> {
-        loop {
-            if let Some(stream) = self.stream() {
-                return Ok(Turn::Stream(Box::new(stream)));
-            }
-            if !self.connecting.replace(true) {
-                *self.failure.borrow_mut() = None;
-                return Ok(Turn::Connect(Attempt(self)));
-            }
-            let attempt = self.attempts.get();
-            while self.attempts.get() == attempt {
-                self.ended.notified().await;
-            }
-            if let Some(error) = &*self.failure.borrow() {
-                return Err(error.clone());
-            }
-        }
-    }
-
-    /// Adds a connection that was just made, and a first stream on it.
-    pub fn add(
-        &self,
-        socket: Socket,
-        permit: Permit,
-        settings: Settings,
-        worker: &Rc<Worker>,
-    ) -> Option<Stream> {
-        let connection = Connection::start(socket, permit, settings, worker);
-        let stream = connection.open();
+    /// Adds a connection that was just made.
+    pub fn add(&self, socket: Socket, permit: Permit, settings: Settings, worker: &Rc<Worker>) {
+        let connection = Connection::start(socket, permit, settings, worker, self.queue.clone());
         self.connections.borrow_mut().push(connection);
-        stream
+        self.queue.kick();
     }
 
     /// Uses no connection again; their streams finish.
@@ -203,7 +137,13 @@ impl Drop for Pool {
 
 impl Connection {
     /// Starts to speak.
-    fn start(socket: Socket, permit: Permit, settings: Settings, worker: &Rc<Worker>) -> Rc<Self> {
+    fn start(
+        socket: Socket,
+        permit: Permit,
+        settings: Settings,
+        worker: &Rc<Worker>,
+        queue: Rc<Queue>,
+    ) -> Rc<Self> {
         let local = socket.local_addr();
         let config = Config {
             max_streams: 0,
@@ -213,6 +153,7 @@ impl Connection {
             extended_connect: false,
             flood: settings.options.flood,
         };
+        let keepalive = Keepalive::new(settings.options.keepalive, &worker.deadlines);
         let shared = connection::Connection::new(Role::Client, config, settings.stats.clone());
         let connection = Rc::new(Self {
             shared: Rc::new(RefCell::new(shared)),
@@ -224,6 +165,9 @@ impl Connection {
             settings,
             local,
             permit,
+            queue,
+            keepalive: RefCell::new(keepalive),
+            quiet_since: Cell::new(clock::now()),
         });
         let meter = connection.permit.meter();
         let mut driver =
@@ -241,8 +185,11 @@ impl Connection {
     /// A stream, unless the connection is out of use.
     fn open(self: &Rc<Self>) -> Option<Stream> {
         let worn = self.settings.max_requests != 0 && self.requests.get() >= self.settings.max_requests;
-        let age = || clock::now().saturating_duration_since(self.created);
-        if worn || self.settings.max_duration.is_some_and(|limit| age() >= limit) {
+        let aged = self.is_aged();
+        if (worn || aged) && !self.retired.get() {
+            if aged {
+                self.permit.aged();
+            }
             self.retire();
         }
         let mut shared = self.shared.borrow_mut();
@@ -252,11 +199,20 @@ impl Connection {
         let key = shared.reserve();
         if self.streams.get() == 0 {
             self.deadline.set(None);
+            if let Some(keepalive) = &mut *self.keepalive.borrow_mut() {
+                let silence = clock::now().saturating_duration_since(self.quiet_since.get());
+                keepalive.probe(&mut shared, silence);
+            }
         }
         self.streams.set(self.streams.get() + 1);
         let reused = self.requests.replace(self.requests.get() + 1) > 0;
         let stream = stream::Stream::new(self.shared.clone(), key);
         Some(Stream { stream, connection: self.clone(), reused })
+    }
+
+    fn is_aged(&self) -> bool {
+        let age = || clock::now().saturating_duration_since(self.created);
+        self.settings.max_duration.is_some_and(|limit| age() >= limit)
     }
 
     fn retire(&self) {
@@ -269,8 +225,12 @@ impl Connection {
     fn stream_ended(&self) {
         self.streams.set(self.streams.get() - 1);
         if self.streams.get() == 0 {
-            self.deadline.set(self.settings.idle_timeout.map(|limit| clock::now() + limit));
+            self.quiet_since.set(clock::now());
+            let idle = self.settings.idle_timeout.map(|limit| clock::now() + limit);
+            let aged = self.settings.max_duration.map(|limit| self.created + limit);
+            self.deadline.set(idle.into_iter().chain(aged).min());
         }
+        self.queue.kick();
     }
 }
 
@@ -286,17 +246,27 @@ impl Driver {
         shared.set_driver(cx.waker());
         self.wire.lend(shared);
         let mut reading = true;
+        let mut keepalive = self.connection.keepalive.borrow_mut();
         loop {
             // What streams have queued goes first, so that the endpoint works while we read.
             let written = self.wire.poll_write(cx, shared);
-            if let Poll::Ready(Err(error)) = written {
-                shared.terminate(Some(&error));
+            if let Poll::Ready(Err(error)) = &written {
+                shared.terminate(Some(error));
             }
             if shared.ended().is_some() {
                 return self.end(shared.ended());
             }
             if !reading {
-                break;
+                // Asked after reading, which may have brought the answer.
+                let Some(keepalive) = &mut *keepalive else { break };
+                if !keepalive.poll(cx, shared) {
+                    shared.terminate(None);
+                    return self.end(shared.ended());
+                }
+                if shared.output().is_empty() || written.is_pending() {
+                    break;
+                }
+                continue;
             }
             match self.wire.poll_read(cx, shared) {
                 Poll::Pending => reading = false,
@@ -311,12 +281,18 @@ impl Driver {
             }
         }
         self.wire.release(shared);
+        // The endpoint may allow more streams now.
+        self.connection.queue.kick();
         if self.connection.streams.get() > 0 {
             return Poll::Pending;
         }
         let closing = self.connection.retired.get() || !shared.is_open();
-        if !closing && self.connection.deadline.poll(cx).is_pending() {
-            return Poll::Pending;
+        if !closing {
+            if self.connection.deadline.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let permit = &self.connection.permit;
+            if self.connection.is_aged() { permit.aged() } else { permit.timed_out() }
         }
         self.connection.retired.set(true);
         shared.go_away();

@@ -16,6 +16,7 @@ use crate::{
     cluster::ClusterSlot,
     http::clock,
     stats::{Meter, groups::ClusterStats},
+    upstream::queue::Opened,
 };
 
 /// What is in use of each limited resource.
@@ -62,6 +63,8 @@ struct Established {
     busy: Cell<bool>,
     /// The endpoint ended it, not we.
     remote: Cell<bool>,
+    /// The pool that it counts for.
+    _opened: Option<Opened>,
 }
 
 impl Permit {
@@ -77,12 +80,18 @@ impl Permit {
         Some(Self { slot: slot.clone(), resource, connection: None })
     }
 
-    /// Counts an established connection for as long as the permit is held.
-    pub fn connected(&mut self, stats: &Arc<ClusterStats>) {
+    /// Takes a unit whatever the limit: a pool always has one connection, lest those who wait for one wait for ever.
+    pub fn force(slot: &Arc<ClusterSlot>, resource: Resource) -> Self {
+        slot.in_use.counts[resource as usize].fetch_add(1, Ordering::Relaxed);
+        Self { slot: slot.clone(), resource, connection: None }
+    }
+
+    /// Counts an established connection, of a pool or not, for as long as the permit is held.
+    pub fn connected(&mut self, stats: &Arc<ClusterStats>, opened: Option<Opened>) {
         stats.upstream_cx_active.inc();
         let (busy, remote) = (Cell::new(false), Cell::new(false));
-        self.connection =
-            Some(Box::new(Established { stats: stats.clone(), since: clock::now(), busy, remote }));
+        let (stats, since) = (stats.clone(), clock::now());
+        self.connection = Some(Box::new(Established { stats, since, busy, remote, _opened: opened }));
     }
 
     /// A request has come onto the connection, or has left it.
@@ -103,6 +112,13 @@ impl Permit {
     pub fn timed_out(&self) {
         if let Some(connection) = &self.connection {
             connection.stats.upstream_cx_idle_timeout.inc();
+        }
+    }
+
+    /// The connection ends because it is old.
+    pub fn aged(&self) {
+        if let Some(connection) = &self.connection {
+            connection.stats.upstream_cx_max_duration_reached.inc();
         }
     }
 
@@ -135,6 +151,7 @@ impl Drop for Permit {
         if let Some(connection) = &self.connection {
             connection.ended();
         }
+        // Before the connection's pool learns that it may make another.
         self.slot.in_use.counts[self.resource as usize].fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use meltemi_xds::pb::envoy::{
     config::core::v3::{
-        ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, config_source,
+        ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions, KeepaliveSettings,
+        config_source,
     },
     extensions::filters::network::http_connection_manager::v3::{
         HttpConnectionManager as Message,
@@ -15,12 +16,12 @@ use meltemi_xds::pb::envoy::{
         },
     },
 };
-use prost::Message as _;
+use prost::{Message as _, Name as _};
 
 use super::{At, Context, Rejection, access_log, fields, http_filters, listener, refuse, route, wire};
 use crate::http::config::{
-    Codec, EscapedSlashes, Http1Options, Http2Options, HttpConnectionManager, RouteSlot, ServerHeader,
-    StripHostPort,
+    Codec, EscapedSlashes, Http1Options, Http2Keepalive, Http2Options, HttpConnectionManager, NameCase,
+    NameFormat, RouteSlot, ServerHeader, StripHostPort,
 };
 
 /// Field number of `HttpConnectionManager.route_config`, which may be large.
@@ -89,6 +90,7 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
         drain_timeout: drain.unwrap_or(Duration::from_secs(5)),
         delayed_close_timeout: close.unwrap_or(Duration::from_secs(1)),
         max_connection_duration: common.max_connection_duration,
+        max_stream_duration: common.max_stream_duration,
         max_requests_per_connection: common.max_requests_per_connection,
         max_request_headers: header_limit(&message)?,
         max_headers_count: common.max_headers_count,
@@ -120,8 +122,8 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
             (_, false) => StripHostPort::No,
         },
         strip_trailing_host_dot: message.strip_trailing_host_dot,
-        http1: http1(message.http_protocol_options.as_ref()).at("http_protocol_options")?,
-        http2: http2(message.http2_protocol_options.as_ref(), context).at("http2_protocol_options")?,
+        http1: http1(message.http_protocol_options.as_ref(), context).at("http_protocol_options")?,
+        http2: http2(message.http2_protocol_options.as_ref()).at("http2_protocol_options")?,
         proxy_100_continue: message.proxy_100_continue,
         scheme_overwrite: scheme(&message, context)?,
     })
@@ -221,17 +223,18 @@ pub struct Common {
     pub idle_timeout: Option<Duration>,
     /// Default none.
     pub max_connection_duration: Option<Duration>,
+    /// Default none.
+    pub max_stream_duration: Option<Duration>,
     /// 0 is unlimited.
     pub max_requests_per_connection: u32,
     /// Default 100.
     pub max_headers_count: usize,
 }
 
-/// Reads the options; what they say about underscores and stream durations is not supported.
+/// Reads the options; what they say about underscores is not supported.
 pub fn common(message: Option<&HttpProtocolOptions>) -> Result<Common, Rejection> {
     let none = HttpProtocolOptions::default();
     let message = message.unwrap_or(&none);
-    fields::unsupported(message.max_stream_duration.is_some(), "max_stream_duration")?;
     fields::unsupported(message.headers_with_underscores_action != 0, "headers_with_underscores_action")?;
     fields::unsupported(message.max_response_headers_kb.is_some(), "max_response_headers_kb")?;
     let hour = Some(Duration::from_secs(3600));
@@ -240,6 +243,11 @@ pub fn common(message: Option<&HttpProtocolOptions>) -> Result<Common, Rejection
         max_connection_duration: fields::timeout(
             message.max_connection_duration.as_ref(),
             "max_connection_duration",
+            None,
+        )?,
+        max_stream_duration: fields::timeout(
+            message.max_stream_duration.as_ref(),
+            "max_stream_duration",
             None,
         )?,
         max_requests_per_connection: fields::number(message.max_requests_per_connection.as_ref(), 0),
@@ -269,49 +277,59 @@ fn upgrades(messages: &[UpgradeConfig], context: &mut Context) -> Result<Vec<Arc
     Ok(upgrades)
 }
 
-fn http1(message: Option<&Http1ProtocolOptions>) -> Result<Http1Options, Rejection> {
-    use meltemi_xds::pb::envoy::config::core::v3::http1_protocol_options::header_key_format::HeaderFormat;
+fn http1(message: Option<&Http1ProtocolOptions>, context: &mut Context) -> Result<Http1Options, Rejection> {
     let Some(message) = message else {
         return Ok(Http1Options { allow_absolute_url: true, ..Http1Options::default() });
     };
     fields::unsupported(message.send_fully_qualified_url, "send_fully_qualified_url")?;
     fields::unsupported(message.allow_chunked_length, "allow_chunked_length")?;
     fields::unsupported(!message.ignore_http_11_upgrade.is_empty(), "ignore_http_11_upgrade")?;
-    let format = message.header_key_format.as_ref().and_then(|format| format.header_format.as_ref());
-    let preserve_case = match format {
-        None => false,
-        Some(HeaderFormat::StatefulFormatter(formatter)) if formatter.name.ends_with("preserve_case") => true,
-        Some(HeaderFormat::StatefulFormatter(formatter)) => {
-            return refuse(format!("unknown formatter '{}'", formatter.name))
-                .at("header_key_format.stateful_formatter");
-        }
-        Some(HeaderFormat::ProperCaseWords(_)) => {
-            return refuse("not supported").at("header_key_format.proper_case_words");
-        }
-    };
-    fields::unsupported(
-        message.accept_http_10 && !message.default_host_for_http_10.is_empty(),
-        "default_host_for_http_10",
-    )?;
+    let default_host = message.default_host_for_http_10.as_str();
     Ok(Http1Options {
         accept_http_10: message.accept_http_10,
         enable_trailers: message.enable_trailers,
         allow_absolute_url: fields::flag(message.allow_absolute_url.as_ref(), true),
-        preserve_case,
+        names: names(Some(message))?,
+        default_host_for_http_10: (!default_host.is_empty()).then(|| context.intern(default_host)),
     })
 }
 
-pub(super) fn http2(
-    message: Option<&Http2ProtocolOptions>,
-    context: &mut Context,
-) -> Result<Http2Options, Rejection> {
+/// `header_key_format`, of downstreams and of clusters.
+pub(super) fn names(message: Option<&Http1ProtocolOptions>) -> Result<NameFormat, Rejection> {
+    use meltemi_xds::pb::envoy::{
+        config::core::v3::http1_protocol_options::header_key_format::HeaderFormat,
+        extensions::http::header_formatters::preserve_case::v3::{
+            PreserveCaseFormatterConfig, preserve_case_formatter_config::FormatterTypeOnEnvoyHeaders,
+        },
+    };
+    let format = message.and_then(|message| message.header_key_format.as_ref());
+    match format.and_then(|format| format.header_format.as_ref()) {
+        None => Ok(NameFormat::default()),
+        Some(HeaderFormat::ProperCaseWords(_)) => Ok(NameFormat { case: NameCase::Proper, preserve: false }),
+        Some(HeaderFormat::StatefulFormatter(formatter)) => {
+            let at = "header_key_format.stateful_formatter";
+            let config = formatter.typed_config.as_ref();
+            let Some(config) =
+                config.filter(|config| config.type_url == PreserveCaseFormatterConfig::type_url())
+            else {
+                return refuse(format!("unknown formatter '{}'", formatter.name)).at(at);
+            };
+            let config: PreserveCaseFormatterConfig = fields::unpack(config).at(at)?;
+            fields::unsupported(config.forward_reason_phrase, "forward_reason_phrase").at(at)?;
+            let proper = config.formatter_type_on_envoy_headers() == FormatterTypeOnEnvoyHeaders::ProperCase;
+            let case = if proper { NameCase::Proper } else { NameCase::Lower };
+            Ok(NameFormat { case, preserve: true })
+        }
+    }
+}
+
+pub(super) fn http2(message: Option<&Http2ProtocolOptions>) -> Result<Http2Options, Rejection> {
     let mut options = Http2Options::default();
     let Some(message) = message else { return Ok(options) };
     fields::unsupported(message.allow_metadata, "allow_metadata")?;
     fields::unsupported(!message.custom_settings_parameters.is_empty(), "custom_settings_parameters")?;
-    if message.connection_keepalive.is_some() {
-        context.note("connection_keepalive: no pings are sent");
-    }
+    options.keepalive =
+        message.connection_keepalive.as_ref().map(keepalive).transpose().at("connection_keepalive")?;
     let window = |value: Option<_>, default, field| match fields::number(value, default) {
         size @ 65_535..=2_147_483_647 => Ok(size),
         size => refuse(format!("{size} is not between 65535 and 2147483647")).at(field),
@@ -342,6 +360,30 @@ pub(super) fn http2(
         *limit = fields::number(value.as_ref(), *limit);
     }
     Ok(options)
+}
+
+fn keepalive(message: &KeepaliveSettings) -> Result<Http2Keepalive, Rejection> {
+    let Some(timeout) = fields::optional(message.timeout.as_ref(), "timeout")? else {
+        return refuse("value is required").at("timeout");
+    };
+    let jitter = message.interval_jitter.map_or(15.0, |percent| percent.value);
+    if !(0.0..=100.0).contains(&jitter) {
+        return refuse(format!("{jitter} is not between 0 and 100")).at("interval_jitter");
+    }
+    let least = Duration::from_millis(1);
+    let at_least = |value: Option<Duration>, field| match value {
+        Some(value) if value < least => refuse("value must be greater than or equal to 1ms").at(field),
+        value => Ok(value),
+    };
+    Ok(Http2Keepalive {
+        interval: at_least(fields::optional(message.interval.as_ref(), "interval")?, "interval")?,
+        timeout: at_least(Some(timeout), "timeout")?.unwrap_or(least),
+        jitter: (jitter * 100.0) as u32,
+        idle_interval: at_least(
+            fields::optional(message.connection_idle_interval.as_ref(), "connection_idle_interval")?,
+            "connection_idle_interval",
+        )?,
+    })
 }
 
 fn scheme(message: &Message, context: &mut Context) -> Result<Option<Arc<str>>, Rejection> {

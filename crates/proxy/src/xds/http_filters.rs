@@ -13,7 +13,7 @@ use meltemi_xds::pb::{
             route::v3::{CorsPolicy as LegacyCors, FilterConfig, cors_policy::EnabledSpecifier},
         },
         extensions::filters::{
-            common::fault::v3::fault_delay::FaultDelaySecifier,
+            common::fault::v3::{fault_delay::FaultDelaySecifier, fault_rate_limit::LimitType},
             http::{
                 cors::v3::{Cors, CorsPolicy},
                 fault::v3::{HttpFault, fault_abort::ErrorType},
@@ -33,7 +33,7 @@ use crate::http::{
     config::RouterOptions,
     filters::{
         HttpFilter, Kind, cors,
-        fault::{Abort, Delay, Fault, Settings},
+        fault::{Abort, Delay, Fault, Rate, Settings},
         overrides::{Override, Overrides},
     },
 };
@@ -143,11 +143,11 @@ fn router(message: &Router, context: &mut Context) -> Result<RouterOptions, Reje
 }
 
 fn fault(message: &HttpFault, context: &mut Context) -> Result<Settings, Rejection> {
-    fields::unsupported(message.response_rate_limit.is_some(), "response_rate_limit")?;
     let share = |percentage: Option<_>| percentage.map_or(Ok((0, 100)), fields::fraction);
     let mut settings = Settings {
         delay: None,
         abort: None,
+        rate: None,
         body: Arc::default(),
         cluster: (!message.upstream_cluster.is_empty()).then(|| context.intern(&message.upstream_cluster)),
         headers: Vec::new(),
@@ -179,6 +179,21 @@ fn fault(message: &HttpFault, context: &mut Context) -> Result<Settings, Rejecti
         };
         settings.abort = Some((kind, share));
         settings.body = context.intern(&abort.response_body);
+    }
+    if let Some(limit) = &message.response_rate_limit {
+        let share = share(limit.percentage.as_ref()).at("response_rate_limit.percentage")?;
+        let rate = match &limit.limit_type {
+            Some(LimitType::FixedLimit(limit)) if limit.limit_kbps == 0 => {
+                return refuse("value must be greater than or equal to 1")
+                    .at("response_rate_limit.fixed_limit.limit_kbps");
+            }
+            Some(LimitType::FixedLimit(limit)) => Rate::Fixed(limit.limit_kbps),
+            Some(LimitType::HeaderLimit(_)) => Rate::Header,
+            None => {
+                return refuse("one of fixed_limit and header_limit is required").at("response_rate_limit");
+            }
+        };
+        settings.rate = Some((rate, share));
     }
     for (at, header) in message.headers.iter().enumerate() {
         settings.headers.push(matchers::header(header, context).at_index("headers", at)?);

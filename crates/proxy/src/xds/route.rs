@@ -23,7 +23,7 @@ use crate::{
     header_lists,
     http::filters::overrides::Override,
     route::{
-        Action, BufferLimit, HeaderRules, Mirror, RequireTls, Route, RouteTable, VirtualHost,
+        Action, BufferLimit, HeaderRules, Mirror, RequireTls, Route, RouteTable, VirtualCluster, VirtualHost,
         hosts::HostIndex,
         lazy::LazyHost,
         matcher::{Conditions, Entry, PathMatch, RouteIndex, RouteMatch},
@@ -196,9 +196,7 @@ fn virtual_host(
     fields::unsupported(message.include_is_timeout_retry_header, "include_is_timeout_retry_header")?;
     fields::unsupported(!message.route_specifiers.is_empty(), "route_specifiers")?;
     fields::unsupported(!message.rate_limits.is_empty(), "rate_limits")?;
-    if !message.virtual_clusters.is_empty() {
-        context.note("virtual_clusters: no statistics are kept for them");
-    }
+    let virtual_clusters = virtual_clusters(&message, context)?;
     let require_tls = match TlsRequirementType::try_from(message.require_tls) {
         Ok(TlsRequirementType::None) => RequireTls::None,
         Ok(TlsRequirementType::ExternalOnly) => RequireTls::ExternalOnly,
@@ -209,6 +207,7 @@ fn virtual_host(
     let retry = message.retry_policy.as_ref().map(|policy| retry::compile(policy, context)).transpose();
     let own = http_filters::level(&message.typed_per_filter_config, context)?;
     let inherited = route_action::Inherited {
+        host: context.intern(&message.name),
         filters: [own, defaults.filters.clone()],
         cors: message
             .cors
@@ -238,8 +237,35 @@ fn virtual_host(
         headers,
         request_attempt_count: message.include_request_attempt_count,
         response_attempt_count: message.include_attempt_count_in_response,
+        virtual_clusters,
         routes: RouteIndex::new(entries),
     })
+}
+
+/// The virtual clusters, and the one for what none of them takes.
+fn virtual_clusters(message: &HostMessage, context: &mut Context) -> Result<Vec<VirtualCluster>, Rejection> {
+    let mut clusters = Vec::with_capacity(message.virtual_clusters.len() + 1);
+    let host = &message.name;
+    for (at, cluster) in message.virtual_clusters.iter().enumerate() {
+        let compile = |context: &mut Context| {
+            if cluster.name.is_empty() {
+                return refuse("value is empty").at("name");
+            }
+            if cluster.headers.is_empty() {
+                return refuse("virtual clusters must define 'headers'");
+            }
+            let headers = cluster.headers.iter().enumerate();
+            headers.map(|(at, header)| matchers::header(header, context).at_index("headers", at)).collect()
+        };
+        let headers = compile(context).at_index("virtual_clusters", at)?;
+        let stat_prefix = context.intern(&format!("vhost.{host}.vcluster.{}.", cluster.name));
+        clusters.push(VirtualCluster { headers, stat_prefix });
+    }
+    if !clusters.is_empty() {
+        let stat_prefix = context.intern(&format!("vhost.{host}.vcluster.other."));
+        clusters.push(VirtualCluster { headers: Vec::new(), stat_prefix });
+    }
+    Ok(clusters)
 }
 
 /// How much of a request is kept; `None` where nothing is said.
@@ -267,7 +293,8 @@ fn entry(
     );
     let buffer_limit = own_limit.unwrap_or(inherited.buffer_limit);
     let headers = header_rules::compile(&header_lists!(message), context)?;
-    let stat_prefix = (!message.stat_prefix.is_empty()).then(|| context.intern(&message.stat_prefix));
+    let stat_prefix = (!message.stat_prefix.is_empty())
+        .then(|| context.intern(&format!("vhost.{}.route.{}.", inherited.host, message.stat_prefix)));
     let replaced = condition.path.replaced_len();
     let [host, table] = &inherited.filters;
     let mut legacy = Vec::new();

@@ -33,6 +33,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// What a route has from its virtual host and table.
 #[derive(Debug)]
 pub struct Inherited {
+    /// The virtual host's name.
+    pub host: Arc<str>,
     /// What the virtual host, then the table, say of HTTP filters.
     pub filters: [Vec<Override>; 2],
     /// The virtual host's older `cors` field.

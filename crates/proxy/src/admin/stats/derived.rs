@@ -108,7 +108,8 @@ fn breakers(slot: &ClusterSlot, limits: &Limits) -> CircuitBreakerStats {
         (&stats.rq_pending_open, Resource::Pending, limits.pending_requests),
         (&stats.rq_retry_open, Resource::Retries, limits.retries),
     ] {
-        gauge.set(i64::from(slot.in_use.get(resource) >= limit));
+        // As in Envoy, a limit of none is reached once something passes all the same.
+        gauge.set(i64::from(slot.in_use.get(resource) >= limit.max(1)));
     }
     stats
 }

@@ -14,6 +14,7 @@ use crate::{
         message::{Protocol, RequestHead, ResponseHead},
     },
     route::Route,
+    stats::route::RouteStats,
     stream::UNSPECIFIED,
     upstream::cluster::ClusterState,
 };
@@ -85,6 +86,8 @@ pub struct Info {
     pub random: u64,
     /// What filters remember.
     pub filters: Option<Box<State>>,
+    /// Of the route and the virtual cluster, where they have statistics of their own.
+    pub route_stats: Vec<Arc<RouteStats>>,
 }
 
 impl Default for Info {
@@ -112,6 +115,7 @@ impl Default for Info {
             trailers: None,
             random: 0,
             filters: None,
+            route_stats: Vec::new(),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Pure; called once per request by [`super`]. The common case, a path that needs nothing, copies nothing.
 //! Invariant: what routes match is what the upstream is sent.
 
+use std::borrow::Cow;
+
 use crate::http::config::{EscapedSlashes, HttpConnectionManager, StripHostPort};
 
 /// What became of a path.
@@ -143,23 +145,29 @@ fn merge(path: &str) -> String {
     merged
 }
 
-/// The authority to go on with, when it is not the one received.
-pub fn host<'a>(authority: &'a str, manager: &HttpConnectionManager, listener_port: u16) -> Option<&'a str> {
-    let mut host = authority;
-    if manager.strip_trailing_host_dot {
-        // With a port the dot stands before it; Envoy strips it only where nothing follows.
-        host = host.strip_suffix('.').unwrap_or(host);
-    }
-    let port = port_of(host);
+/// The authority to go on with, when it is not the one received: first the port goes, then the final dot.
+pub fn host<'a>(
+    authority: &'a str,
+    manager: &HttpConnectionManager,
+    listener_port: u16,
+) -> Option<Cow<'a, str>> {
+    let port = port_of(authority);
     let strip = match manager.strip_host_port {
         StripHostPort::No => false,
         StripHostPort::Any => port.is_some(),
         StripHostPort::Matching => port.is_some_and(|port| port.parse() == Ok(listener_port)),
     };
-    if strip && let Some(port) = port {
-        host = &host[..host.len() - port.len() - 1];
+    let (host, port) = match port {
+        Some(port) => (&authority[..authority.len() - port.len() - 1], (!strip).then_some(port)),
+        None => (authority, None),
+    };
+    let bare = host.strip_suffix('.').filter(|_| manager.strip_trailing_host_dot).unwrap_or(host);
+    match port {
+        None if bare.len() == authority.len() => None,
+        None => Some(Cow::Borrowed(bare)),
+        Some(_) if bare.len() == host.len() => None,
+        Some(port) => Some(Cow::Owned(format!("{bare}:{port}"))),
     }
-    (host.len() != authority.len()).then_some(host)
 }
 
 /// The port of an authority, if it names one.
@@ -191,6 +199,27 @@ mod tests {
         }
         assert_eq!(canonical("/%00"), None);
         assert_eq!(merge("//a///b/"), "/a/b/");
+    }
+
+    #[test]
+    fn hosts_lose_ports_and_final_dots() {
+        let manager = |strip_host_port, strip_trailing_host_dot| HttpConnectionManager {
+            strip_host_port,
+            strip_trailing_host_dot,
+            ..HttpConnectionManager::for_tests()
+        };
+        for (manager, host, expected) in [
+            (manager(StripHostPort::No, false), "a.:80", None),
+            (manager(StripHostPort::No, true), "a.:80", Some("a:80")),
+            (manager(StripHostPort::No, true), "a.", Some("a")),
+            (manager(StripHostPort::No, true), "a:80", None),
+            (manager(StripHostPort::Any, true), "a.:80", Some("a")),
+            (manager(StripHostPort::Matching, false), "a:80", Some("a")),
+            (manager(StripHostPort::Matching, false), "a:81", None),
+            (manager(StripHostPort::Any, false), "[::1]:80", Some("[::1]")),
+        ] {
+            assert_eq!(super::host(host, &manager, 80).as_deref(), expected, "{host}");
+        }
     }
 
     #[test]

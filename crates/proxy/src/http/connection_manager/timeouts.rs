@@ -40,6 +40,8 @@ pub enum Expired {
     Request,
     /// `max_stream_duration`.
     Duration,
+    /// The cluster's `max_stream_duration`, of this try.
+    TryDuration,
 }
 
 /// The limits as points in time.
@@ -57,12 +59,22 @@ pub struct Until {
     pub request: Option<Instant>,
     /// `max_stream_duration`
     pub duration: Option<Instant>,
+    /// The cluster's `max_stream_duration`
+    pub try_duration: Option<Instant>,
 }
 
 impl Until {
     /// Writes the earliest into the deadline table.
     pub fn arm(&self, deadline: &Deadline) {
-        let all = [self.route, self.per_try, self.per_try_idle, self.idle, self.request, self.duration];
+        let all = [
+            self.route,
+            self.per_try,
+            self.per_try_idle,
+            self.idle,
+            self.request,
+            self.duration,
+            self.try_duration,
+        ];
         deadline.set(all.into_iter().flatten().min());
     }
 
@@ -71,6 +83,7 @@ impl Until {
         let all = [
             (self.route, Expired::Route),
             (self.duration, Expired::Duration),
+            (self.try_duration, Expired::TryDuration),
             (self.per_try, Expired::PerTry),
             (self.per_try_idle, Expired::PerTryIdle),
             (self.request, Expired::Request),

@@ -3,6 +3,8 @@
 //! Settings are the filter's own or the most specific of the route's. A delay may be followed by an abort.
 //! Invariant: every fault in force is counted in `active` exactly as long as its request lives.
 
+pub mod throttle;
+
 use std::{
     future::poll_fn,
     sync::{
@@ -42,6 +44,8 @@ pub struct Settings {
     pub delay: Option<(Delay, Share)>,
     /// With what, and for which share.
     pub abort: Option<(Abort, Share)>,
+    /// `response_rate_limit`: KiB a second, and for which share.
+    pub rate: Option<(Rate, Share)>,
     /// Body of aborts; empty is Envoy's `fault filter abort`.
     pub body: Arc<str>,
     /// `upstream_cluster`: only requests to it.
@@ -65,6 +69,15 @@ pub enum Delay {
     /// `fixed_delay`.
     Fixed(Duration),
     /// `x-envoy-fault-delay-request`, in milliseconds.
+    Header,
+}
+
+/// What sets the rate of responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rate {
+    /// `fixed_limit`, in KiB a second.
+    Fixed(u64),
+    /// `x-envoy-fault-throughput-response`, in KiB a second.
     Header,
 }
 
@@ -111,6 +124,13 @@ pub(super) async fn inject<D: Downstream>(
     if !settings.applies(request.session, request.exchange, route) {
         return Ok(());
     }
+    if let Some(kbps) = settings.rate_of(request.session, &request.exchange.request)
+        && request.begin(fault, settings)
+    {
+        request.stats().response_rl_injected.inc();
+        let state = request.exchange.info.filters.get_or_insert_default();
+        state.throttle = Some(Box::new(throttle::Throttle::new(kbps)));
+    }
     if let Some(delay) = settings.delay_of(request.session, &request.exchange.request)
         && request.begin(fault, settings)
     {
@@ -136,7 +156,7 @@ pub(super) async fn inject<D: Downstream>(
 impl Settings {
     /// True when it could do nothing to any request.
     pub fn is_inert(&self) -> bool {
-        self.delay.is_none() && self.abort.is_none()
+        self.delay.is_none() && self.abort.is_none() && self.rate.is_none()
     }
 
     fn applies(&self, session: &Session, exchange: &Exchange, route: Option<&Route>) -> bool {
@@ -177,6 +197,18 @@ impl Settings {
             }
         };
         (!delay.is_zero() && self.happens(session, head, (share, header))).then_some(delay)
+    }
+
+    fn rate_of(&self, session: &Session, head: &RequestHead) -> Option<u64> {
+        let (rate, share) = self.rate?;
+        let (kbps, header) = match rate {
+            Rate::Fixed(kbps) => (kbps, None),
+            Rate::Header => {
+                let kbps = number(head, "x-envoy-fault-throughput-response").filter(|kbps| *kbps > 0)?;
+                (kbps, Some("x-envoy-fault-throughput-response-percentage"))
+            }
+        };
+        self.happens(session, head, (share, header)).then_some(kbps)
     }
 
     /// Status and gRPC status.

@@ -4,7 +4,8 @@
 //! Invariant: a head that leaves has exactly one of `content-length`, `transfer-encoding: chunked`, or neither.
 
 use crate::http::{
-    headers::{Known, mask},
+    config::NameCase,
+    headers::{HeaderList, Known, mask},
     message::{BodyLength, RequestHead, ResponseHead},
 };
 
@@ -23,26 +24,26 @@ pub enum ConnectionHeader {
     KeepAlive,
 }
 
-/// Writes a request head. `end`: no body follows.
-pub fn request(head: &RequestHead, end: bool, out: &mut Vec<u8>) {
+/// Writes a request head. `end`: no body follows; `case`: of names that did not come with one.
+pub fn request(head: &RequestHead, end: bool, case: NameCase, out: &mut Vec<u8>) {
     let method = head.method();
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
     let target = if head.path().is_empty() { head.authority() } else { head.path() };
     out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    out.extend_from_slice(head.authority().as_bytes());
-    out.extend_from_slice(b"\r\n");
-    fields(&head.headers, out);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let line = |name: &[u8], value: &[u8], out: &mut Vec<u8>| own(&head.headers, case, name, value, out);
+    line(b"host", head.authority().as_bytes(), out);
+    fields(&head.headers, case, out);
     if head.upgrade && head.headers.contains(Known::Upgrade) {
-        out.extend_from_slice(b"connection: Upgrade\r\n");
+        line(b"connection", b"Upgrade", out);
     }
     let has_length = head.headers.contains(Known::ContentLength);
     match head.body {
-        BodyLength::Unknown if !end => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        BodyLength::Unknown if !end => line(b"transfer-encoding", b"chunked", out),
         // A method that may have a body says that it has none (RFC 9110, 8.6); the same set as Envoy's.
         _ if end && !has_length && !matches!(method, "GET" | "HEAD" | "DELETE" | "TRACE" | "CONNECT") => {
-            out.extend_from_slice(b"content-length: 0\r\n");
+            line(b"content-length", b"0", out);
         }
         _ => {}
     }
@@ -74,34 +75,35 @@ pub fn framing(head: &ResponseHead, end: bool, to_head: bool, chunks: bool) -> F
     }
 }
 
-/// Writes a response head.
+/// Writes a response head. `case`: of names that did not come with one.
 pub fn response(
     head: &ResponseHead,
     framing: Framing,
     to_head: bool,
-    http_10: bool,
+    case: NameCase,
     connection: ConnectionHeader,
     out: &mut Vec<u8>,
 ) {
-    out.extend_from_slice(if http_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(b"HTTP/1.1 ");
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(digits.format(head.status).as_bytes());
     out.push(b' ');
     out.extend_from_slice(reason(head.status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(&head.headers, out);
+    fields(&head.headers, case, out);
+    let mut line = |name: &[u8], value: &[u8]| own(&head.headers, case, name, value, out);
     match framing {
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::None if needs_zero(head, to_head) => out.extend_from_slice(b"content-length: 0\r\n"),
+        Framing::Chunked => line(b"transfer-encoding", b"chunked"),
+        Framing::None if needs_zero(head, to_head) => line(b"content-length", b"0"),
         _ => {}
     }
     match connection {
         ConnectionHeader::None => {}
-        ConnectionHeader::Close => out.extend_from_slice(b"connection: close\r\n"),
-        ConnectionHeader::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        ConnectionHeader::Close => line(b"connection", b"close"),
+        ConnectionHeader::KeepAlive => line(b"connection", b"keep-alive"),
     }
     if head.status == 101 {
-        out.extend_from_slice(b"connection: Upgrade\r\n");
+        line(b"connection", b"Upgrade");
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -113,18 +115,27 @@ fn needs_zero(head: &ResponseHead, to_head: bool) -> bool {
         && !head.headers.contains(Known::ContentLength)
 }
 
-fn fields(headers: &crate::http::headers::HeaderList, out: &mut Vec<u8>) {
-    if !headers.intersects(FRAMING) {
+/// A line that is the codec's own.
+#[inline]
+fn own(headers: &HeaderList, case: NameCase, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    match headers.has_spellings(case) {
+        false => out.extend_from_slice(name),
+        true => headers.write_name(name, case, out),
+    }
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn fields(headers: &HeaderList, case: NameCase, out: &mut Vec<u8>) {
+    if !headers.has_spellings(case) && !headers.intersects(FRAMING) {
         return headers.encode(out);
     }
     for field in headers.iter() {
         if field.id.is_some_and(|id| FRAMING & (1 << id as u8) != 0) {
             continue;
         }
-        out.extend_from_slice(field.name);
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(field.value);
-        out.extend_from_slice(b"\r\n");
+        own(headers, case, field.name, field.value, out);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::mem::MaybeUninit;
 
 use crate::http::{
+    config::NameFormat,
     headers::{HeaderList, Known, mask},
     message::{BodyLength, Protocol, RequestHead, ResponseHead},
 };
@@ -26,6 +27,8 @@ pub struct Limits {
     pub bytes: usize,
     /// Number of fields.
     pub fields: usize,
+    /// Whether names are remembered as they are written.
+    pub names: NameFormat,
 }
 
 /// What a complete head says about its connection.
@@ -178,6 +181,9 @@ fn load(
         // An empty value may point anywhere.
         let value = if field.value.is_empty() { 0 } else { field.value.as_ptr() as usize - base };
         list.push_raw(name..name + field.name.len(), value..value + field.value.len());
+    }
+    if limits.names.preserve {
+        list.remember_names(limits.names.case, fields.iter().map(|field| field.name.as_bytes()));
     }
     Ok(())
 }
@@ -345,12 +351,17 @@ struct Options {
 /// codec needs it, encoders never copy it.
 fn connection_options(headers: &mut HeaderList, minor: u8, request: bool) -> Result<Options, Rejection> {
     let mut options = Options { keep_alive: minor == 1, upgrade: false };
+    // Not a standard header, but many speak it.
+    let proxy_close = headers
+        .joined("proxy-connection")
+        .is_some_and(|value| value.split(',').any(|token| token.trim().eq_ignore_ascii_case("close")));
     match headers.get(Known::Connection) {
         None => {}
         // What nearly everybody says, without taking it apart.
         Some(b"keep-alive") if headers.all(Known::Connection).count() == 1 => options.keep_alive = true,
         Some(_) => options = read_connection(headers, minor, request)?,
     }
+    options.keep_alive &= !proxy_close;
     headers.remove_mask(
         const { mask(&[Known::Connection, Known::KeepAlive, Known::ProxyConnection, Known::Http2Settings]) },
     );

@@ -195,8 +195,9 @@ impl Downstream for Server {
     fn send_interim(&mut self, head: &ResponseHead) {
         // HTTP/1.0 knows no interim responses.
         if self.protocol == Protocol::Http11 {
+            let case = self.limits.names.unremembered();
             let out = self.transport.queue();
-            encode::response(head, Framing::None, true, false, ConnectionHeader::None, out);
+            encode::response(head, Framing::None, true, case, ConnectionHeader::None, out);
         }
     }
 
@@ -214,7 +215,8 @@ impl Downstream for Server {
             true => ConnectionHeader::None,
         };
         let bodiless = self.to_head || tunnel;
-        encode::response(head, framing, bodiless, false, connection, self.transport.queue());
+        let case = self.limits.names.unremembered();
+        encode::response(head, framing, bodiless, case, connection, self.transport.queue());
         self.transport.begin_writing(framing);
     }
 

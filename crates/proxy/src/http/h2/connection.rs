@@ -141,6 +141,8 @@ pub struct Connection {
     /// The task that writes, if it has to be told that there is something.
     driver: Option<Waker>,
     told: bool,
+    /// Our last PING, until it is answered; its number.
+    ping: (Option<[u8; 8]>, u64),
 }
 
 /// How far our own GOAWAY has come.
@@ -183,6 +185,7 @@ impl Connection {
             ended: None,
             driver: None,
             told: false,
+            ping: (None, 0),
             config,
         };
         connection.introduce();
@@ -312,6 +315,26 @@ impl Connection {
             }
         }
         self.tell();
+    }
+
+    /// Asks the peer whether it is there.
+    pub fn ping(&mut self) {
+        let (waits, number) = &mut self.ping;
+        *number += 1;
+        let payload = number.to_be_bytes();
+        *waits = Some(payload);
+        frame::write_ping(&mut self.out, 0, payload);
+        self.tell();
+    }
+
+    /// True until the last [`Self::ping`] is answered.
+    pub fn awaits_pong(&self) -> bool {
+        self.ping.0.is_some()
+    }
+
+    /// A PING was not answered in time: the connection is of no more use.
+    pub fn count_keepalive_timeout(&mut self) {
+        self.stats.keepalive_timeout.inc();
     }
 
     /// True when GOAWAY was said and nothing is left to do.

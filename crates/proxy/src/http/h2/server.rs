@@ -18,6 +18,7 @@ use super::{
     connection::{Config, Connection, Role},
     frame::Code,
     head,
+    keepalive::Keepalive,
     slots::{Mailbox, Slots},
     stream::{self, delegate_body},
     wire::Wire,
@@ -80,6 +81,7 @@ pub async fn serve<F: Future<Output = ()>>(
         closing: false,
         accepted: 0,
         lingering: false,
+        keepalive: Keepalive::new(manager.http2.keepalive, &worker.deadlines),
     };
     poll_fn(|cx| driver.poll(cx, &make)).await;
     driver.connection.borrow().ended()
@@ -110,6 +112,7 @@ struct Driver<'a, F> {
     closing: bool,
     accepted: u32,
     lingering: bool,
+    keepalive: Option<Box<Keepalive>>,
 }
 
 impl<F: Future<Output = ()>> Driver<'_, F> {
@@ -122,6 +125,14 @@ impl<F: Future<Output = ()>> Driver<'_, F> {
             self.go_away();
         }
         self.turn(cx, make);
+        if let Some(keepalive) = &mut self.keepalive {
+            let connection = &mut *self.connection.borrow_mut();
+            if connection.ended().is_none() && !keepalive.poll(cx, connection) {
+                connection.terminate(None);
+            } else if let Poll::Ready(Err(error)) = self.wire.poll_write(cx, connection) {
+                connection.terminate(Some(&error));
+            }
+        }
         if self.connection.borrow().ended().is_some() {
             return self.poll_ended(cx);
         }

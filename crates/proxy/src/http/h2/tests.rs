@@ -20,7 +20,7 @@ use crate::{
     },
     stream::Stream as Socket,
     upstream::{
-        h2::{Pool, Settings, Turn},
+        h2::{Pool, Settings},
         limits::{Permit, Resource},
     },
 };
@@ -51,9 +51,8 @@ async fn proxy<F: Future<Output = ()> + 'static>(
     let worker = Worker::new(0);
     let slot = Arc::new(ClusterSlot::new(0, "c".into()));
     let pool = Rc::new(Pool::default());
-    let Ok(Turn::Connect(attempt)) = pool.turn().await else { panic!("no turn") };
     let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
-    drop(attempt.connected(Socket::Tcp(upstream), permit, settings(), &worker).unwrap());
+    pool.add(Socket::Tcp(upstream), permit, settings(), &worker);
 
     let (client, socket) = pair().await;
     let group = Group::new();
@@ -298,9 +297,9 @@ async fn a_connection_that_says_goaway_gets_no_new_stream() {
         let worker = Worker::new(0);
         let slot = Arc::new(ClusterSlot::new(0, "c".into()));
         let pool = Pool::default();
-        let Ok(Turn::Connect(attempt)) = pool.turn().await else { panic!("no turn") };
         let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
-        let mut stream = attempt.connected(Socket::Tcp(upstream), permit, settings(), &worker).unwrap();
+        pool.add(Socket::Tcp(upstream), permit, settings(), &worker);
+        let mut stream = pool.stream().unwrap();
         let mut connection = h2::server::handshake(socket).await.unwrap();
         let mut head = RequestHead::default();
         head.set_method("GET");

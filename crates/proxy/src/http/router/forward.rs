@@ -27,7 +27,9 @@ use crate::{
         },
         deadline::Deadline,
         exchange::Downstream,
+        filters::fault::throttle::Throttle,
         headers::Known,
+        message::View,
         router::{
             mirror::{self, Copies},
             relay::Relay,
@@ -40,10 +42,7 @@ use crate::{
         hash::{self, Hashed},
         rewrite::Picked,
     },
-    upstream::{
-        cluster::ClusterState,
-        limits::{Permit, Resource},
-    },
+    upstream::{cluster::ClusterState, limits::Permit},
 };
 
 /// A matched route that forwards.
@@ -74,11 +73,9 @@ pub async fn forward<D: Downstream>(
         return Err(LocalReply::no_cluster(matched.forward.not_found_status).into());
     };
     exchange.info.cluster = Some(state.clone());
-    let settings = &state.cluster.settings;
-    let Some(permit) = Permit::take(&slot, Resource::Requests, settings.limits.requests) else {
-        state.stats.upstream_rq_pending_overflow.inc();
-        return Err(failure::overflow().into());
-    };
+    if matched.route.stat_prefix.is_some() || !matched.host.virtual_clusters.is_empty() {
+        count_apart(session, exchange, matched);
+    }
     let limits = rewrite::prepare(session, exchange, matched);
     let retries = Retries::new(matched.forward.retry.as_ref(), &mut exchange.request, matched.client);
     let kept = matched.route.buffer_limit.of(session.connection.listener.buffer_limit);
@@ -89,10 +86,12 @@ pub async fn forward<D: Downstream>(
         [] => None,
         mirrors => mirror::start(session, exchange, mirrors, limits.route),
     };
+    let duration = session.manager.max_stream_duration.zip(exchange.info.start);
+    let duration = duration.map(|(limit, start)| start + limit);
     let until = Until {
         idle: limits.idle.map(|limit| clock::now() + limit),
         request: session.manager.request_timeout.map(|limit| clock::now() + limit),
-        duration: matched.forward.max_stream_duration.map(|limit| clock::now() + limit),
+        duration: matched.forward.max_stream_duration.map(|limit| clock::now() + limit).or(duration),
         ..Until::default()
     };
     let mut forwarding = Forwarding {
@@ -111,10 +110,26 @@ pub async fn forward<D: Downstream>(
         tried: SmallVec::new(),
         hashed: None,
         retrying: None,
+        throttle: None,
         request: Relay::Body,
-        _permit: permit,
     };
     forwarding.run().await
+}
+
+/// Statistics of the route and of the first virtual cluster that takes the request.
+#[cold]
+fn count_apart(session: &Session, exchange: &mut Exchange, matched: Matched<'_>) {
+    let view = View { head: &exchange.request, tls: session.tls, random: exchange.info.random };
+    let mut clusters = matched.host.virtual_clusters.iter();
+    let taken = clusters.find(|cluster| cluster.headers.iter().all(|header| header.matches(&view)));
+    let known = taken.is_none_or(|taken| session.worker.has_route_stats(&taken.stat_prefix));
+    // As in Envoy, all of a host are there together.
+    if !known {
+        matched.host.virtual_clusters.iter().for_each(|c| drop(session.worker.route_stats(&c.stat_prefix)));
+    }
+    let prefixes = matched.route.stat_prefix.iter().chain(taken.map(|cluster| &cluster.stat_prefix));
+    let stats = prefixes.map(|prefix| session.worker.route_stats(prefix)).collect();
+    exchange.info.route_stats = stats;
 }
 
 /// The cluster to send to, and the part of a weighted set that it came from.
@@ -133,15 +148,15 @@ fn target<'a>(
     }
 }
 
-/// Counts a request in and out of its endpoint.
+/// Counts a request that has its stream in and out of its endpoint.
 #[derive(Debug)]
-pub(super) struct Active(Arc<Endpoint>, Rc<ClusterState>);
+pub(super) struct Active(Arc<Endpoint>, Rc<ClusterState>, #[allow(dead_code, reason = "held")] Permit);
 
 impl Active {
-    pub(super) fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>) -> Self {
+    pub(super) fn new(endpoint: Arc<Endpoint>, state: Rc<ClusterState>, permit: Permit) -> Self {
         endpoint.begin();
         state.stats.upstream_rq_active.inc();
-        Self(endpoint, state)
+        Self(endpoint, state, permit)
     }
 }
 
@@ -171,9 +186,10 @@ struct Forwarding<'a, D> {
     hashed: Option<Box<Hashed>>,
     /// A retry's share of `max_retries`, until its outcome is known.
     retrying: Option<Permit>,
+    /// Slows the response down: a fault.
+    throttle: Option<Box<Throttle>>,
     /// The request body on its way up, in the current try.
     request: Relay,
-    _permit: Permit,
 }
 
 impl<D: Downstream> Forwarding<'_, D> {
@@ -183,19 +199,15 @@ impl<D: Downstream> Forwarding<'_, D> {
                 None => self.pick()?,
                 Some(_) => Box::pin(self.pick_dynamic()).await?,
             };
-            let active = Active::new(endpoint.clone(), self.state.clone());
             let pools = self.state.pools(&endpoint);
             match self.try_once(&endpoint, &pools).await {
-                Ok(acquired) if !self.retries_response() => {
-                    let done = self.respond(acquired, &pools).await;
-                    drop(active);
-                    return done;
+                Ok((acquired, _active)) if !self.retries_response() => {
+                    return self.respond(acquired, &pools).await;
                 }
                 // The rest of that response interests nobody.
-                Ok(acquired) => drop(acquired),
+                Ok(tried) => drop(tried),
                 Err(failure) => self.after_failure(failure)?,
             }
-            drop(active);
             Box::pin(self.back_off()).await?;
         }
     }

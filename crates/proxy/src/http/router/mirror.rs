@@ -30,10 +30,7 @@ use crate::{
         message::{BodyLength, Protocol, RequestHead, ResponseHead},
     },
     route::{Mirror, MirrorTarget},
-    upstream::{
-        UpstreamStream,
-        limits::{Permit, Resource},
-    },
+    upstream::UpstreamStream,
 };
 
 /// Bytes of body that a copy may lag behind.
@@ -255,15 +252,10 @@ impl Copy {
         let Some(state) = self.worker.cluster(&self.slot) else { return };
         let settings = &state.cluster.settings;
         let stats = &state.stats;
-        let Some(_permit) = Permit::take(&self.slot, Resource::Requests, settings.limits.requests) else {
-            stats.upstream_rq_pending_overflow.inc();
-            return;
-        };
         let Some(endpoint) = state.pick(&self.worker, self.destination, Selection::default()) else {
             stats.upstream_cx_none_healthy.inc();
             return;
         };
-        let _active = Active::new(endpoint.clone(), state.clone());
         let pools = state.pools(&endpoint);
         let http2 = match settings.protocol {
             UpstreamProtocol::Http1 => false,
@@ -272,11 +264,15 @@ impl Copy {
         };
         let mut acquired = match state.ready(&pools, http2) {
             Some(acquired) => acquired,
-            None => match state.connect(&endpoint, &pools, http2, &self.worker).await {
+            None => match state.wait(&endpoint, &pools, http2, &self.worker).await {
                 Ok(acquired) => acquired,
                 Err(_) => return state.responses.internal.upstream_rq.inc(503),
             },
         };
+        let Some(permit) = state.admit() else {
+            return state.give_back(acquired, &pools, &self.worker);
+        };
+        let _active = Active::new(endpoint, state.clone(), permit);
         stats.upstream_rq_total.inc();
         let sent = clock::now();
         let status = self.exchange(&mut acquired.0).await;

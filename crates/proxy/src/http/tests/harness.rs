@@ -270,6 +270,7 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
         headers: HeaderRules::default(),
         request_attempt_count: true,
         response_attempt_count: false,
+        virtual_clusters: Vec::new(),
         routes: RouteIndex::new(vec![
             entry(PathMatch::Prefix("/".into()), route.clone()),
             entry(PathMatch::Connect, route),

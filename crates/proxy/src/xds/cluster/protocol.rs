@@ -3,7 +3,7 @@
 use meltemi_xds::pb::envoy::{
     config::{
         cluster::v3::{Cluster as Message, cluster::ClusterProtocolSelection},
-        core::v3::Http2ProtocolOptions,
+        core::v3::{Http1ProtocolOptions, Http2ProtocolOptions},
     },
     extensions::upstreams::http::v3::{
         HttpProtocolOptions,
@@ -28,14 +28,12 @@ pub(super) fn protocol(
     let mut common = message.common_http_protocol_options;
     if let Some(options) = &message.http2_protocol_options {
         settings.protocol = UpstreamProtocol::Http2;
-        settings.http2 = hcm::http2(Some(options), context).at("http2_protocol_options")?;
+        settings.http2 = hcm::http2(Some(options)).at("http2_protocol_options")?;
     }
     if message.protocol_selection == ClusterProtocolSelection::UseDownstreamProtocol as i32 {
         settings.protocol = UpstreamProtocol::Downstream;
     }
-    if message.http_protocol_options.as_ref().is_some_and(|options| options.header_key_format.is_some()) {
-        context.note("http_protocol_options.header_key_format: names go out as they came in");
-    }
+    settings.names = hcm::names(message.http_protocol_options.as_ref()).at("http_protocol_options")?;
     let mut names: Vec<_> = message.typed_extension_protocol_options.keys().collect();
     names.sort_unstable();
     for name in names {
@@ -46,19 +44,32 @@ pub(super) fn protocol(
         let Some(config) = message.typed_extension_protocol_options.get(name) else { continue };
         let options: HttpProtocolOptions = fields::unpack(config).at(&field)?;
         settings.protocol = http_options(&options, context).at(&field)?;
-        settings.http2 =
-            hcm::http2(http2_options(&options), context).at("http2_protocol_options").at(&field)?;
+        settings.names = hcm::names(http1_options(&options)).at("http_protocol_options").at(&field)?;
+        settings.http2 = hcm::http2(http2_options(&options)).at("http2_protocol_options").at(&field)?;
         common = options.common_http_protocol_options.or(common);
     }
     let common = hcm::common(common.as_ref()).at("common_http_protocol_options")?;
     settings.idle_timeout = common.idle_timeout;
     settings.max_connection_duration = common.max_connection_duration;
+    settings.max_stream_duration = common.max_stream_duration;
     let older = fields::number(message.max_requests_per_connection.as_ref(), 0);
     settings.max_requests_per_connection = match common.max_requests_per_connection {
         0 => older,
         limit => limit,
     };
     Ok(())
+}
+
+/// `http_protocol_options`, likewise.
+fn http1_options(options: &HttpProtocolOptions) -> Option<&Http1ProtocolOptions> {
+    match options.upstream_protocol_options.as_ref()? {
+        UpstreamProtocolOptions::ExplicitHttpConfig(explicit) => match &explicit.protocol_config {
+            Some(ProtocolConfig::HttpProtocolOptions(options)) => Some(options),
+            _ => None,
+        },
+        UpstreamProtocolOptions::UseDownstreamProtocolConfig(config) => config.http_protocol_options.as_ref(),
+        UpstreamProtocolOptions::AutoConfig(config) => config.http_protocol_options.as_ref(),
+    }
 }
 
 /// `http2_protocol_options`, wherever the protocol's choice puts them.

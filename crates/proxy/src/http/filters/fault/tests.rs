@@ -15,6 +15,7 @@ fn settings() -> Settings {
     Settings {
         delay: None,
         abort: None,
+        rate: None,
         body: "".into(),
         cluster: None,
         headers: Vec::new(),

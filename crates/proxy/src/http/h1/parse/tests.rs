@@ -4,7 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits { bytes: 1000, fields: 10 };
+const LIMITS: Limits = Limits {
+    bytes: 1000,
+    fields: 10,
+    names: crate::http::config::NameFormat { case: crate::http::config::NameCase::Lower, preserve: false },
+};
 
 fn parsed(text: &str) -> (RequestHead, Result<Option<Parsed>, Rejection>) {
     let mut head = RequestHead::default();
@@ -100,7 +104,7 @@ proptest! {
         let (head, result) = parsed(&text);
         if let Ok(Some(_)) = result {
             let mut out = Vec::new();
-            crate::http::h1::encode::request(&head, head.body == BodyLength::None, &mut out);
+            crate::http::h1::encode::request(&head, head.body == BodyLength::None, Default::default(), &mut out);
             let mut again = RequestHead::default();
             let result = request(&out, LIMITS, true, &mut again);
             prop_assert!(matches!(result, Ok(Some(parsed)) if parsed.len == out.len()), "{:?}", result);

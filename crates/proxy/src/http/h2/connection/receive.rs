@@ -69,7 +69,7 @@ impl Connection {
             Kind::Reset => self.reset(head, payload),
             Kind::Settings => self.settings(head, payload),
             Kind::PushPromise => Err(Violation::protocol("http2.push")),
-            Kind::Ping => self.ping(head, payload),
+            Kind::Ping => self.pinged(head, payload),
             Kind::GoAway => self.peer_goes_away(head, payload),
             Kind::WindowUpdate => self.window_update(head, payload),
             Kind::Unknown => Ok(()),
@@ -462,12 +462,15 @@ impl Connection {
         Ok(())
     }
 
-    fn ping(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
+    fn pinged(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
         if head.id != 0 {
             return Err(Violation::protocol("http2.invalid_stream_id"));
         }
         let payload: [u8; 8] = payload.try_into().map_err(|_| FRAME_SIZE)?;
         if head.has(frame::ACK) {
+            if self.ping.0 == Some(payload) {
+                self.ping.0 = None;
+            }
             if self.closing == Closing::Said && payload == SHUTDOWN_PING {
                 self.close();
                 self.tell();

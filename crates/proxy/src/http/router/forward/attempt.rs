@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{Forwarding, failure::Failure};
+use super::{Active, Forwarding, failure::Failure};
 use crate::{
     cluster::{Endpoint, UpstreamProtocol, outlier::Outcome},
     error::{Flags, ResetReason, Side, StreamError},
@@ -23,11 +23,11 @@ use crate::{
             replay::RequestBody,
         },
     },
-    stats::request::Held,
+    stats::route::RouteStats,
     upstream::{
         UpstreamStream,
         cluster::{Acquired, Pools},
-        limits::{Permit, Resource},
+        connect::ConnectError,
     },
 };
 
@@ -45,14 +45,21 @@ impl<D: Downstream> Forwarding<'_, D> {
         &mut self,
         endpoint: &Arc<Endpoint>,
         pools: &Rc<Pools>,
-    ) -> Result<Acquired, Failure> {
+    ) -> Result<(Acquired, Active), Failure> {
         let http2 = self.speaks_http2();
         let mut acquired = match self.state.ready(pools, http2) {
             Some(acquired) => acquired,
-            None => Box::pin(self.connect(endpoint, pools, http2)).await?,
+            None => Box::pin(self.wait(endpoint, pools, http2)).await?,
         };
+        self.report(Outcome::Connected);
+        let Some(permit) = self.state.admit() else {
+            self.state.give_back(acquired, pools, &self.session.worker);
+            return Err(ConnectError::overflow().into());
+        };
+        let active = Active::new(endpoint.clone(), self.state.clone(), permit);
         // As in Envoy, tries that found no connection are none.
         self.state.stats.upstream_rq_total.inc();
+        self.count_apart(|stats| stats.upstream_rq_total.inc());
         let upstream = &mut acquired.0;
         let now = clock::now();
         self.exchange.info.upstream_start = Some(now);
@@ -63,45 +70,32 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.replay.rewind();
         self.until.per_try = None;
         self.until.per_try_idle = self.limits.per_try_idle.map(|limit| now + limit);
+        self.until.try_duration = self.state.cluster.settings.max_stream_duration.map(|limit| now + limit);
         self.exchange.response.clear();
         let answered = poll_fn(|cx| self.poll_head(cx, upstream)).await;
         if let (Err(Failure::Upstream { .. }), Some(permit)) = (&answered, &acquired.1) {
             permit.closed_by_peer();
         }
         answered?;
-        Ok(acquired)
+        Ok((acquired, active))
     }
 
-    /// A new connection; meanwhile the client may leave and limits may pass.
-    pub(super) async fn connect(
+    /// Waits for a connection; meanwhile the client may leave and limits may pass.
+    pub(super) async fn wait(
         &mut self,
         endpoint: &Arc<Endpoint>,
         pools: &Rc<Pools>,
         http2: bool,
     ) -> Result<Acquired, Failure> {
-        let limit = self.state.cluster.settings.limits.pending_requests;
-        let Some(_pending) = Permit::take(&self.state.slot, Resource::Pending, limit) else {
-            self.state.stats.upstream_rq_pending_overflow.inc();
-            let error = StreamError::new(Side::Local, ResetReason::Overflow);
-            return Err(Failure::Upstream { error, started: false });
-        };
-        let state = self.state.clone();
-        state.stats.upstream_rq_pending_total.inc();
-        let _waiting = Held::new(&state.stats.upstream_rq_pending_active);
-        let worker = self.session.worker.clone();
-        let mut connecting = Box::pin(state.connect(endpoint, pools, http2, &worker));
+        let (state, worker) = (self.state.clone(), self.session.worker.clone());
+        let mut waiting = Box::pin(state.wait(endpoint, pools, http2, &worker));
         self.until.arm(self.deadline);
-        let connected = poll_fn(|cx| {
-            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
-                return Poll::Ready(Ok(connected));
-            }
-            self.poll_interruptions(cx).map(Err)
+        let served = poll_fn(|cx| match waiting.as_mut().poll(cx) {
+            Poll::Ready(served) => Poll::Ready(Ok(served)),
+            Poll::Pending => self.poll_interruptions(cx).map(Err),
         })
         .await?;
-        if connected.is_ok() {
-            self.report(Outcome::Connected);
-        }
-        connected.map_err(|failed| {
+        served.map_err(|failed| {
             self.exchange.info.transport_failure.clone_from(&failed.transport);
             failed.into()
         })
@@ -124,6 +118,12 @@ impl<D: Downstream> Forwarding<'_, D> {
             self.until.arm(self.deadline);
         }
         Poll::Pending
+    }
+
+    /// Counts for the route and the virtual cluster.
+    #[inline]
+    pub(super) fn count_apart(&self, count: impl Fn(&RouteStats)) {
+        self.exchange.info.route_stats.iter().for_each(|stats| count(stats));
     }
 
     /// Tells outlier detection what became of the try.

@@ -21,13 +21,6 @@ use crate::{
     },
 };
 
-/// The answer when a circuit breaker is open.
-pub(super) fn overflow() -> LocalReply {
-    let mut reply = reset_reply(StreamError::new(Side::Local, ResetReason::Overflow), "", false);
-    reply.overloaded = true;
-    reply
-}
-
 /// The answer to a reset before a response, in Envoy's words.
 fn reset_reply(error: StreamError, transport: &str, retried: bool) -> LocalReply {
     let reason = error.reason.text();
@@ -105,11 +98,13 @@ impl<D: Downstream> Forwarding<'_, D> {
             Verdict::LimitReached => {
                 self.exchange.info.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
                 self.state.stats.upstream_rq_retry_limit_exceeded.inc();
+                self.count_apart(|stats| stats.upstream_rq_retry_limit_exceeded.inc());
                 return false;
             }
             Verdict::NotCovered => {
                 if retried {
                     self.state.stats.upstream_rq_retry_success.inc();
+                    self.count_apart(|stats| stats.upstream_rq_retry_success.inc());
                 }
                 return false;
             }
@@ -119,10 +114,12 @@ impl<D: Downstream> Forwarding<'_, D> {
         let stats = &self.state.stats;
         if self.retrying.is_none() {
             stats.upstream_rq_retry_overflow.inc();
+            self.count_apart(|stats| stats.upstream_rq_retry_overflow.inc());
             self.exchange.info.flags.set(Flags::UPSTREAM_OVERFLOW);
             return false;
         }
         stats.upstream_rq_retry.inc();
+        self.count_apart(|stats| stats.upstream_rq_retry.inc());
         true
     }
 
@@ -142,9 +139,15 @@ impl<D: Downstream> Forwarding<'_, D> {
                 self.report(Outcome::TimedOut);
                 (error, true, reply)
             }
+            Failure::Expired(Expired::TryDuration) => {
+                self.state.stats.upstream_rq_max_duration_reached.inc();
+                let error = StreamError::new(Side::Local, ResetReason::LocalReset);
+                (error, true, self.timed_out(Expired::TryDuration))
+            }
             Failure::Expired(expired) => {
                 if expired == Expired::Route {
                     self.report(Outcome::TimedOut);
+                    self.count_apart(|stats| stats.upstream_rq_timeout.inc());
                 }
                 return Err(self.timed_out(expired).into());
             }
@@ -155,7 +158,8 @@ impl<D: Downstream> Forwarding<'_, D> {
                 let retried = self.exchange.info.attempts > 1;
                 let transport = std::mem::take(&mut self.exchange.info.transport_failure);
                 let mut reply = reset_reply(error, &transport, retried);
-                reply.overloaded = error.reason == ResetReason::Overflow;
+                reply.overloaded = error.reason == ResetReason::Overflow
+                    && !self.session.manager.router.suppress_envoy_headers;
                 self.exchange.info.transport_failure = transport;
                 (error, started, reply)
             }
@@ -179,6 +183,11 @@ impl<D: Downstream> Forwarding<'_, D> {
             Expired::Idle => {
                 LocalReply::new(status, "stream timeout", "stream_idle_timeout", Flags::STREAM_IDLE_TIMEOUT)
             }
+            Expired::TryDuration => {
+                let (body, details) =
+                    ("upstream max stream duration reached", "upstream_max_stream_duration_reached");
+                LocalReply::new(status, body, details, Flags::UPSTREAM_MAX_STREAM_DURATION).of_route()
+            }
             Expired::Request => LocalReply::new(408, "request timeout", "request_overall_timeout", 0),
             Expired::Duration => {
                 let flag = Flags::DURATION_TIMEOUT;
@@ -201,6 +210,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         }
         self.until.per_try_idle = None;
         self.until.per_try = None;
+        self.until.try_duration = None;
         self.until.arm(self.deadline);
         let mut sleep = Box::pin(tokio::time::sleep(pause));
         let interrupted = poll_fn(|cx| match sleep.as_mut().poll(cx) {

@@ -14,7 +14,10 @@ use crate::{
     error::Flags,
     http::{
         clock,
-        connection_manager::{Ended, response, timeouts::Until},
+        connection_manager::{
+            Ended, response,
+            timeouts::{Expired, Until},
+        },
         exchange::{Downstream, Source, Upstream},
         filters,
         headers::Known,
@@ -38,6 +41,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         if tunnel {
             return Box::pin(self.tunnel(upstream)).await;
         }
+        self.throttle = self.exchange.info.filters.as_mut().and_then(|state| state.take_throttle());
         let bodiless = self.exchange.response.body == BodyLength::None;
         let mut relay = if bodiless { Relay::Flush } else { Relay::Body };
         let ended = poll_fn(|cx| self.poll_response(cx, upstream, &mut relay)).await;
@@ -104,7 +108,10 @@ impl<D: Downstream> Forwarding<'_, D> {
             return Poll::Ready(Err(Ended::Gone(error)));
         }
         let mut moved = false;
-        let relayed = relay.poll(cx, upstream, &mut *self.downstream, &mut moved);
+        let relayed = match &mut self.throttle {
+            None => relay.poll(cx, upstream, &mut *self.downstream, &mut moved),
+            Some(throttle) => relay.poll(cx, &mut throttle.slow(upstream), &mut *self.downstream, &mut moved),
+        };
         if moved {
             self.moved();
         }
@@ -126,6 +133,9 @@ impl<D: Downstream> Forwarding<'_, D> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Failure::Ended(ended)) => Poll::Ready(Err(ended)),
             Poll::Ready(Failure::Expired(expired)) => {
+                if expired == Expired::TryDuration {
+                    self.state.stats.upstream_rq_max_duration_reached.inc();
+                }
                 let reply = self.timed_out(expired);
                 Poll::Ready(Err(Ended::Aborted { flags: reply.flags, details: reply.details }))
             }
