@@ -78,6 +78,9 @@ struct Call {
     shares: BTreeMap<String, u32>,
     /// The upstream that gets a copy.
     mirrored: Option<String>,
+    /// Whether the call is to the workload and not from it.
+    #[serde(default)]
+    inbound: bool,
     /// What the pure matcher says where the answer depends on more than routes (faults, timeouts, CORS).
     matcher: Option<Expect>,
     /// Why our outcome differs from Envoy's on purpose.

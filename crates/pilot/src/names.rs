@@ -20,6 +20,8 @@ pub const MESH_GATEWAY: &str = "mesh";
 pub const VIRTUAL_OUTBOUND: &str = "virtualOutbound";
 /// Listener that takes redirected inbound connections.
 pub const VIRTUAL_INBOUND: &str = "virtualInbound";
+/// Route table of the port at which applications find an HTTP proxy.
+pub const HTTP_PROXY_ROUTE: &str = "http_proxy";
 /// `server` header of our proxies.
 pub const SERVER_NAME: &str = "istio-envoy";
 /// Name of a route that no resource named.

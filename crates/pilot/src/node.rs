@@ -79,6 +79,8 @@ pub struct Metadata {
     pub unprivileged: bool,
     /// `HTTP10`: HTTP/1.0 is accepted.
     pub http10: bool,
+    /// `HTTP_PROXY_PORT`: where applications find an HTTP proxy, in place of the mesh's.
+    pub http_proxy_port: Option<u32>,
     /// `MELTEMI_BIND`: address at which a gateway listens where its servers say none; empty: all. `meltemi up` sets it, as a
     /// gateway on somebody's own machine must not be open to others unasked.
     pub bind: Str,
@@ -219,6 +221,7 @@ impl Metadata {
             istio_version: word("ISTIO_VERSION"),
             unprivileged: flag(metadata, "UNPRIVILEGED_POD"),
             http10: flag(metadata, "HTTP10"),
+            http_proxy_port: text(metadata, "HTTP_PROXY_PORT").and_then(|port| port.parse().ok()),
             bind: word("MELTEMI_BIND"),
             dns_capture: flag(metadata, "DNS_CAPTURE"),
             dns_auto_allocate: flag(metadata, "DNS_AUTO_ALLOCATE"),

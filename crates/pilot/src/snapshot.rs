@@ -18,6 +18,7 @@ pub mod change;
 pub mod destination_rule;
 pub mod gateway;
 mod selector;
+pub mod telemetry;
 pub mod virtual_service;
 
 use change::Changes;
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub gateways: Vec<Arc<gateway::Resolved>>,
     /// Sidecars by namespace, in the order in which they win.
     pub sidecars: BTreeMap<Str, Vec<Object>>,
+    /// Telemetry resources.
+    pub telemetries: telemetry::All,
     /// Labels of proxies that any resource asks for.
     selectors: selector::Keys,
     scopes: Scopes,
@@ -88,6 +91,10 @@ impl Snapshot {
                 }
                 Kind::Gateway => self.set_gateway(id, object.as_ref(), &mut changes),
                 Kind::Sidecar => self.set_sidecar(id, object.as_ref(), &mut changes),
+                Kind::Telemetry => {
+                    self.telemetries.set(id, object.as_ref(), &mut self.selectors);
+                    changes.telemetries = true;
+                }
                 _ => {}
             }
         }

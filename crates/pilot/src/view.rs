@@ -23,6 +23,7 @@ use meltemi_config::labels::selects;
 use meltemi_config::networking::Sidecar;
 use meltemi_config::{Labels, Protocol, Str};
 
+use crate::model::listener::AccessLogs;
 use crate::node::{Node, Role};
 use crate::registry::{Resolution, Service};
 use crate::snapshot::{Snapshot, destination_rule};
@@ -73,6 +74,8 @@ pub struct View<'a> {
     pub reads: reads::Reads,
     /// Whether any service that it sees is found by the name that clients ask for.
     looks_up: OnceCell<bool>,
+    /// Access logs by side, made when first asked for.
+    logs: OnceCell<[AccessLogs; 2]>,
 }
 
 /// A port that the proxy's workload serves.
@@ -112,6 +115,7 @@ impl<'a> View<'a> {
             labels,
             reads: reads::Reads::default(),
             looks_up: OnceCell::new(),
+            logs: OnceCell::new(),
         }
     }
 

@@ -19,6 +19,8 @@ use route::route_action::{ClusterSpecifier, HostRewriteSpecifier};
 use route::route_match::PathSpecifier;
 use serde_json::json;
 
+#[path = "fields/access_log.rs"]
+mod access_log;
 #[path = "fields/bytes.rs"]
 mod bytes;
 #[path = "fields/destination_rule.rs"]

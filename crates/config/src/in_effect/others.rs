@@ -13,8 +13,37 @@ pub(super) const REQUEST_AUTHENTICATION: &[Row] = &[not_yet("", "RA-001…RA-021
 
 pub(super) const AUTHORIZATION_POLICY: &[Row] = &[not_yet("", "AP-001…AP-041", "nothing is denied")];
 
-pub(super) const TELEMETRY: &[Row] =
-    &[not_yet("", "TL-001…TL-059", "proxies report as the mesh's settings say")];
+/// A test of what the pilot makes of access logs.
+macro_rules! logs {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/access_log.rs::", $name)
+    };
+}
+
+pub(super) const TELEMETRY: &[Row] = &[
+    works(
+        "selector",
+        "TL-001",
+        "root namespace, namespace, workload: the closest says which providers",
+        &[logs!("the_closest_resource_says_which")],
+    ),
+    partly("targetRefs", "TL-002, TL-003", "Gateways of the Gateway API", &[logs!("gateways_are_clients")]),
+    partly("targetRef", "TL-002, TL-003", "Gateways of the Gateway API", &[logs!("gateways_are_clients")]),
+    works(
+        "accessLogging",
+        "TL-006, TL-007, TL-026, TL-054…TL-057, LOG-005",
+        "",
+        &[logs!("resources_name_providers"), logs!("the_closest_resource_says_which")],
+    ),
+    partly(
+        "accessLogging[].filter",
+        "TL-058, TL-059",
+        "on Envoys; such logs are left out of what Meltemi's proxies are sent",
+        &[logs!("resources_name_providers"), logs!("providers_become_envoys_loggers")],
+    ),
+    not_yet("tracing", "TL-004, TL-008…TL-025", "nothing is traced"),
+    not_yet("metrics", "TL-005, TL-027…TL-053", "metrics are Envoy's"),
+];
 
 pub(super) const WASM_PLUGIN: &[Row] = &[not_yet("", "WP-001…WP-034", "no module is loaded")];
 
@@ -126,11 +155,32 @@ pub(super) const PROCESS: &[Row] =
 pub(super) const MESH_CONFIG: &[Row] = &[
     partly("proxyListenPort, proxyInboundListenPort", "MC-001, MC-002", "", &[]),
     partly("connectTimeout, tcpKeepalive", "MC-004, MC-007", "", &[]),
-    partly(
+    works(
         "accessLogFile, accessLogFormat, accessLogEncoding, disableEnvoyListenerLog",
         "MC-018…MC-022, MC-024",
         "",
-        &[],
+        &[logs!("the_mesh_names_a_file_and_its_form"), logs!("listeners_log_what_no_chain_takes")],
+    ),
+    works(
+        "defaultProviders.accessLogging, extensionProviders[].envoyFileAccessLog",
+        "MC-086, MC-150…MC-154, MC-205, MC-206",
+        "",
+        &[
+            logs!("the_meshs_file_and_default_providers_hold_where_nobody_says_more"),
+            logs!("resources_name_providers"),
+        ],
+    ),
+    partly(
+        "extensionProviders[].envoyHttpAls, envoyTcpAls, envoyOtelAls",
+        "MC-087…MC-089, MC-155…MC-171",
+        "on Envoys",
+        &[logs!("providers_become_envoys_loggers")],
+    ),
+    works(
+        "proxyHttpPort",
+        "MC-003",
+        "",
+        &["crates/pilot/tests/fields/sidecar.rs::the_mesh_may_have_an_http_proxy_at_every_sidecar"],
     ),
     works(
         "outboundTrafficPolicy.mode",
@@ -155,7 +205,7 @@ pub(super) const MESH_CONFIG: &[Row] = &[
     partly("defaultTrafficPolicy", "MC-224…MC-226", "connectionPool", &[]),
     not_yet(
         "(all others)",
-        "MC-003, MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-030, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
+        "MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-030, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

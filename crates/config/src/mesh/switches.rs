@@ -37,6 +37,10 @@ switches! {
     http10 = "PILOT_HTTP10" false;
     /// Gateways are for proxies of their own namespace only (ENV-044).
     scope_gateway_to_namespace = "PILOT_SCOPE_GATEWAY_TO_NAMESPACE" false;
+    /// Ports of services are taken beside the ingress listeners of a Sidecar (ENV-030).
+    merge_ingress_with_services = "PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE" false;
+    /// Gateways that the Gateway API made are not for Istio's Gateways of other namespaces (ENV-107).
+    strict_gateway_merging = "PILOT_ENABLE_STRICT_GATEWAY_MERGING" true;
     /// ServiceEntries with a selector select Pods (ENV-058).
     service_entry_selects_pods = "PILOT_ENABLE_SERVICEENTRY_SELECT_PODS" true;
     /// Kubernetes Services select WorkloadEntries (ENV-059).

@@ -5,7 +5,7 @@ use super::virtual_service::labels;
 use super::{Check, Path, names};
 use crate::Protocol;
 use crate::networking::Sidecar;
-use crate::networking::sidecar::SidecarPort;
+use crate::networking::sidecar::{CaptureMode, IstioEgressListener, SidecarPort};
 use crate::text;
 
 pub(super) fn check(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
@@ -23,7 +23,7 @@ fn ingress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
         port(&listener.port, check, &at.key("port"));
         bind(listener.bind.as_deref(), check, &at);
         let same = |other: &&crate::networking::sidecar::IstioIngressListener| {
-            other.port.number == listener.port.number && other.bind == listener.bind
+            other.port.number == listener.port.number
         };
         if it.ingress[..index].iter().any(|other| same(&other)) {
             check.error(&at.key("port"), format!("port {} is given twice", listener.port.number));
@@ -48,7 +48,13 @@ fn egress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
     for (index, listener) in it.egress.iter().enumerate() {
         let at = at.index(index);
         match &listener.port {
-            Some(port) => self::port(port, check, &at.key("port")),
+            Some(port) if port.number == 0 => unix_port(port, listener, check, &at),
+            Some(port) => {
+                self::port(port, check, &at.key("port"));
+                if listener.bind.as_deref().is_some_and(is_unix) {
+                    check.error_hint(&at.key("port"), "a Unix socket has no port", "number: 0");
+                }
+            }
             None if index + 1 < it.egress.len() => {
                 let message = "a listener without port takes all that is left: it must be the last";
                 check.error(&at, message);
@@ -66,8 +72,24 @@ fn egress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
     }
 }
 
+/// A port that is a Unix socket.
+fn unix_port(it: &SidecarPort, listener: &IstioEgressListener, check: &mut Check<'_>, at: &Path<'_>) {
+    if !listener.bind.as_deref().is_some_and(is_unix) {
+        let hint = "only with bind: unix:///path";
+        check.error_hint(&at.key("port").key("number"), "port 0 is for Unix sockets", hint);
+    }
+    if listener.capture_mode == CaptureMode::Iptables {
+        check.error(&at.key("captureMode"), "nothing is redirected to a Unix socket");
+    }
+    protocol(it, check, &at.key("port"));
+}
+
 fn port(it: &SidecarPort, check: &mut Check<'_>, at: &Path<'_>) {
     check.accept(&at.key("number"), names::port(it.number));
+    protocol(it, check, at);
+}
+
+fn protocol(it: &SidecarPort, check: &mut Check<'_>, at: &Path<'_>) {
     if let Some(protocol) = it.protocol.as_deref().filter(|name| Protocol::parse(name).is_none()) {
         let message = format!("{} is not a protocol", text::quoted(protocol));
         check.error(&at.key("protocol"), message);

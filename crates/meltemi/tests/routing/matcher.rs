@@ -64,7 +64,7 @@ fn as_explained(world: &World, call: &Call) -> explain::Call {
     explain::Call {
         destination: world.destination(call),
         source: SocketAddr::from(([127, 0, 0, 1], 40000)),
-        inbound: false,
+        inbound: call.inbound,
         server_name,
         http,
         random: 0,

@@ -76,6 +76,8 @@ struct Seats {
     all: Vec<Seat>,
     by_port: FxHashMap<u32, Vec<usize>>,
     by_host: FxHashMap<Host, Vec<usize>>,
+    /// Those for all ports.
+    for_all: Vec<usize>,
 }
 
 /// Resources that were made or are gone, by type.
@@ -99,6 +101,7 @@ impl Seats {
         for (at, seat) in seats.all.iter().enumerate() {
             match &seat.service {
                 Some(host) => seats.by_host.entry(host.clone()).or_default().push(at),
+                None if seat.proxies => seats.for_all.push(at),
                 None => seats.by_port.entry(seat.port).or_default().push(at),
             }
         }
@@ -192,7 +195,8 @@ impl Group {
         match self.node.role {
             Role::Router => !changes.only_endpoints(),
             Role::Sidecar => {
-                !changes.registry.services.is_empty()
+                changes.telemetries
+                    || !changes.registry.services.is_empty()
                     || dirty.iter().any(|host| read(Read::Host(host.clone())))
                     || changes.registry.endpoints.iter().any(|host| read(Read::Endpoints(host.clone())))
             }
@@ -240,7 +244,7 @@ impl Group {
                 }
             }
             if self.shared.discovers_hosts {
-                let tables = self.seats.all.iter().map(|seat| cache.discovered_route(&bare(seat))).collect();
+                let tables = self.seats.all.iter().map(|seat| cache.discovered_route(&seat.bare())).collect();
                 differs |= self.shared.routes.replace(tables);
             }
         }
@@ -251,7 +255,7 @@ impl Group {
     /// without a service.
     fn hosts_at<'v>(&self, view: &'v View<'_>, seat: &'v Seat) -> impl Iterator<Item = Host> + 'v {
         let at = move |host: &Host| match view.scope.services.get(host) {
-            Some(service) => service.port(seat.port).is_some(),
+            Some(service) => seat.proxies || service.port(seat.port).is_some(),
             None => seat.port == UNKNOWN_HOST_PORT,
         };
         let all: Vec<&Host> = match &seat.service {
@@ -385,8 +389,11 @@ impl Group {
         };
         let shared = ports.iter().filter_map(|port| self.seats.by_port.get(port)).flatten();
         let own = self.seats.by_host.get(host).into_iter().flatten();
-        let wish = |at: &usize| Some((*at, view.virtual_host(&self.seats.all[*at], host)?));
-        shared.chain(own).filter_map(wish).collect()
+        let wish = |at: &usize| {
+            let at = *at;
+            view.virtual_hosts(&self.seats.all[at], host).into_iter().map(move |host| (at, host))
+        };
+        shared.chain(own).chain(&self.seats.for_all).flat_map(wish).collect()
     }
 
     /// Makes the virtual hosts of a host, with the domains that are its.
@@ -479,7 +486,7 @@ impl Group {
         let version = version(type_url::ROUTE, &(seat, versions));
         let fields: Vec<Vec<u8>> = hosts.iter().map(|host| resource::field(2, host.message())).collect();
         let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-        let bare = translate::route::route_configuration(&bare(seat));
+        let bare = translate::route::route_configuration(&seat.bare());
         Resource::joined(&*seat.name, version, type_url::ROUTE, &bare, &fields)
     }
 }
@@ -493,10 +500,6 @@ impl Edits {
         }
         self.virtual_hosts.insert(name, resource);
     }
-}
-
-fn bare(seat: &Seat) -> RouteConfiguration {
-    RouteConfiguration { name: seat.name.clone(), virtual_hosts: Vec::new(), ignore_port: true }
 }
 
 fn host_name(seat: &Seat, host: &VirtualHost) -> Arc<str> {

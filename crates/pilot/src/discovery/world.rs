@@ -157,7 +157,7 @@ impl World {
                 group.members.values().for_each(|wake| wake.notify_one());
             }
         }
-        let reached = match changes.sidecars || changes.selectors {
+        let reached = match changes.sidecars || changes.selectors || changes.telemetries {
             true => self.members.keys().copied().collect(),
             false => self.at(changes),
         };
@@ -168,7 +168,15 @@ impl World {
     /// Proxies whose own part a change can reach: at its addresses, or where a service with other rules has endpoints.
     fn at(&self, changes: &Changes) -> BTreeSet<u64> {
         let registry = &self.snapshot.registry;
-        let services = changes.rules.iter().filter_map(|host| registry.services.get(host)).flatten();
+        let below = |pattern: &meltemi_config::Host| {
+            let all = registry.services.iter();
+            let services = all.filter(|(host, _)| host.subset_of(pattern)).flat_map(|(_, services)| services);
+            services.collect::<Vec<_>>()
+        };
+        let services = changes.rules.iter().flat_map(|host| match host.is_wildcard() {
+            true => below(host),
+            false => registry.services.get(host).into_iter().flatten().collect(),
+        });
         let ruled =
             services.flat_map(|service| registry.instances_of(service)).map(|instance| &instance.address);
         let addresses = changes.registry.addresses.iter().chain(ruled);

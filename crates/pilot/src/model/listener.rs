@@ -1,5 +1,6 @@
 //! A listener: where a proxy takes connections and what it does with them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_config::Str;
@@ -32,7 +33,7 @@ pub struct Listener {
     /// What else is taken.
     pub default_chain: Option<FilterChain>,
     /// Log of connections that no chain matches.
-    pub access_log: Option<AccessLog>,
+    pub access_log: AccessLogs,
     /// Whether the source address is kept (TPROXY).
     pub transparent: bool,
     /// How long bytes are waited for that tell the protocol; zero: for ever; unset: Envoy's 15 s.
@@ -60,7 +61,7 @@ impl Listener {
             http_inspector: false,
             chains: Vec::new(),
             default_chain: None,
-            access_log: None,
+            access_log: AccessLogs::default(),
             transparent: false,
             detection_timeout: None,
             continue_on_timeout: false,
@@ -124,7 +125,7 @@ pub struct Http {
     /// Routes.
     pub routes: Routes,
     /// Log of requests.
-    pub access_log: Option<AccessLog>,
+    pub access_log: AccessLogs,
     /// Whether the peer's address is the client's: at edges.
     pub use_remote_address: bool,
     /// What happens to x-forwarded-client-cert.
@@ -203,7 +204,7 @@ pub struct Tcp {
     /// Clusters and their shares; one: its share does not matter.
     pub clusters: Vec<(String, u32)>,
     /// Log of connections.
-    pub access_log: Option<AccessLog>,
+    pub access_log: AccessLogs,
     /// Idle time after which a connection is closed.
     pub idle_timeout: Option<Duration>,
     /// Age at which a connection is closed.
@@ -225,13 +226,62 @@ pub struct Tunnel {
     pub post: bool,
 }
 
-/// A log to a file.
+/// The logs of one side of a proxy, shared by all that write to them.
+pub type AccessLogs = Arc<[AccessLog]>;
+
+/// A log of requests or connections.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AccessLog {
-    /// The file.
-    pub path: Str,
-    /// Its form.
-    pub format: LogFormat,
+    /// Where to.
+    pub sink: LogSink,
+    /// Which are logged: a CEL expression.
+    pub filter: Option<Str>,
+}
+
+/// Where a log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LogSink {
+    /// A file.
+    File {
+        /// Its path.
+        path: Str,
+        /// Its form.
+        format: LogFormat,
+        /// Whether what has no value is left out.
+        omit_empty: bool,
+    },
+    /// Envoy's access log service, of requests.
+    HttpGrpc(GrpcLog),
+    /// Envoy's access log service, of connections.
+    TcpGrpc(GrpcLog),
+    /// OpenTelemetry.
+    OpenTelemetry {
+        /// The service.
+        service: GrpcLog,
+        /// Line of a record.
+        body: Str,
+        /// Attributes of a record: a JSON object of formats.
+        attributes: Option<Str>,
+    },
+}
+
+/// A log that a service takes over gRPC.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GrpcLog {
+    /// What the service knows it by.
+    pub name: Str,
+    /// Cluster of the service.
+    pub cluster: String,
+    /// Its host.
+    pub authority: Str,
+    /// More of the filters' state.
+    pub state: Vec<Str>,
+    /// More request headers.
+    pub request_headers: Vec<Str>,
+    /// More response headers.
+    pub response_headers: Vec<Str>,
+    /// More trailers.
+    pub response_trailers: Vec<Str>,
 }
 
 /// Form of a log.
@@ -239,6 +289,6 @@ pub struct AccessLog {
 pub enum LogFormat {
     /// A line.
     Text(Str),
-    /// A JSON object: names and formats, sorted.
-    Json(Vec<(Str, Str)>),
+    /// A JSON object of formats, as text with sorted keys.
+    Json(Str),
 }

@@ -21,6 +21,8 @@ pub struct Changes {
     pub gateways: bool,
     /// Whether any Sidecar changed.
     pub sidecars: bool,
+    /// Whether any Telemetry resource changed.
+    pub telemetries: bool,
     /// Whether other labels of proxies matter now.
     pub selectors: bool,
 }
@@ -46,6 +48,7 @@ impl Changes {
             && self.virtual_services.is_empty()
             && !self.gateways
             && !self.sidecars
+            && !self.telemetries
             && !self.selectors
     }
 }

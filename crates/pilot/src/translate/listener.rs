@@ -1,10 +1,8 @@
 //! Listeners as Envoy's Listener.
 
 use meltemi_xds::any;
-use meltemi_xds::pb::envoy::config::accesslog::v3 as accesslog;
 use meltemi_xds::pb::envoy::config::core::v3 as core;
 use meltemi_xds::pb::envoy::config::listener::v3 as envoy;
-use meltemi_xds::pb::envoy::extensions::access_loggers::file::v3 as file;
 use meltemi_xds::pb::envoy::extensions::filters::listener::{
     http_inspector::v3::HttpInspector, original_dst::v3::OriginalDst, proxy_protocol::v3::ProxyProtocol,
     tls_inspector::v3::TlsInspector,
@@ -14,11 +12,10 @@ use meltemi_xds::pb::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
 use meltemi_xds::pb::envoy::r#type::v3 as kind;
 use meltemi_xds::pb::google::protobuf::Any;
 
-use super::proto::{address, bool_value, dns_cache, duration, fields_of, origin_metadata, text, uint32};
-use crate::model::listener::{
-    AccessLog, Condition, Direction, FilterChain, Listener, LogFormat, Tcp, Terminal,
-};
+use super::proto::{address, bool_value, dns_cache, duration, origin_metadata, uint32};
+use crate::model::listener::{Condition, Direction, FilterChain, Listener, Tcp, Terminal};
 
+mod access_log;
 mod http;
 
 /// A listener.
@@ -39,7 +36,7 @@ pub fn listener(model: &Listener) -> envoy::Listener {
         continue_on_listener_filters_timeout: model.continue_on_timeout,
         filter_chains: model.chains.iter().map(filter_chain).collect(),
         default_filter_chain: model.default_chain.as_ref().map(filter_chain),
-        access_log: model.access_log.iter().map(|log| access_log(log, true)).collect(),
+        access_log: access_log::listener(&model.access_log),
         ..Default::default()
     }
 }
@@ -59,6 +56,10 @@ fn listener_filters(model: &Listener) -> Vec<envoy::ListenerFilter> {
         config_type: Some(envoy::listener_filter::ConfigType::TypedConfig(config)),
         ..Default::default()
     };
+    let inspector = |name: &str, config: Any| envoy::ListenerFilter {
+        filter_disabled: to_ports(&model.uninspected),
+        ..filter(name, config)
+    };
     let mut filters = Vec::new();
     if model.proxy_protocol {
         filters.push(filter("envoy.filters.listener.proxy_protocol", any(&ProxyProtocol::default())));
@@ -67,12 +68,28 @@ fn listener_filters(model: &Listener) -> Vec<envoy::ListenerFilter> {
         filters.push(filter("envoy.filters.listener.original_dst", any(&OriginalDst::default())));
     }
     if model.tls_inspector {
-        filters.push(filter("envoy.filters.listener.tls_inspector", any(&TlsInspector::default())));
+        filters.push(inspector("envoy.filters.listener.tls_inspector", any(&TlsInspector::default())));
     }
     if model.http_inspector {
-        filters.push(filter("envoy.filters.listener.http_inspector", any(&HttpInspector::default())));
+        filters.push(inspector("envoy.filters.listener.http_inspector", any(&HttpInspector::default())));
     }
     filters
+}
+
+/// Connections to any of these ports.
+fn to_ports(ports: &[u32]) -> Option<envoy::ListenerFilterChainMatchPredicate> {
+    use envoy::listener_filter_chain_match_predicate::{MatchSet, Rule};
+    let predicate = |rule| envoy::ListenerFilterChainMatchPredicate { rule: Some(rule) };
+    let to_port = |port: &u32| {
+        let (start, end) = (*port, port.saturating_add(1));
+        let range = kind::Int32Range { start: start.cast_signed(), end: end.cast_signed() };
+        predicate(Rule::DestinationPortRange(range))
+    };
+    match ports {
+        [] => None,
+        [one] => Some(to_port(one)),
+        many => Some(predicate(Rule::OrMatch(MatchSet { rules: many.iter().map(to_port).collect() }))),
+    }
 }
 
 fn filter_chain(model: &FilterChain) -> envoy::FilterChain {
@@ -151,7 +168,7 @@ fn tcp_proxy(model: &Tcp) -> tcp::TcpProxy {
     tcp::TcpProxy {
         stat_prefix: model.stat_prefix.clone(),
         cluster_specifier: Some(specifier),
-        access_log: model.access_log.iter().map(|log| access_log(log, false)).collect(),
+        access_log: access_log::terminal(&model.access_log),
         idle_timeout: model.idle_timeout.map(duration),
         max_downstream_connection_duration: model.max_duration.map(duration),
         hash_policy: if model.hash_source { vec![source_hash()] } else { Vec::new() },
@@ -167,37 +184,4 @@ fn tcp_proxy(model: &Tcp) -> tcp::TcpProxy {
 fn source_hash() -> kind::HashPolicy {
     use kind::hash_policy::{PolicySpecifier, SourceIp};
     kind::HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(SourceIp {})) }
-}
-
-/// A log to a file; of listeners only what no filter chain took (flag NR).
-fn access_log(model: &AccessLog, unmatched_only: bool) -> accesslog::AccessLog {
-    use core::substitution_format_string::Format;
-    let format = match &model.format {
-        LogFormat::Text(line) => Format::TextFormatSource(core::DataSource {
-            specifier: Some(core::data_source::Specifier::InlineString(line.to_string())),
-            ..Default::default()
-        }),
-        LogFormat::Json(fields) => {
-            let mut json = fields_of([]);
-            json.fields = fields.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-            Format::JsonFormat(json)
-        }
-    };
-    let log = file::FileAccessLog {
-        path: model.path.to_string(),
-        access_log_format: Some(file::file_access_log::AccessLogFormat::LogFormat(
-            core::SubstitutionFormatString { format: Some(format), ..Default::default() },
-        )),
-    };
-    accesslog::AccessLog {
-        name: "envoy.access_loggers.file".to_owned(),
-        filter: unmatched_only.then(no_route_filter),
-        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(any(&log))),
-    }
-}
-
-fn no_route_filter() -> accesslog::AccessLogFilter {
-    use accesslog::access_log_filter::FilterSpecifier;
-    let flags = accesslog::ResponseFlagFilter { flags: vec!["NR".to_owned()] };
-    accesslog::AccessLogFilter { filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(flags)) }
 }

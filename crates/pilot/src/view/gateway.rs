@@ -9,6 +9,7 @@ use meltemi_config::{Host, Protocol, Str, host};
 use rustc_hash::FxHashMap;
 
 use super::View;
+use super::access_log::Side;
 use super::http_route::Place;
 use super::tcp::L4Place;
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
@@ -160,7 +161,7 @@ impl View<'_> {
         Some(Listener {
             tls_inspector,
             chains,
-            access_log: self.listener_log(),
+            access_log: self.listener_logs(Side::Client),
             // Clients of gateways speak first; what they say is waited for.
             detection_timeout: Some(std::time::Duration::ZERO),
             proxy_protocol: self.proxy_config().is_some_and(|config| {

@@ -1,14 +1,17 @@
 //! Settings of HTTP that all listeners of a proxy have in common.
 
+use std::sync::Arc;
+
 use meltemi_config::Str;
 use meltemi_config::mesh::proxy_config::{
     ForwardClientCertDetails, ProxyHeaders, SetCurrentClientCertDetails, Toggle,
 };
 use meltemi_config::mesh::{NormalizationType, ProxyConfig};
 
-use super::{View, access_log};
+use super::View;
+use super::access_log::{self, Side};
 use crate::model::listener::{
-    AccessLog, ClientCert, Condition, Forward, Http, PathNormalization, Routes, Tcp,
+    AccessLogs, ClientCert, Condition, Forward, Http, PathNormalization, Routes, Tcp,
 };
 use crate::names::SERVER_NAME;
 use crate::node::Role;
@@ -27,7 +30,7 @@ impl View<'_> {
         Http {
             stat_prefix,
             routes,
-            access_log: self.access_log(),
+            access_log: self.access_logs(Side::Client),
             use_remote_address: gateway || self.snapshot.mesh.switches.sidecar_use_remote_address,
             client_cert: if gateway { self.client_cert_at_edge() } else { NO_CLIENT_CERT },
             normalization: self.normalization(),
@@ -48,6 +51,7 @@ impl View<'_> {
     pub(super) fn inbound_http(&self, stat_prefix: String, routes: Routes) -> Http {
         let http = self.outbound_http(stat_prefix, routes);
         Http {
+            access_log: self.access_logs(Side::Server),
             use_remote_address: false,
             dynamic_dns: None,
             client_cert: self.client_cert_inbound(),
@@ -96,7 +100,7 @@ impl View<'_> {
         Tcp {
             stat_prefix: cluster.to_owned(),
             clusters: vec![(cluster.to_owned(), 1)],
-            access_log: self.access_log(),
+            access_log: self.access_logs(Side::Client),
             idle_timeout: None,
             max_duration: None,
             hash_source: false,
@@ -105,14 +109,30 @@ impl View<'_> {
         }
     }
 
-    /// The log of requests and connections.
-    pub(super) fn access_log(&self) -> Option<AccessLog> {
-        access_log::of(&self.snapshot.mesh)
+    /// Bytes to the workload.
+    pub(super) fn tcp_inbound(&self, cluster: &str) -> Tcp {
+        Tcp { access_log: self.access_logs(Side::Server), ..self.tcp_to(cluster) }
     }
 
-    /// The log of connections that no filter chain takes.
-    pub(super) fn listener_log(&self) -> Option<AccessLog> {
-        if self.snapshot.mesh.disable_envoy_listener_log { None } else { self.access_log() }
+    /// The logs of requests and connections.
+    pub(super) fn access_logs(&self, side: Side) -> AccessLogs {
+        let of = |side| {
+            let mesh = &self.snapshot.mesh;
+            let telemetries = &self.snapshot.telemetries;
+            let resources = telemetries.applicable(mesh.root_namespace(), &self.node.namespace, &self.labels);
+            let logs = access_log::of(mesh, &resources, side);
+            if self.node.metadata.tells_places() { access_log::known_to_meltemi(&logs) } else { logs }
+        };
+        let logs = self.logs.get_or_init(|| [of(Side::Client), of(Side::Server)]);
+        Arc::clone(&logs[usize::from(side == Side::Server)])
+    }
+
+    /// The logs of connections that no filter chain takes.
+    pub(super) fn listener_logs(&self, side: Side) -> AccessLogs {
+        match self.snapshot.mesh.disable_envoy_listener_log {
+            true => AccessLogs::default(),
+            false => self.access_logs(side),
+        }
     }
 
     /// Whether names of HTTP/1 headers keep their case.

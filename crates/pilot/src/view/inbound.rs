@@ -1,14 +1,16 @@
 //! Inbound listeners and clusters of sidecars: what reaches the workload, and how.
 //!
 //! Ports follow from the services that have an endpoint at the proxy's address, or from the Sidecar's ingress listeners, which
-//! replace those (SEM-135). Redirected traffic comes to `virtualInbound`; explicit ports are opened at the workload's address.
+//! replace those (SEM-135), or stand beside them where istiod's switch says so. Redirected traffic comes to `virtualInbound`; explicit ports are opened at the workload's address.
 
 use std::collections::BTreeMap;
 
 use meltemi_config::mesh::InboundMode;
+use meltemi_config::networking::destination_rule::ConnectionPoolSettings;
 use meltemi_config::networking::sidecar::{CaptureMode, IstioIngressListener};
-use meltemi_config::{Protocol, Str};
+use meltemi_config::{Labels, Protocol, Str};
 
+use super::access_log::Side;
 use super::cluster::PASSTHROUGH_IDLE;
 use super::http_route::default_route;
 use super::{View, policy, retry};
@@ -21,6 +23,7 @@ use crate::names::{
 };
 use crate::node::Interception;
 use crate::shared::Shared;
+use crate::snapshot::destination_rule;
 
 /// Source address of connections to the workload, so that redirection leaves them alone (SEM-149).
 const INBOUND_SOURCE: &str = "127.0.0.6";
@@ -42,7 +45,7 @@ struct InboundPort {
     /// Operation in traces.
     operation: String,
     /// Limits towards the workload.
-    pool: Option<meltemi_config::networking::destination_rule::ConnectionPoolSettings>,
+    pool: Option<ConnectionPoolSettings>,
 }
 
 impl View<'_> {
@@ -89,15 +92,24 @@ impl View<'_> {
     fn inbound_ports(&self) -> Vec<InboundPort> {
         let sidecar = self.scope.sidecar.as_deref();
         let ingress = sidecar.map_or(&[][..], |sidecar| &sidecar.ingress);
-        let ports = match ingress {
-            [] => self.service_ports(),
-            listed => listed.iter().map(|listener| self.ingress_port(listener)).collect(),
-        };
-        let mut by_number: BTreeMap<(u32, Str), InboundPort> = BTreeMap::new();
+        let mut ports: Vec<InboundPort> =
+            ingress.iter().map(|listener| self.ingress_port(listener)).collect();
+        ports.retain(|port| self.can_open(port));
+        if ingress.is_empty() || self.snapshot.mesh.switches.merge_ingress_with_services {
+            ports.extend(self.service_ports());
+        }
+        let mut by_number: BTreeMap<u32, InboundPort> = BTreeMap::new();
         for port in ports {
-            by_number.entry((port.number, port.bind.clone())).or_insert(port);
+            by_number.entry(port.number).or_insert(port);
         }
         by_number.into_values().collect()
+    }
+
+    /// Whether the port can be listened at: not below 1024 without the right, not one of the proxy's own.
+    fn can_open(&self, port: &InboundPort) -> bool {
+        let forbidden = port.explicit && self.node.metadata.unprivileged && port.number < 1024;
+        let taken = &*port.bind == WILDCARD_ADDRESS && names::STATIC_PORTS.contains(&port.number);
+        !forbidden && !taken
     }
 
     fn service_ports(&self) -> Vec<InboundPort> {
@@ -105,8 +117,6 @@ impl View<'_> {
         let mode =
             self.snapshot.mesh.inbound_traffic_policy.as_ref().map(|policy| policy.mode).unwrap_or_default();
         let local = explicit || mode == InboundMode::Localhost;
-        let sidecar = self.scope.sidecar.as_deref();
-        let pool = sidecar.and_then(|sidecar| sidecar.inbound_connection_pool.clone());
         let port = |own: &super::OwnPort| InboundPort {
             number: own.target,
             bind: if explicit { self.address() } else { WILDCARD_ADDRESS.into() },
@@ -114,7 +124,7 @@ impl View<'_> {
             protocol: own.protocol,
             endpoint: local.then(|| (self.localhost().into(), own.target)),
             operation: format!("{}:{}/*", own.service.host, own.service_port),
-            pool: pool.clone(),
+            pool: self.inbound_pool(None, Some(own)),
         };
         self.own_ports.iter().map(port).collect()
     }
@@ -129,8 +139,6 @@ impl View<'_> {
         let name = listener.port.name.as_deref().unwrap_or_default();
         let declared = listener.port.protocol.as_deref().and_then(Protocol::parse);
         let bind = listener.bind.clone().filter(|bind| !bind.is_empty());
-        let sidecar_pool =
-            self.scope.sidecar.as_ref().and_then(|sidecar| sidecar.inbound_connection_pool.clone());
         let own = self.own_ports.iter().find(|own| own.target == number || own.service_port == number);
         InboundPort {
             number,
@@ -141,8 +149,27 @@ impl View<'_> {
             operation: own
                 .map(|own| format!("{}:{}/*", own.service.host, own.service_port))
                 .unwrap_or_default(),
-            pool: listener.connection_pool.clone().or(sidecar_pool),
+            pool: self.inbound_pool(listener.connection_pool.as_ref(), own),
         }
+    }
+
+    /// Limits towards the workload: the listener's, else the Sidecar's, else those that clients of the service have, so that
+    /// both sides have the same (SC-004, SC-011). Selectors of rules are for clients and do not count here.
+    fn inbound_pool(
+        &self,
+        of_listener: Option<&ConnectionPoolSettings>,
+        own: Option<&super::OwnPort>,
+    ) -> Option<ConnectionPoolSettings> {
+        let sidecar = self.scope.sidecar.as_ref();
+        let said = of_listener.or_else(|| sidecar?.inbound_connection_pool.as_ref());
+        if let Some(said) = said {
+            return Some(said.clone());
+        }
+        let own = own?;
+        let client = destination_rule::Client { labels: &Labels::new(), ..self.client() };
+        let rules = &self.snapshot.destination_rules;
+        let rule = rules.find(&client, &own.service.host, &own.service.namespace)?;
+        destination_rule::policy(rule.policy.as_ref(), None, own.service_port).connection_pool.cloned()
     }
 
     /// `127.0.0.1:PORT`, `unix:///path`, or `0.0.0.0:PORT` for the workload's own address (SC-009).
@@ -160,10 +187,13 @@ impl View<'_> {
         }
         let (address, port) = text.rsplit_once(':')?;
         let port = port.parse().ok()?;
-        match address.trim_matches(['[', ']']) {
-            "0.0.0.0" | "::" => Some((self.address(), port)),
-            address => Some((address.into(), port)),
-        }
+        let own =
+            |six: bool| self.node.addresses.iter().find(|address| address.contains(':') == six).cloned();
+        Some(match address.trim_matches(['[', ']']) {
+            "0.0.0.0" => (own(false).unwrap_or_else(|| "127.0.0.1".into()), port),
+            "::" => (own(true).unwrap_or_else(|| "::1".into()), port),
+            address => (address.into(), port),
+        })
     }
 
     fn inbound_port_cluster(&self, port: &InboundPort) -> Cluster {
@@ -190,20 +220,16 @@ impl View<'_> {
 
     fn explicit_listener(&self, port: &InboundPort) -> Listener {
         let name = names::listener(&port.bind, port.number);
-        let condition = Condition::default();
-        // Without an original destination there is nothing to look at first: what is not declared is HTTP.
-        let terminal = match port.protocol.is_tcp() {
-            true => self.inbound_tcp(port),
-            false => self.inbound_http_terminal(port),
-        };
         let mut listener = self.inbound_listener(name.clone(), &port.bind, port.number);
-        listener.chains = vec![FilterChain { name, condition, terminal, origin: None }];
+        listener.tls_inspector = port.protocol.is_auto();
+        listener.http_inspector = port.protocol.is_auto();
+        self.port_chains(port, &name, None, &mut listener.chains);
         listener
     }
 
     fn inbound_listener(&self, name: String, address: &Str, port: u32) -> Listener {
         Listener {
-            access_log: self.listener_log(),
+            access_log: self.listener_logs(Side::Server),
             detection_timeout: Some(self.detection_timeout()),
             continue_on_timeout: true,
             ..Listener::new(name, address, port, Direction::Inbound)
@@ -222,13 +248,17 @@ impl View<'_> {
         listener.chains.push(FilterChain {
             name: "virtualInbound-blackhole".to_owned(),
             condition: Condition { port: Some(number), ..Condition::default() },
-            terminal: Terminal::Tcp(self.tcp_to(BLACK_HOLE_CLUSTER)),
+            terminal: Terminal::Tcp(self.tcp_inbound(BLACK_HOLE_CLUSTER)),
             origin: None,
         });
         listener.chains.extend(self.catch_all_chains());
         for port in ports {
-            self.port_chains(port, &mut listener.chains);
+            let name = names::listener(WILDCARD_ADDRESS, port.number);
+            self.port_chains(port, &name, Some(port.number), &mut listener.chains);
         }
+        // What is declared is not looked at: a server that speaks first would wait for its client for ever (SEM-144).
+        let declared = ports.iter().filter(|port| !port.protocol.is_auto());
+        listener.uninspected = declared.map(|port| port.number).collect();
         listener
     }
 
@@ -251,17 +281,17 @@ impl View<'_> {
             FilterChain {
                 name: VIRTUAL_INBOUND.to_owned(),
                 condition: Condition::default(),
-                terminal: Terminal::Tcp(self.tcp_to(INBOUND_PASSTHROUGH_CLUSTER)),
+                terminal: Terminal::Tcp(self.tcp_inbound(INBOUND_PASSTHROUGH_CLUSTER)),
                 origin: None,
             },
         ]
     }
 
-    fn port_chains(&self, port: &InboundPort, into: &mut Vec<FilterChain>) {
-        let name = names::listener(WILDCARD_ADDRESS, port.number);
+    /// The chains of a port; `asked`: the destination port that they ask for, where they share a listener.
+    fn port_chains(&self, port: &InboundPort, name: &str, asked: Option<u32>, into: &mut Vec<FilterChain>) {
         let mut chain = |protocols: Vec<Str>, terminal| {
-            let condition = Condition { port: Some(port.number), protocols, ..Condition::default() };
-            into.push(FilterChain { name: name.clone(), condition, terminal, origin: None });
+            let condition = Condition { port: asked, protocols, ..Condition::default() };
+            into.push(FilterChain { name: name.to_owned(), condition, terminal, origin: None });
         };
         if port.protocol.is_auto() {
             chain(self.http_protocols(), self.inbound_http_terminal(port));
@@ -274,7 +304,7 @@ impl View<'_> {
     }
 
     fn inbound_tcp(&self, port: &InboundPort) -> Terminal {
-        Terminal::Tcp(self.tcp_to(&inbound_cluster(port.number)))
+        Terminal::Tcp(self.tcp_inbound(&inbound_cluster(port.number)))
     }
 
     fn inbound_http_terminal(&self, port: &InboundPort) -> Terminal {

@@ -11,6 +11,7 @@ use meltemi_config::networking::sidecar::{CaptureMode, IstioEgressListener};
 use meltemi_config::{Protocol, Str};
 
 use super::View;
+use super::access_log::Side;
 use super::scope::Egress;
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
 use crate::names::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, VIRTUAL_OUTBOUND, WILDCARD_ADDRESS};
@@ -37,6 +38,8 @@ pub(super) struct HttpListener {
     pub(super) explicit: bool,
     /// The one service it is for, if it is not shared.
     pub(super) service: Option<Arc<Service>>,
+    /// Whether it is for all ports of all services, as the authority says.
+    pub(super) proxies: bool,
 }
 
 /// Where an egress listener listens.
@@ -64,6 +67,7 @@ impl View<'_> {
                 route: table.route,
                 explicit: entry.explicit,
                 service: table.service,
+                proxies: table.proxies,
             })
         };
         self.entries().into_iter().filter_map(listener).collect()
@@ -126,7 +130,26 @@ impl View<'_> {
                 }
             }
         }
+        entries.extend_one(self.http_proxy());
         entries.into_sorted()
+    }
+
+    /// The port at which applications find an HTTP proxy, if the mesh or the proxy says one (MC-003). It belongs to the listener
+    /// that takes what no other does.
+    fn http_proxy(&self) -> Option<Offer> {
+        let own = self.node.metadata.http_proxy_port;
+        let number = own.or_else(|| u32::try_from(self.snapshot.mesh.proxy_http_port).ok());
+        let number = number.filter(|number| *number > 0)?;
+        let egress = self.scope.egress.iter().position(|egress| listener_port(egress).is_none())?;
+        let route = names::HTTP_PROXY_ROUTE.to_owned();
+        Some(Offer {
+            address: LOCALHOST.into(),
+            port: Port { number, name: Str::default(), protocol: Protocol::HttpProxy },
+            explicit: true,
+            chains: Vec::new(),
+            table: Some(Table { egress, route, service: None, proxies: true }),
+            looks: false,
+        })
     }
 
     /// Services and their ports, oldest service first.
@@ -161,7 +184,7 @@ impl View<'_> {
 
     /// Whether the port can be listened at: not below 1024 without the right, not one of the proxy's own (SEM-159).
     fn can_bind(&self, bind: &Bind, port: &Port) -> bool {
-        if bind.explicit && self.node.metadata.unprivileged && port.number < 1024 {
+        if bind.explicit && self.node.metadata.unprivileged && (1..1024).contains(&port.number) {
             return false;
         }
         let everywhere = match bind.address.as_deref() {
@@ -185,12 +208,14 @@ impl View<'_> {
         let http = port.protocol.is_http();
         let everywhere = &*address == WILDCARD_ADDRESS;
         let table = (http || port.protocol.is_auto()).then(|| {
-            let own = port.protocol.is_auto() && !everywhere;
-            let route = match own {
-                true => names::virtual_host(&service.host, port.number),
-                false => port.number.to_string(),
+            let own = port.protocol.is_auto() && !everywhere && port.number > 0;
+            let route = match port.number {
+                0 => address.to_string(),
+                number if own => names::virtual_host(&service.host, number),
+                number => number.to_string(),
             };
-            Table { egress: at, route, service: own.then(|| Arc::clone(service)) }
+            let proxies = port.protocol == Protocol::HttpProxy || port.number == 0;
+            Table { egress: at, route, service: own.then(|| Arc::clone(service)), proxies }
         });
         let chains = match http {
             true => Vec::new(),
@@ -246,23 +271,27 @@ impl View<'_> {
 
     /// Cluster of unknown destinations: the egress proxy that the Sidecar names, else where the client meant it.
     pub(super) fn unknown_cluster(&self) -> String {
-        let policy = self.scope.sidecar.as_ref().and_then(|sidecar| sidecar.outbound_traffic_policy.as_ref());
-        match policy.and_then(|policy| policy.egress_proxy.as_ref()) {
+        match self.egress_proxy() {
             _ if !self.scope.allow_any => BLACK_HOLE_CLUSTER.to_owned(),
-            Some(to) => {
-                let host = to.host.resolve(&self.scope.sidecar_namespace, self.snapshot.mesh.domain());
-                let port = to.port.as_ref().map_or(0, |port| port.number);
-                names::outbound_cluster(port, to.subset.as_deref().unwrap_or_default(), &host)
-            }
+            Some(cluster) => cluster,
             None => PASSTHROUGH_CLUSTER.to_owned(),
         }
+    }
+
+    /// Cluster of the egress proxy that the Sidecar names; it has to be among what the Sidecar lets in (SC-020).
+    pub(super) fn egress_proxy(&self) -> Option<String> {
+        let policy = self.scope.sidecar.as_ref()?.outbound_traffic_policy.as_ref()?;
+        let to = policy.egress_proxy.as_ref()?;
+        let host = to.host.resolve(&self.scope.sidecar_namespace, self.snapshot.mesh.domain());
+        let port = to.port.as_ref().map_or(0, |port| port.number);
+        Some(names::outbound_cluster(port, to.subset.as_deref().unwrap_or_default(), &host))
     }
 
     /// A listener without chains.
     fn listener(&self, name: String, address: &Str, port: u32, bind_to_port: bool) -> Listener {
         Listener {
             bind_to_port,
-            access_log: self.listener_log(),
+            access_log: self.listener_logs(Side::Client),
             ..Listener::new(name, address, port, Direction::Outbound)
         }
     }
@@ -304,12 +333,16 @@ fn place(own: Option<&Str>, port: &Port, bind: &Bind) -> (Str, Option<Str>) {
     }
 }
 
-/// The port of an egress listener, if it has one.
+/// The port of an egress listener, if it has one; that of a Unix socket is 0.
 fn listener_port(egress: &Egress) -> Option<Port> {
     let listener: &IstioEgressListener = egress.listener.as_ref()?;
-    let port = listener.port.as_ref().filter(|port| port.number > 0)?;
+    let port = listener.port.as_ref().filter(|port| port.number > 0 || is_unix(listener))?;
     let name: Str = port.name.clone().unwrap_or_default();
     let declared = port.protocol.as_deref().and_then(Protocol::parse);
     let protocol = declared.or_else(|| Protocol::of_name(&name)).unwrap_or_default();
     Some(Port { number: port.number, name, protocol, target: port.number })
+}
+
+fn is_unix(listener: &IstioEgressListener) -> bool {
+    listener.bind.as_deref().is_some_and(|address| address.starts_with("unix://"))
 }

@@ -29,6 +29,15 @@ pub struct Seat {
     pub explicit: bool,
     /// The one service it is for, if it is not shared.
     pub service: Option<Host>,
+    /// Whether it is for all ports of all services: the authority says which port; without one it is 80.
+    pub proxies: bool,
+}
+
+impl Seat {
+    /// The table without virtual hosts. Where the authority says the port, the port counts.
+    pub fn bare(&self) -> RouteConfiguration {
+        RouteConfiguration { name: self.name.clone(), virtual_hosts: Vec::new(), ignore_port: !self.proxies }
+    }
 }
 
 impl View<'_> {
@@ -45,12 +54,13 @@ impl View<'_> {
         let mut taken = Domains::default();
         let mut hosts = Vec::new();
         for host in self.hosts_of(&seat) {
-            hosts.extend(self.virtual_host(&seat, host).and_then(|host| taken.settle(host)));
+            let of_host = self.virtual_hosts(&seat, host).into_iter();
+            hosts.extend(of_host.filter_map(|host| taken.settle(host)));
         }
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         hosts.extend(self.catch_all(&seat).and_then(|host| taken.settle(host)));
         let virtual_hosts = hosts.into_iter().map(Shared::new).collect();
-        Some(RouteConfiguration { name: seat.name, virtual_hosts, ignore_port: true })
+        Some(RouteConfiguration { virtual_hosts, ..seat.bare() })
     }
 
     /// The tables of a sidecar, in the order of its listeners.
@@ -64,6 +74,7 @@ impl View<'_> {
             port: listener.port,
             explicit: listener.explicit,
             service: listener.service.map(|service| service.host.clone()),
+            proxies: listener.proxies,
         };
         self.http_listeners().into_iter().map(seat).collect()
     }
@@ -82,8 +93,31 @@ impl View<'_> {
         }
     }
 
-    /// The virtual host of a host in a table, with all domains that it would like; `None` if it has none there.
-    pub fn virtual_host(&self, seat: &Seat, host: &Host) -> Option<VirtualHost> {
+    /// The virtual hosts of a host in a table, with all domains that they would like.
+    pub fn virtual_hosts(&self, seat: &Seat, host: &Host) -> Vec<VirtualHost> {
+        match seat.proxies {
+            true => self.proxied_hosts(seat, host),
+            false => self.virtual_host(seat, host).into_iter().collect(),
+        }
+    }
+
+    /// One for each HTTP port: an authority without port means port 80.
+    fn proxied_hosts(&self, seat: &Seat, host: &Host) -> Vec<VirtualHost> {
+        let egress = &self.scope.egress[seat.egress];
+        let Some(service) = egress.services.get(host) else { return Vec::new() };
+        let names = domains(service, self.addresses(service), &self.node.namespace, &self.node.domain);
+        let of_port = |number: u32| VirtualHost {
+            name: names::virtual_host(&service.host, number),
+            domains: proxied_domains(&names, number),
+            routes: self.service_routes(egress, service, number),
+            require_tls: false,
+            attempt_count: self.counts_attempts(),
+        };
+        let http = |port: &&crate::registry::Port| port.protocol.is_http() || port.protocol.is_auto();
+        service.ports.iter().filter(http).map(|port| of_port(port.number)).collect()
+    }
+
+    fn virtual_host(&self, seat: &Seat, host: &Host) -> Option<VirtualHost> {
         let egress = &self.scope.egress[seat.egress];
         let Some(service) = egress.services.get(host) else { return self.unknown_host(seat, egress, host) };
         let port = service.port(seat.port)?;
@@ -146,17 +180,18 @@ impl View<'_> {
     }
 
     /// What happens to hosts that nobody knows (SEM-136).
-    /// `explicit`: the listener's own address is the destination, so nothing can be let through. `None`: the table of one
+    /// `explicit`: the listener's own address is the destination, so only an egress proxy can take it. `None`: the table of one
     /// service, which takes all.
     pub fn catch_all(&self, seat: &Seat) -> Option<VirtualHost> {
         if seat.service.is_some() {
             return None;
         }
         let forward = |cluster: &str| (ALLOW_ANY, Action::Forward(Box::new(Forward::to(cluster))));
-        let (name, action) = match (self.scope.allow_any, seat.explicit) {
+        let leads_on = !seat.explicit || self.egress_proxy().is_some();
+        let (name, action) = match self.scope.allow_any && leads_on {
             _ if self.scope.dynamic_dns => forward(names::DYNAMIC_DNS_CLUSTER),
-            (true, false) => forward(&self.unknown_cluster()),
-            _ => (BLOCK_ALL, Action::Respond { status: 502, body: Vec::new() }),
+            true => forward(&self.unknown_cluster()),
+            false => (BLOCK_ALL, Action::Respond { status: 502, body: Vec::new() }),
         };
         Some(VirtualHost {
             name: name.to_owned(),
@@ -166,6 +201,12 @@ impl View<'_> {
             attempt_count: self.counts_attempts(),
         })
     }
+}
+
+/// Names with the port, and of port 80 without as well.
+fn proxied_domains(names: &[String], port: u32) -> Vec<String> {
+    let plain = names.iter().filter(|_| port == 80).cloned();
+    plain.chain(names.iter().map(|name| format!("{name}:{port}"))).collect()
 }
 
 /// Domains of a table so far: Envoy refuses a table in which one is there twice.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use meltemi_config::mesh::OutboundMode;
 use meltemi_config::networking::Sidecar;
-use meltemi_config::networking::sidecar::{IstioEgressListener, OutboundTrafficPolicyMode};
-use meltemi_config::{ExportTo, Host, Str};
+use meltemi_config::networking::sidecar::{IstioEgressListener, OutboundTrafficPolicyMode, SidecarPort};
+use meltemi_config::{ExportTo, Host, Protocol, Str};
 use rustc_hash::FxHashMap;
 
 use crate::names::MESH_GATEWAY;
@@ -180,7 +180,7 @@ impl Egress {
 
     fn of(snapshot: &Snapshot, namespace: &Str, listener: &IstioEgressListener) -> Egress {
         let hosts = EgressHosts::parse(&listener.hosts, namespace);
-        let port = listener.port.as_ref().map(|port| port.number);
+        let port = listener.port.as_ref().filter(|port| !is_http_proxy(port)).map(|port| port.number);
         let mut services = BTreeMap::new();
         hosts.services(snapshot, namespace, &mut |service: &Arc<Service>| {
             // A name that stands for another is served where that one is.
@@ -193,6 +193,11 @@ impl Egress {
         });
         Egress { listener: Some(listener.clone()), services, virtual_services: Index::new(imported) }
     }
+}
+
+/// Whether requests at a port are for any port of any service, as the authority says.
+pub(super) fn is_http_proxy(port: &SidecarPort) -> bool {
+    port.protocol.as_deref().and_then(Protocol::parse) == Some(Protocol::HttpProxy)
 }
 
 /// The service with only that port; `None` if it has no such port (SEM-133).

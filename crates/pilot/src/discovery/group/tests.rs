@@ -59,6 +59,16 @@ fn pool() -> Vec<Object> {
     add(format!(
         "{api}\nkind: Sidecar\nmetadata: {{name: narrow}}\nspec: {{egress: [{{hosts: ['*/s1.example.com', '*/other2.org']}}]}}"
     ));
+    for at in 0..2 {
+        let hosts = if at == 0 { "'*/s1.example.com'" } else { "'*/s2.example.com', './*'" };
+        add(format!(
+            "{api}\nkind: Sidecar\nmetadata: {{name: narrow}}\nspec:\n  egress:\n  - {{port: {{number: 3128, protocol: HTTP_PROXY}}, bind: 127.0.0.1, captureMode: NONE, hosts: [{hosts}]}}\n  - {{port: {{number: 0, protocol: HTTP}}, bind: 'unix:///tmp/{at}', hosts: ['*/*']}}\n  - {{hosts: [{hosts}]}}\n  ingress: [{{port: {{number: 700{at}, protocol: TCP}}, defaultEndpoint: '127.0.0.1:1'}}]"
+        ));
+        let selector = if at == 0 { "" } else { "selector: {matchLabels: {tier: front}}, " };
+        add(format!(
+            "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {{name: log{at}}}\nspec: {{{selector}accessLogging: [{{providers: [{{name: envoy}}]}}]}}"
+        ));
+    }
     add("apiVersion: v1\nkind: Service\nmetadata: {name: head}\nspec: {clusterIP: None, selector: {app: head}, ports: [{name: tcp, port: 7000}, {name: http, port: 80}]}".to_owned());
     add("apiVersion: v1\nkind: Service\nmetadata: {name: s1}\nspec: {clusterIP: 10.0.0.9, selector: {app: head}, ports: [{name: http, port: 80}]}".to_owned());
     for (alias, to) in [

@@ -35,7 +35,7 @@ pub(super) fn connection_manager(model: &Http) -> envoy::HttpConnectionManager {
         },
         generate_request_id: (!model.request_id).then(|| bool_value(false)),
         append_x_forwarded_port: model.forwarded_port,
-        access_log: model.access_log.iter().map(|log| access_log(log, false)).collect(),
+        access_log: access_log::terminal(&model.access_log),
         use_remote_address: Some(bool_value(model.use_remote_address)),
         xff_num_trusted_hops: model.trusted_hops,
         upgrade_configs: vec![UpgradeConfig { upgrade_type: "websocket".to_owned(), ..Default::default() }],

@@ -37,6 +37,8 @@ pub(super) struct Table {
     pub(super) route: String,
     /// The one service it is for, if it is not shared.
     pub(super) service: Option<Arc<Service>>,
+    /// Whether it is for all ports of all services, as the authority says.
+    pub(super) proxies: bool,
 }
 
 /// What a service's port wants.
@@ -83,6 +85,11 @@ impl Entries {
                 self.0.insert(key, Entry::new(offer));
             }
         }
+    }
+
+    /// Adds what does not come from a service.
+    pub(super) fn extend_one(&mut self, offer: Option<Offer>) {
+        offer.into_iter().for_each(|offer| self.add(offer));
     }
 
     /// All of them: by port, those on all addresses first. Of several tables with one name only the first keeps it.
