@@ -144,7 +144,7 @@ impl View<'_> {
         let route = names::HTTP_PROXY_ROUTE.to_owned();
         Some(Offer {
             address: LOCALHOST.into(),
-            port: Port { number, name: Str::default(), protocol: Protocol::HttpProxy },
+            port: Port { number, name: Str::default(), protocol: Protocol::HttpProxy, target: number },
             explicit: true,
             chains: Vec::new(),
             table: Some(Table { egress, route, service: None, proxies: true }),
