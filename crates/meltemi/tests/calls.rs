@@ -44,6 +44,8 @@ struct Call {
     body: String,
     /// The exact bytes instead of the fields above; lines end in LF here and in CRLF on the wire.
     raw: Option<String>,
+    /// The same as they are, a character a byte (Latin-1); `<70000 x>` stands for so many of `x`, `|` in it for a line's end.
+    bytes: Option<String>,
     expect: Expect,
     /// Why our outcome differs from Envoy's on purpose.
     differs: Option<String>,
@@ -145,6 +147,10 @@ async fn run_all(proxy: Proxy) -> Vec<(String, Option<Outcome>, Vec<String>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/calls");
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
+    // `CALLS=name` runs one file.
+    if let Some(only) = std::env::var("CALLS").ok().filter(|only| !only.is_empty()) {
+        files.retain(|file| file.file_stem().is_some_and(|stem| *stem == *only));
+    }
     assert!(!files.is_empty(), "no calls in {}", folder.display());
     let mut results = Vec::new();
     for file in files {
@@ -221,13 +227,33 @@ async fn wait_ready(admin: SocketAddr, process: &mut Process) {
 }
 
 async fn perform(world: &World, call: &Call) -> std::io::Result<Outcome> {
-    let bytes = match &call.raw {
-        Some(raw) => world.fill(raw).replace('\n', "\r\n").into_bytes(),
-        None => request(call, world).into_bytes(),
+    let bytes = match (&call.raw, &call.bytes) {
+        (_, Some(bytes)) => latin1(&repeated(bytes)),
+        (Some(raw), None) => world.fill(raw).replace('\n', "\r\n").into_bytes(),
+        (None, None) => request(call, world).into_bytes(),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], world.main));
     let answer = raw::exchange(address, &bytes, PATIENCE).await?;
     Ok(table::outcome(&answer, |text| world.forget(text)))
+}
+
+/// A text with `<count what>` written out.
+fn repeated(text: &str) -> String {
+    let Some((before, rest)) = text.split_once('<') else { return text.to_owned() };
+    let found = rest.split_once('>').and_then(|(inside, after)| {
+        let (count, what) = inside.split_once(' ')?;
+        Some((count.parse::<usize>().ok()?, what.replace('|', "\r\n"), after))
+    });
+    match found {
+        Some((count, what, after)) => format!("{before}{}{}", what.repeat(count), repeated(after)),
+        None => format!("{before}<{}", repeated(rest)),
+    }
+}
+
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).expect("invariant: bytes are written as Latin-1"))
+        .collect()
 }
 
 fn request(call: &Call, world: &World) -> String {

@@ -36,11 +36,23 @@ struct File {
     /// The resources. `{p}` … `{t}` are ports to listen at; `{a}` … `{d}` HTTP upstreams, `{ta}` `{tb}` TCP upstreams, `{sa}` one
     /// that speaks first, `{dead}` a port where nothing is; all on 127.0.0.1. In calls, `{call}` is a text that no other call has.
     mesh: String,
+    /// Workloads that call, beside `client` of `default` with the label `app: client`.
+    #[serde(default)]
+    clients: BTreeMap<String, Client>,
     calls: Vec<Call>,
 }
 
+/// A workload that calls through its sidecar.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    namespace: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
 /// Which proxy is called.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Through {
     /// The sidecar of the calling workload: `client` in `default`, labelled `app: client`.
@@ -56,6 +68,11 @@ struct Call {
     name: String,
     #[serde(default)]
     through: Through,
+    /// The workload is called, at a listener of its own.
+    #[serde(default)]
+    inbound: bool,
+    /// Who calls, one of `clients`.
+    from: Option<String>,
     /// Where the client connects to on 127.0.0.1.
     #[serde(default = "port")]
     port: String,
@@ -120,7 +137,7 @@ fn port() -> String {
 }
 
 /// The tables together; more calls may come, none may get lost.
-const AT_LEAST: usize = 300;
+const AT_LEAST: usize = 600;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_ways_agree() {

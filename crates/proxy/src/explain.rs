@@ -141,11 +141,13 @@ impl Trace<'_> {
 
     fn chain(&mut self, listener: &Listener) -> Outcome {
         let protocols = self.call.application_protocols(listener);
+        // As the TLS inspector reads it.
+        let server_name = self.call.server_name.as_deref().unwrap_or_default().to_ascii_lowercase();
         let connection = ConnectionView {
             destination: self.call.destination,
             source: self.call.source,
             direct_source: self.call.source,
-            server_name: self.call.server_name.as_deref().unwrap_or_default(),
+            server_name: &server_name,
             transport_protocol: if self.call.server_name.is_some() { "tls" } else { "raw_buffer" },
             application_protocols: &protocols,
         };

@@ -66,7 +66,7 @@ impl RouteTable {
     /// The virtual host of an `:authority`.
     #[inline]
     pub fn virtual_host(&self, authority: &str) -> Option<&Arc<VirtualHost>> {
-        let host = if self.ignore_port { hosts::without_port(authority) } else { authority };
+        let host = if self.ignore_port { hosts::compared(authority) } else { authority };
         self.hosts.find(host).map(|at| self.virtual_hosts[at as usize].get())
     }
 
@@ -202,6 +202,8 @@ pub struct Forward {
     pub max_grpc_timeout: Option<Duration>,
     /// `grpc_timeout_header_offset`.
     pub grpc_timeout_offset: Option<Duration>,
+    /// `grpc-timeout` tells the upstream how long we will wait: where the limits are the deprecated pair, as in Envoy.
+    pub tells_grpc_timeout: bool,
     /// `max_stream_duration.max_stream_duration`.
     pub max_stream_duration: Option<Duration>,
     /// Path rewrite.

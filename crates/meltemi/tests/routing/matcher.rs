@@ -1,6 +1,6 @@
 //! The first of the three ways: the mesh translated and compiled in this process, and the calls put to the matcher alone.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use meltemi_config::Options;
 use meltemi_pilot::{node::Node, offline, snapshot::Snapshot};
@@ -8,7 +8,7 @@ use meltemi_proxy::explain::{self, Config, Explanation, Outcome, Request};
 use meltemi_testkit::table::Expect;
 
 use super::{
-    Call, File, Tcp, Through,
+    Call, File, Tcp,
     world::{World, node},
 };
 
@@ -27,16 +27,17 @@ pub(crate) fn check(world: &World, file: &File) -> Vec<String> {
     let settings = file.mesh_config.as_deref().unwrap_or("{}");
     let (settings, _) = meltemi_config::load::mesh_config("settings.yaml", &world.fill(settings));
     let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(settings));
-    let config = |through| {
-        let node = node(through);
+    let config = |call: &Call| {
+        let from = call.from.as_deref().map(|name| (name, &file.clients[name]));
+        let node = node(call.through, from);
         let node = Node::parse(&node.id(), &node.metadata()).unwrap();
         let sent = offline::translate(&snapshot, &node);
         Config::new(&sent.listeners, &sent.routes, &sent.clusters, &sent.endpoints).unwrap()
     };
-    let (sidecar, gateway) = (config(Through::Sidecar), config(Through::Gateway));
+    let mut configs = BTreeMap::new();
     let mut problems = Vec::new();
     for call in &file.calls {
-        let config = if call.through == Through::Sidecar { &sidecar } else { &gateway };
+        let config = configs.entry((call.through, &call.from)).or_insert_with(|| config(call));
         let explanation = explain::explain(config, &as_explained(world, call));
         if let Some(problem) = problem(world, call, &explanation) {
             problems.push(format!("matcher: {}: {problem}\n{:#?}", call.name, explanation.steps));
@@ -78,7 +79,9 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
         Outcome::Forwarded { path, authority, .. } => {
             let reached = upstreams(world, explanation);
             if !call.shares.is_empty() {
-                let wanted: Vec<&str> = call.shares.keys().map(String::as_str).collect();
+                // The rest is what is drawn before an upstream: faults.
+                let wanted: Vec<&str> =
+                    call.shares.keys().map(String::as_str).filter(|name| world.is_upstream(name)).collect();
                 let missing = wanted.iter().find(|name| !reached.contains(name));
                 return missing.map(|name| format!("it does not reach {name} but {reached:?}"));
             }

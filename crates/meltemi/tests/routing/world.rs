@@ -1,6 +1,12 @@
 //! Upstreams, a control plane over the file's mesh, and proxies of one kind, as long as a table is run.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddr,
+    process::Command,
+    time::Duration,
+};
 
 use meltemi_agent::{
     bootstrap::Bootstrap,
@@ -16,7 +22,7 @@ use meltemi_testkit::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Call, File, Through};
+use super::{Call, Client, File, Through};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Calls for one measurement of shares.
@@ -89,6 +95,11 @@ impl World {
         self.ports.iter().find(|(_, number)| number.to_string() == port).map(|(name, _)| *name)
     }
 
+    /// Whether an upstream has this name.
+    pub(crate) fn is_upstream(&self, name: &str) -> bool {
+        self.ports.iter().any(|(known, _)| *known == name)
+    }
+
     pub(crate) fn destination(&self, call: &Call) -> SocketAddr {
         format!("127.0.0.1:{}", self.fill(&call.port)).parse().unwrap()
     }
@@ -96,20 +107,21 @@ impl World {
     /// Shoots all calls of a file at proxies of one kind.
     pub(crate) async fn shoot(&self, program: Program, file: &File) -> Vec<Shot> {
         let (_control_plane, xds) = self.control_plane(file);
-        let mut proxies = Vec::new();
-        for through in [Through::Sidecar, Through::Gateway] {
-            if file.calls.iter().any(|call| call.through == through) {
-                proxies.push(self.proxy(program, through, &xds).await);
+        let callers: BTreeSet<_> =
+            file.calls.iter().map(|call| (call.through, call.from.as_deref())).collect();
+        let mut shots: Vec<Shot> = file.calls.iter().map(|_| Ok(None)).collect();
+        // One after the other: sidecars of several workloads listen at the same ports.
+        for (through, from) in callers {
+            let proxy = self.proxy(program, through, (file, from), &xds).await;
+            let theirs = |call: &&Call| (call.through, call.from.as_deref()) == (through, from);
+            for (at, call) in file.calls.iter().enumerate().filter(|(_, call)| theirs(call)) {
+                shots[at] = if call.shares.is_empty() {
+                    self.once(program, at, call).await.map(Some)
+                } else {
+                    self.shares(call).await.map(|()| None)
+                };
             }
-        }
-        let mut shots = Vec::new();
-        for (at, call) in file.calls.iter().enumerate() {
-            let shot = if call.shares.is_empty() {
-                self.once(program, at, call).await.map(Some)
-            } else {
-                self.shares(call).await.map(|()| None)
-            };
-            shots.push(shot);
+            drop(proxy);
         }
         shots
     }
@@ -128,11 +140,17 @@ impl World {
         (process, address)
     }
 
-    async fn proxy(&self, program: Program, through: Through, xds: &str) -> Process {
+    async fn proxy(
+        &self,
+        program: Program,
+        through: Through,
+        (file, from): (&File, Option<&str>),
+        xds: &str,
+    ) -> Process {
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-        let node = node(through);
+        let node = node(through, from.map(|name| (name, &file.clients[name])));
         let bootstrap = Bootstrap { node: &node, discovery: xds, admin }.render();
-        let file = self.folder.path().join(format!("{program:?}-{through:?}.json"));
+        let file = self.folder.path().join(format!("{program:?}-{through:?}-{}.json", node.name));
         fs::write(&file, bootstrap.to_string()).unwrap();
         let mut command = match program {
             Program::Meltemi => Command::new(env!("CARGO_BIN_EXE_meltemi")),
@@ -254,19 +272,23 @@ impl World {
 }
 
 /// Who the calling workload's sidecar, or the gateway, says it is.
-pub(crate) fn node(through: Through) -> Node {
-    let (role, name, label, value) = match through {
-        Through::Sidecar => (Role::Sidecar, "client", "app", "client"),
-        Through::Gateway => (Role::Gateway, "gateway", "istio", "ingressgateway"),
+pub(crate) fn node(through: Through, from: Option<(&str, &Client)>) -> Node {
+    let label = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+    let (role, name, namespace, labels) = match (through, from) {
+        (Through::Gateway, _) => (Role::Gateway, "gateway", "default", label("istio", "ingressgateway")),
+        (Through::Sidecar, None) => (Role::Sidecar, "client", "default", label("app", "client")),
+        (Through::Sidecar, Some((name, client))) => {
+            (Role::Sidecar, name, &*client.namespace, client.labels.clone())
+        }
     };
     Node {
         role,
         // Not where the upstreams are: their ports would be the workload's own.
         address: [127, 0, 0, 9].into(),
         name: name.to_owned(),
-        namespace: "default".to_owned(),
+        namespace: namespace.to_owned(),
         trust_domain: "cluster.local".to_owned(),
-        labels: BTreeMap::from([(label.to_owned(), value.to_owned())]),
+        labels,
         service_account: "default".to_owned(),
         owner: name.to_owned(),
         metadata: serde_json::Map::new(),

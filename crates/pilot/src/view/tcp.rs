@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use meltemi_config::networking::virtual_service::{
     L4MatchAttributes, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute,
 };
-use meltemi_config::{Host, Str};
+use meltemi_config::{Host, Labels, Str};
 
 use super::View;
 use super::route::names_of;
@@ -165,9 +165,8 @@ impl View<'_> {
     }
 
     fn tcp_holds(&self, resolved: &Resolved, wanted: &L4MatchAttributes, place: L4Place<'_>) -> bool {
-        let namespace = wanted.source_namespace.as_deref().filter(|namespace| !namespace.is_empty());
         self.l4_holds(resolved, (wanted.port, &wanted.gateways), place)
-            && self.is_source(&wanted.source_labels, namespace)
+            && self.is_l4_source((&wanted.source_labels, wanted.source_namespace.as_deref()), place)
     }
 
     /// Whether a TLS condition holds for connections of this proxy, whatever their server name.
@@ -177,9 +176,14 @@ impl View<'_> {
         wanted: &TlsMatchAttributes,
         place: L4Place<'_>,
     ) -> bool {
-        let namespace = wanted.source_namespace.as_deref().filter(|namespace| !namespace.is_empty());
         self.l4_holds(resolved, (wanted.port, &wanted.gateways), place)
-            && self.is_source(&wanted.source_labels, namespace)
+            && self.is_l4_source((&wanted.source_labels, wanted.source_namespace.as_deref()), place)
+    }
+
+    /// Whether this proxy is the client of a condition; gateways are not asked, as in Istio.
+    fn is_l4_source(&self, (labels, namespace): (&Labels, Option<&str>), place: L4Place<'_>) -> bool {
+        let namespace = namespace.filter(|namespace| !namespace.is_empty());
+        place.gateway != MESH_GATEWAY || self.is_source(labels, namespace)
     }
 
     fn l4_holds(&self, resolved: &Resolved, wanted: (Option<u32>, &[Str]), place: L4Place<'_>) -> bool {

@@ -178,7 +178,15 @@ async fn route<D: Downstream>(
     exchange.info.route = Some(route.clone());
     exchange.info.virtual_host = Some(host.name.clone());
     if !session.manager.filters.is_empty() {
-        filters::request(session, downstream, exchange, deadline, Some(route)).await?;
+        match filters::request(session, downstream, exchange, deadline, Some(route)).await {
+            // As in Envoy, the route's rules for answers hold for what filters answer in the upstream's place.
+            Err(Ended::Reply(reply)) if reply.from_route => {
+                let rules = rules_drawn(&table, host, route, exchange.info.random);
+                Box::pin(answer(session, downstream, exchange, *reply, Some(rules), deadline)).await;
+                return Ok(());
+            }
+            done => done?,
+        }
     }
     require_tls(session, exchange, host, client)?;
     match &route.action {
@@ -207,11 +215,7 @@ async fn route<D: Downstream>(
             let matched = Matched { table: &table, host, route, forward, client };
             match forward::forward(session, downstream, exchange, deadline, matched).await {
                 Err(Ended::Reply(mut reply)) if reply.from_route => {
-                    let part = match forward.target.pick(exchange.info.random) {
-                        Picked::Weighted(part) => Some(part),
-                        _ => None,
-                    };
-                    let rules = mutation::Levels::new(&table, host, route, part);
+                    let rules = rules_drawn(&table, host, route, exchange.info.random);
                     // The count begins once there is a cluster.
                     if host.response_attempt_count && exchange.info.cluster.is_some() {
                         let count = exchange.info.attempts.max(1).to_string().into_bytes();
@@ -224,6 +228,23 @@ async fn route<D: Downstream>(
             }
         }
     }
+}
+
+/// Header rules of a route and of the part of its weights that was drawn.
+fn rules_drawn<'t>(
+    table: &'t RouteTable,
+    host: &'t VirtualHost,
+    route: &'t Route,
+    random: u64,
+) -> mutation::Levels<'t> {
+    let part = match &route.action {
+        Action::Forward(forward) => match forward.target.pick(random) {
+            Picked::Weighted(part) => Some(part),
+            _ => None,
+        },
+        _ => None,
+    };
+    mutation::Levels::new(table, host, route, part)
 }
 
 /// Filters run without a route too; rare enough for a future of its own.

@@ -180,6 +180,15 @@ pub fn without_port(host: &str) -> &str {
     }
 }
 
+/// What domains are compared with where ports do not count: all before the last colon outside of brackets, whether a port
+/// follows or something else, as in Envoy.
+pub fn compared(host: &str) -> &str {
+    match host.rfind(':') {
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +269,11 @@ mod tests {
             ("a:b", "a:b"),
         ] {
             assert_eq!(without_port(host), bare);
+        }
+        for (host, bare) in
+            [("a:80", "a"), ("a:b", "a"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]"), ("a", "a")]
+        {
+            assert_eq!(compared(host), bare);
         }
     }
 }

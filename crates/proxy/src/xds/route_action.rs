@@ -90,6 +90,7 @@ pub fn forward(
         },
         max_grpc_timeout: max,
         grpc_timeout_offset: offset,
+        tells_grpc_timeout: message.max_stream_duration.is_none() && message.max_grpc_timeout.is_some(),
         max_stream_duration: fields::timeout(longest, "max_stream_duration.max_stream_duration", None)?,
         rewrite: rewrite(&message.prefix_rewrite, message.regex_rewrite.as_ref(), replaced, context)?,
         host_rewrite: host_rewrite(message, context)?,

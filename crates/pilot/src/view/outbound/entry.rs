@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use meltemi_config::{Protocol, Str};
+use rustc_hash::FxHashSet;
 
 use crate::model::listener::{Condition, FilterChain};
 use crate::names::{self, WILDCARD_ADDRESS};
@@ -18,6 +19,8 @@ pub(super) struct Entry {
     pub(super) explicit: bool,
     /// Chains of bytes.
     pub(super) chains: Vec<FilterChain>,
+    /// What they take.
+    taken: Taken,
     /// Routes of HTTP, if any is spoken here.
     pub(super) table: Option<Table>,
     /// Whether HTTP is told apart by looking; else everything is HTTP.
@@ -113,11 +116,13 @@ impl Entry {
     fn new(offer: Offer) -> Entry {
         // HTTP that is told apart by looking leaves room for bytes.
         let mixed = offer.table.is_some() && offer.looks;
+        let mut taken = Taken::default();
         Entry {
             address: offer.address,
             port: offer.port.number,
             explicit: offer.explicit,
-            chains: offer.chains,
+            chains: offer.chains.into_iter().flat_map(|chain| taken.parts(chain)).collect(),
+            taken,
             table: offer.table,
             looks: offer.looks,
             protocol: if mixed { Protocol::Auto } else { offer.port.protocol },
@@ -126,21 +131,18 @@ impl Entry {
     }
 
     fn merge(&mut self, offer: Offer) {
-        let everything_is_http = self.table.is_some() && !self.looks;
         for chain in offer.chains {
-            let taken = self.chains.iter().any(|known| known.condition == chain.condition)
-                || everything_is_http && chain.condition == Condition::default();
-            if !taken {
-                self.chains.push(chain);
-            }
+            self.chains.extend(self.taken.parts(chain));
         }
+        // Beside bytes of whoever they are for, HTTP is told apart by looking.
+        let bytes = self.chains.iter().any(|chain| chain.condition == Condition::default());
         let mixes = offer.table.is_some() != self.table.is_some() || offer.port.protocol.is_auto();
+        self.looks |= bytes;
         if self.table.is_none()
             && let Some(table) = offer.table
-            && (offer.looks || self.chains.iter().all(|chain| chain.condition != Condition::default()))
         {
             self.table = Some(table);
-            self.looks = offer.looks;
+            self.looks = offer.looks || bytes;
         }
         if mixes {
             self.protocol = Protocol::Auto;
@@ -148,8 +150,71 @@ impl Entry {
     }
 }
 
+/// Address ranges and server names that chains of bytes have already; the empty text stands for any.
+#[derive(Debug, Default)]
+struct Taken(FxHashSet<(Str, Str)>);
+
+impl Taken {
+    /// A chain as far as it adds something: of what two take alike the first has it (SEM-043). Proxies refuse a listener in
+    /// which two chains take the same, were it one name of many.
+    fn parts(&mut self, chain: FilterChain) -> Vec<FilterChain> {
+        let rest = self.rest(&chain.condition);
+        rest.into_iter().map(|condition| FilterChain { condition, ..chain.clone() }).collect()
+    }
+
+    /// What of a condition is not taken yet; from now on it is.
+    fn rest(&mut self, condition: &Condition) -> Vec<Condition> {
+        let or_any = |some: &[Str]| if some.is_empty() { vec![Str::default()] } else { some.to_vec() };
+        let (names, prefixes) = (or_any(&condition.server_names), or_any(&condition.prefixes));
+        let mut free: BTreeMap<Vec<Str>, Vec<Str>> = BTreeMap::new();
+        for name in &names {
+            let of_name = prefixes.iter().filter(|prefix| self.0.insert(((*prefix).clone(), name.clone())));
+            let of_name: Vec<Str> = of_name.cloned().collect();
+            if !of_name.is_empty() {
+                free.entry(of_name).or_default().push(name.clone());
+            }
+        }
+        let given = |texts: Vec<Str>| texts.into_iter().filter(|text| !text.is_empty()).collect();
+        let part = |(prefixes, server_names): (Vec<Str>, Vec<Str>)| Condition {
+            prefixes: given(prefixes),
+            server_names: given(server_names),
+            ..condition.clone()
+        };
+        free.into_iter().map(part).collect()
+    }
+}
+
 /// Protocols in which the server speaks first share a port with nothing else: looking would hang them.
 fn quarrels(one: Protocol, other: Protocol) -> bool {
     let first = |protocol: Protocol| matches!(protocol, Protocol::Mongo | Protocol::Mysql);
     one != other && (first(one) || first(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(names: &[&str], prefixes: &[&str]) -> Condition {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).into()).collect();
+        Condition { server_names: texts(names), prefixes: texts(prefixes), ..Condition::default() }
+    }
+
+    #[test]
+    fn of_what_two_chains_take_alike_the_first_has_it() {
+        let mut taken = Taken::default();
+        let mut rest = |names: &[&str], prefixes: &[&str]| -> Vec<String> {
+            let rest = taken.rest(&condition(names, prefixes));
+            let shown =
+                |rest: &Condition| format!("{} at {}", rest.server_names.join(","), rest.prefixes.join(","));
+            rest.iter().map(shown).collect()
+        };
+        assert_eq!(rest(&["a", "b"], &[]), ["a,b at "]);
+        assert_eq!(rest(&["b", "c"], &[]), ["c at "], "b is taken");
+        assert_eq!(rest(&["a", "b"], &[]), [""; 0]);
+        assert_eq!(rest(&["a"], &["10.0.0.0/8"]), ["a at 10.0.0.0/8"], "a range is closer than none");
+        let both = rest(&["a", "d"], &["10.0.0.0/8", "11.0.0.0/8"]);
+        assert_eq!(both, ["d at 10.0.0.0/8,11.0.0.0/8", "a at 11.0.0.0/8"]);
+        assert_eq!(rest(&[], &[]), [" at "]);
+        assert_eq!(rest(&[], &[]), [""; 0]);
+    }
 }

@@ -126,16 +126,30 @@ pub fn settle(
     Limits { route, per_try, per_try_idle, idle: forward.idle_timeout.unwrap_or(idle) }
 }
 
-/// Tells the upstream how long we will wait.
-pub fn announce(head: &mut RequestHead, limits: Limits) {
-    match limits.per_try.or(limits.route) {
-        Some(expected) => {
-            let mut digits = itoa::Buffer::new();
-            let text = digits.format(expected.as_millis() as u64);
-            head.headers.set(Known::XEnvoyExpectedRqTimeoutMs, text.as_bytes());
+/// Tells the upstream how long we will wait, in Envoy's header (if `named`) and in gRPC's.
+pub fn announce(head: &mut RequestHead, limits: Limits, forward: &Forward, named: bool) {
+    let Some(expected) = limits.per_try.or(limits.route) else {
+        if named {
+            head.headers.remove(Known::XEnvoyExpectedRqTimeoutMs);
         }
-        None => head.headers.remove(Known::XEnvoyExpectedRqTimeoutMs),
+        return;
+    };
+    let mut digits = itoa::Buffer::new();
+    let ms = expected.as_millis() as u64;
+    if named {
+        head.headers.set(Known::XEnvoyExpectedRqTimeoutMs, digits.format(ms).as_bytes());
     }
+    if forward.tells_grpc_timeout && head.is_grpc() {
+        head.headers.set(Known::GrpcTimeout, grpc_timeout_text(ms).as_bytes());
+    }
+}
+
+/// A `grpc-timeout`, in the finest unit whose number has at most eight digits.
+fn grpc_timeout_text(ms: u64) -> String {
+    const MOST: u64 = 99_999_999;
+    let units = [(ms, "m"), (ms / 1000, "S"), (ms / 60_000, "M"), (ms / 3_600_000, "H")];
+    let (value, unit) = units.into_iter().find(|(value, _)| *value <= MOST).unwrap_or((MOST, "H"));
+    format!("{value}{unit}")
 }
 
 /// A header in milliseconds: outer `None` when absent or not a number, inner `None` for zero (no limit).
@@ -186,6 +200,14 @@ mod tests {
         for bad in ["", "S", "1", "123456789S", "1x", "-1S", "é"] {
             assert_eq!(parse_grpc_timeout(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn grpc_timeouts_have_eight_digits_at_most() {
+        for (ms, text) in [(50, "50m"), (3_600_000, "3600000m"), (100_000_000, "100000S")] {
+            assert_eq!(grpc_timeout_text(ms), text);
+        }
+        assert_eq!(grpc_timeout_text(u64::MAX), "99999999H");
     }
 
     #[test]

@@ -148,7 +148,7 @@ pub(super) async fn inject<D: Downstream>(
             reply.body = bytes::Bytes::copy_from_slice(settings.body.as_bytes());
         }
         reply.grpc_status = grpc;
-        return Err(reply.into());
+        return Err(reply.of_route().into());
     }
     Ok(())
 }

@@ -58,6 +58,8 @@ pub fn request(
     accept_http_10: bool,
     head: &mut RequestHead,
 ) -> Result<Option<Parsed>, Rejection> {
+    // One empty line before a request is nothing (RFC 9112, 2.2).
+    let (before, bytes) = bytes.split_at(if bytes.starts_with(b"\r\n") { 2 } else { 0 });
     let mut stack = [const { MaybeUninit::uninit() }; STACK_FIELDS];
     let mut heap = Vec::new();
     let fields = room(&mut stack, &mut heap, limits);
@@ -77,12 +79,16 @@ pub fn request(
     let method_span = HeaderList::span(0..method.len());
     let at = method.len() + 1;
     if bytes.get(at..at + target.len()) != Some(target.as_bytes()) {
-        // Leading empty lines shift everything; nobody honest sends them to a proxy.
+        // More than one blank or empty line; nobody honest sends them to a proxy.
         return Err(CODEC_ERROR);
     }
     let target_at = at..at + target.len();
-    set_target(head, method_span, target, target_at, method == "CONNECT")?;
-    request_framing(head, minor).map(|keep_alive| Some(Parsed { len, keep_alive }))
+    set_target(head, method_span, target, target_at, method)?;
+    let keep_alive = request_framing(head, minor)?;
+    if method == "CONNECT" && head.body != BodyLength::None {
+        return Err(bad("http1.content_length_not_allowed"));
+    }
+    Ok(Some(Parsed { len: before.len() + len, keep_alive }))
 }
 
 /// Parses a response head into `head` (which must be clear), as the answer to a request with method HEAD or not.
@@ -194,7 +200,7 @@ fn set_target(
     method: crate::http::headers::Span,
     target: &str,
     at: std::ops::Range<usize>,
-    connect: bool,
+    method_name: &str,
 ) -> Result<(), Rejection> {
     if !target.is_ascii() {
         return Err(bad("http1.invalid_url"));
@@ -205,15 +211,15 @@ fn set_target(
     if head.headers.get(Known::Host).is_some_and(|host| !is_authority(host)) {
         return Err(bad("http1.invalid_authority"));
     }
-    if target.starts_with('/') || target == "*" {
-        let authority = head.headers.value_span(Known::Host).unwrap_or_default();
-        head.set_spans(method, HeaderList::span(at), authority);
-    } else if connect {
+    if method_name == "CONNECT" {
         if !is_authority(target.as_bytes()) || !target.contains(':') {
             return Err(bad("http1.invalid_url"));
         }
         head.set_spans(method, Default::default(), HeaderList::span(at));
         head.upgrade = true;
+    } else if target.starts_with('/') || target == "*" && method_name == "OPTIONS" {
+        let authority = head.headers.value_span(Known::Host).unwrap_or_default();
+        head.set_spans(method, HeaderList::span(at), authority);
     } else {
         absolute(head, method, target, at)?;
     }
@@ -319,10 +325,10 @@ fn declared_length(headers: &HeaderList, minor: u8) -> Result<Option<BodyLength>
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(bad("http1.content_length_and_chunked_not_allowed")),
         (Some(coding), None) => {
-            if minor == 0 || codings.next().is_some() {
+            if minor == 0 {
                 return Err(CODEC_ERROR);
             }
-            if !coding.eq_ignore_ascii_case(b"chunked") {
+            if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
                 return Err(Rejection { status: 501, details: "http1.invalid_transfer_encoding" });
             }
             Ok(Some(BodyLength::Unknown))
@@ -389,7 +395,7 @@ fn read_connection(headers: &mut HeaderList, minor: u8, request: bool) -> Result
             b"close" => close = true,
             b"keep-alive" => keep_alive = true,
             b"upgrade" => upgrade = true,
-            b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" if request => {
+            b"host" | b"x-forwarded-for" | b"x-forwarded-host" | b"x-forwarded-proto" if request => {
                 return Err(bad("http1.connection_header_rejected"));
             }
             // Framing and routing are not the client's to take away.

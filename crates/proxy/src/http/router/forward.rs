@@ -250,14 +250,15 @@ impl<D: Downstream> Forwarding<'_, D> {
             let count = digits.format(info.attempts);
             self.exchange.request.headers.set(Known::XEnvoyAttemptCount, count.as_bytes());
         }
-        if info.attempts > 1 && !self.session.manager.router.suppress_envoy_headers {
+        let named = !self.session.manager.router.suppress_envoy_headers;
+        if info.attempts > 1 && (named || self.matched.forward.tells_grpc_timeout) {
             // What is left of the route's timeout.
             let passed = info.request_end.map_or(Duration::ZERO, |end| end.elapsed());
             let left =
                 self.limits.route.map(|limit| limit.saturating_sub(passed).max(Duration::from_millis(1)));
             let per_try = self.limits.per_try.map(|limit| left.map_or(limit, |left| limit.min(left)));
             let limits = Limits { route: left, per_try, ..self.limits };
-            timeouts::announce(&mut self.exchange.request, limits);
+            timeouts::announce(&mut self.exchange.request, limits, self.matched.forward, named);
         }
         let info = &mut self.exchange.info;
         info.endpoint = Some(endpoint.clone());

@@ -14,7 +14,7 @@ use crate::{
     http::{
         connection_manager::forwarding::Client,
         headers::Known,
-        message::{RequestHead, ResponseHead, View, is_grpc},
+        message::{RequestHead, ResponseHead, View},
     },
     route::{
         RequestView, ResetFormat, RetryOn, RetryPolicy,
@@ -250,7 +250,8 @@ fn grpc_covered(on: RetryOn, head: &ResponseHead) -> bool {
         | RetryOn::INTERNAL
         | RetryOn::RESOURCE_EXHAUSTED
         | RetryOn::UNAVAILABLE;
-    if !on.has(ALL) || !is_grpc(&head.headers) {
+    // Whatever the type says, as in Envoy: a status in the head is one.
+    if !on.has(ALL) {
         return false;
     }
     let flag = match head.headers.get(Known::GrpcStatus) {

@@ -17,7 +17,7 @@ fn ambiguous_requests_are_refused_and_never_forwarded() {
             (format!("{h}content-length: 99999999999999999999\r\n\r\nabc"), "400"),
             (format!("{h}content-length:\r\n\r\n"), "400"),
             (format!("{h}transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), "501"),
-            (format!("{h}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "400"),
+            (format!("{h}transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"), "501"),
             (format!("{h}transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"), "501"),
             (format!("{h}transfer-encoding : chunked\r\n\r\n0\r\n\r\n"), "400"),
             (format!("{h}x: a\r\n b\r\n\r\n"), "400"),

@@ -317,6 +317,7 @@ fn forward() -> Forward {
         idle_timeout: None,
         max_grpc_timeout: None,
         grpc_timeout_offset: None,
+        tells_grpc_timeout: false,
         max_stream_duration: None,
         rewrite: Rewrite::None,
         host_rewrite: HostRewrite::None,

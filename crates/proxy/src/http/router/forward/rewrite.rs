@@ -26,9 +26,7 @@ pub(super) fn prepare(session: &Session, exchange: &mut Exchange, matched: Match
     let head = &mut exchange.request;
     let limits =
         timeouts::settle(head, matched.forward, matched.client, idle, options.respect_expected_rq_timeout);
-    if !options.suppress_envoy_headers {
-        timeouts::announce(head, limits);
-    }
+    timeouts::announce(head, limits, matched.forward, !options.suppress_envoy_headers);
     if matched.host.request_attempt_count {
         head.headers.set(Known::XEnvoyAttemptCount, b"1");
     }
