@@ -216,7 +216,7 @@ fn targets(service: &GrpcService, clusters: &[Bytes]) -> Result<Vec<client::Addr
     match &service.target_specifier {
         Some(TargetSpecifier::EnvoyGrpc(target)) => {
             let named = |cluster: &&Bytes| name_of(cluster).as_deref() == Some(target.cluster_name.as_str());
-            match clusters.iter().find(named).map(|cluster| Cluster::decode(cluster.clone())) {
+            match clusters.iter().find(named).map(|cluster| Cluster::decode(&**cluster)) {
                 Some(Ok(cluster)) => addresses(&cluster).at("envoy_grpc.cluster_name"),
                 Some(Err(error)) => refuse(error.to_string()).at("envoy_grpc.cluster_name"),
                 None => refuse(format!("unknown static cluster '{}'", target.cluster_name))

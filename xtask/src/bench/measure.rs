@@ -82,6 +82,11 @@ pub(super) fn resident(id: u32) -> anyhow::Result<f64> {
     status(id, "VmRSS:")
 }
 
+/// What of that is in no file, KiB (`RssAnon`).
+pub(super) fn own(id: u32) -> anyhow::Result<f64> {
+    status(id, "RssAnon:")
+}
+
 /// The most that was ever resident, KiB (`VmHWM`).
 pub(super) fn peak(id: u32) -> anyhow::Result<f64> {
     status(id, "VmHWM:")

@@ -164,12 +164,17 @@ fn memory(proxy: &Running) -> anyhow::Result<Vec<(Metric, f64)>> {
     // One request first: what is made once for all connections belongs to the idle process.
     drop(load::idle_connections(proxy.port, 1)?);
     settle();
-    let idle = measure::resident(id)?;
+    let (idle, own) = (measure::resident(id)?, measure::own(id)?);
     let connections = load::idle_connections(proxy.port, CONNECTIONS)?;
     settle();
     let full = measure::resident(id)?;
     drop(connections);
-    Ok(vec![(Metric::Idle, megabytes(idle)), (Metric::PerConnection, (full - idle) / CONNECTIONS as f64)])
+    let each = (full - idle) / CONNECTIONS as f64;
+    Ok(vec![
+        (Metric::Idle, megabytes(idle)),
+        (Metric::IdleOwn, megabytes(own)),
+        (Metric::PerConnection, each),
+    ])
 }
 
 fn big_config(bench: &Bench, peer: Peer, mut shape: Shape) -> anyhow::Result<Vec<(Metric, f64)>> {

@@ -82,7 +82,7 @@ pub enum Hosts {
 /// The hosts of an encoded assignment of addresses.
 pub fn hosts(body: &Bytes) -> Result<Vec<LocalityEndpoints>, Rejection> {
     let message =
-        ClusterLoadAssignment::decode(body.clone()).map_err(|error| Rejection::new(error.to_string()))?;
+        ClusterLoadAssignment::decode(&**body).map_err(|error| Rejection::new(error.to_string()))?;
     let mut context = Context::new(ClusterStore::new());
     Ok(compile(&message, Hosts::Addresses, &mut context)?.resolved())
 }

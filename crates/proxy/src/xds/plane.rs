@@ -421,7 +421,7 @@ impl State {
 
 /// A message from its bytes.
 fn decode<M: Message + Name + Default>(version: &Version) -> Result<M, Rejection> {
-    M::decode(version.body.clone()).map_err(|error| Rejection::new(error.to_string()))
+    M::decode(&*version.body).map_err(|error| Rejection::new(error.to_string()))
 }
 
 /// A static resource as a version of its own.

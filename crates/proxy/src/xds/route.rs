@@ -136,7 +136,7 @@ pub fn domains(host: &Bytes) -> Result<Vec<Bytes>, Rejection> {
 
 /// Compiles an encoded virtual host.
 pub fn host(body: &Bytes, defaults: &Defaults, context: &mut Context) -> Result<VirtualHost, Rejection> {
-    let message = HostMessage::decode(body.clone()).map_err(|error| Rejection::new(error.to_string()))?;
+    let message = HostMessage::decode(&**body).map_err(|error| Rejection::new(error.to_string()))?;
     virtual_host(message, defaults, context)
 }
 
