@@ -1,10 +1,11 @@
 //! `/stats` of our proxy and of an Envoy with the same bootstrap after the same traffic: the same names, and the same
-//! values where nothing but the traffic decides them. What differs is listed with its reason.
+//! values where nothing but the traffic decides them; and the same families and labels for Prometheus. What differs is
+//! listed with its reason.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     process::Command,
@@ -116,13 +117,15 @@ fn names_and_values_are_envoys() {
         traffic(port);
         let done = "http.test.downstream_cx_destroy: 1";
         wait_until(|| get(admin, "/stats").is_some_and(|answer| answer.contains(done)));
-        parse(&get(admin, "/stats").unwrap(), port)
+        let series = series(&get(admin, "/stats/prometheus").unwrap(), port);
+        (parse(&get(admin, "/stats").unwrap(), port), series)
     };
     let mut ours = Command::new(env!("CARGO_BIN_EXE_meltemi"));
     ours.args(["proxy", "--workers", "1"]);
     let mut theirs = Command::new(envoy);
     theirs.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "error"]);
-    let (ours, theirs) = (statistics("ours", ours), statistics("theirs", theirs));
+    let ((ours, our_series), (theirs, their_series)) =
+        (statistics("ours", ours), statistics("theirs", theirs));
 
     let listed: Vec<Regex> = ONLY_ENVOY.iter().map(|(names, _)| Regex::new(names).unwrap()).collect();
     let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
@@ -134,6 +137,10 @@ fn names_and_values_are_envoys() {
     }
     let more: Vec<_> = ours.keys().filter(|name| !theirs.contains_key(*name)).collect();
     assert!(more.is_empty(), "only ours has: {more:#?}");
+
+    assert!(our_series.len() > 300, "{} series", our_series.len());
+    let more: Vec<_> = our_series.difference(&their_series).collect();
+    assert!(more.is_empty(), "only ours has for Prometheus: {more:#?}");
 
     let free = Regex::new(NOT_COMPARED).unwrap();
     let compared: Vec<_> =
@@ -203,6 +210,17 @@ fn wait_until(mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain");
         thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// Families with their types and series with their labels, with the listener's port made one.
+fn series(answer: &str, port: u16) -> BTreeSet<String> {
+    let port = format!("_{port}\"");
+    let lines = answer.lines().filter(|line| line.starts_with("# TYPE") || line.starts_with("envoy_"));
+    let named = |line: &str| match line.strip_prefix('#') {
+        Some(kind) => kind.to_owned(),
+        None => line.rsplit_once(' ').map_or(line, |(series, _)| series).replace(&port, "_PORT\""),
+    };
+    lines.map(named).collect()
 }
 
 /// By name, with the listener's port made one.

@@ -26,6 +26,17 @@ pub use self::{
     responses::{ResponseStats, Responses},
 };
 
+/// What may stand behind whose a statistic is in a group's prefix: `cluster.reviews.http2.`
+pub const INNER: [&str; 7] = [
+    "circuit_breakers.default.",
+    "circuit_breakers.high.",
+    "outlier_detection.",
+    "health_check.",
+    "http2.",
+    "fault.",
+    "cors.",
+];
+
 /// The shard of groups that the main thread writes.
 pub const MAIN: usize = usize::MAX;
 

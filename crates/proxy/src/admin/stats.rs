@@ -3,6 +3,7 @@
 //! Samples are read when asked and summed over workers. Invariant: names, labels and order are Envoy's.
 
 mod derived;
+mod prometheus;
 
 use std::fmt::Write;
 
@@ -11,7 +12,7 @@ use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{Admin, Answer, Query};
-use crate::stats::{BUCKETS, HistogramSnapshot, Sample, sum};
+use crate::stats::{HistogramSnapshot, Sample, sum};
 
 /// A statistic under its full dotted name, of which the first `prefix` bytes name whose it is.
 struct Statistic {
@@ -68,7 +69,7 @@ impl Admin {
 
     pub(super) fn prometheus(&self, query: &Query<'_>) -> Answer {
         match self.selected(query) {
-            Ok(statistics) => super::text(StatusCode::OK, exposition(&statistics)),
+            Ok(statistics) => super::text(StatusCode::OK, prometheus::exposition(&statistics)),
             Err(problem) => *problem,
         }
     }
@@ -132,80 +133,4 @@ fn quantiles(histogram: &HistogramSnapshot) -> String {
     let texts =
         QUANTILES.map(|(name, q)| format!("{name}(nan,{})", histogram.quantile(q).unwrap_or(f64::NAN)));
     texts.join(" ")
-}
-
-/// A Prometheus family with the labels of one series.
-fn family(statistic: &Statistic) -> (String, Vec<(&'static str, String)>) {
-    let (prefix, name) = statistic.name.split_at(statistic.prefix);
-    let (group, owner) =
-        prefix.trim_end_matches('.').split_once('.').unwrap_or((prefix.trim_end_matches('.'), ""));
-    let mut labels = Vec::new();
-    let name = match name.rsplit_once('_') {
-        Some((root, class)) if class.len() == 3 && class.ends_with("xx") => {
-            labels.push(("envoy_response_code_class", class[..1].to_owned()));
-            format!("{root}_xx")
-        }
-        Some((root, code)) if code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit()) => {
-            labels.push(("envoy_response_code", code.to_owned()));
-            root.to_owned()
-        }
-        _ => name.to_owned(),
-    };
-    let label = match group {
-        "cluster" => "envoy_cluster_name",
-        "http" => "envoy_http_conn_manager_prefix",
-        "listener" => "envoy_listener_address",
-        _ => "envoy_tcp_prefix",
-    };
-    if !owner.is_empty() {
-        labels.push((label, owner.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")));
-    }
-    let family: String = format!("envoy_{group}_{name}")
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' })
-        .collect();
-    (family, labels)
-}
-
-/// Prometheus text: one TYPE line per family, then its series.
-fn exposition(statistics: &[Statistic]) -> String {
-    let mut series: Vec<_> =
-        statistics.iter().map(|statistic| (family(statistic), &statistic.sample)).collect();
-    series.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let (mut text, mut last) = (String::new(), "");
-    for ((family, labels), sample) in &series {
-        if family != last {
-            let kind = match sample {
-                Sample::Counter(_) => "counter",
-                Sample::Gauge(_) => "gauge",
-                Sample::Histogram(_) => "histogram",
-            };
-            let _ = writeln!(text, "# TYPE {family} {kind}");
-            last = family;
-        }
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-        let labels = labels.join(",");
-        let _ = match sample {
-            Sample::Counter(value) => writeln!(text, "{family}{{{labels}}} {value}"),
-            Sample::Gauge(value) => writeln!(text, "{family}{{{labels}}} {value}"),
-            Sample::Histogram(histogram) => write_buckets(&mut text, family, &labels, histogram),
-        };
-    }
-    text
-}
-
-fn write_buckets(
-    text: &mut String,
-    family: &str,
-    labels: &str,
-    histogram: &HistogramSnapshot,
-) -> std::fmt::Result {
-    let comma = if labels.is_empty() { "" } else { "," };
-    for bound in BUCKETS {
-        writeln!(text, "{family}_bucket{{{labels}{comma}le=\"{bound}\"}} {}", histogram.count_up_to(bound))?;
-    }
-    let count = histogram.count();
-    writeln!(text, "{family}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}")?;
-    writeln!(text, "{family}_sum{{{labels}}} {}", histogram.sum())?;
-    writeln!(text, "{family}_count{{{labels}}} {count}")
 }

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Group, Sample};
+use super::{Group, INNER, Sample};
 
 /// Groups of one prefix and kind, one per shard.
 type Shards = Vec<(usize, Arc<dyn Erased>)>;
@@ -55,9 +55,12 @@ impl Registry {
         self.lock().contains_key(&(prefix.into(), TypeId::of::<T>()))
     }
 
-    /// Forgets every group whose prefix begins so: what it counted for is gone.
+    /// Forgets the groups of a prefix, with what stands behind it: what they counted for is gone. Those of another name
+    /// that only begins alike (`cluster.a.b.` beside `cluster.a.`) stay.
     pub fn remove(&self, prefix: &str) {
-        self.lock().retain(|(of, _), _| !of.starts_with(prefix));
+        let gone =
+            |of: &str| of.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || INNER.contains(&rest));
+        self.lock().retain(|(of, _), _| !gone(of));
     }
 
     /// Reads everything, by prefix: name within the prefix and the sum of the shards.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Codes, Histogram, Registry, Sample, Stat,
-    groups::{ClusterStats, HttpStats},
+    groups::{ClusterStats, CorsStats, Http2Stats, HttpStats},
 };
 
 fn all(registry: &Registry) -> BTreeMap<String, Sample> {
@@ -27,8 +27,11 @@ fn groups_stay_and_shards_add_up() {
 
     registry.reset_counters();
     assert!(matches!(all(&registry)["cluster.a.upstream_rq_total"], Sample::Counter(0)));
+    registry.group::<Http2Stats>("cluster.a.http2.", 0);
+    registry.group::<CorsStats>("cluster.a.b.", 0);
     registry.remove("cluster.a.");
-    assert!(all(&registry).is_empty());
+    let left: Vec<_> = all(&registry).into_keys().collect();
+    assert_eq!(left, ["cluster.a.b.origin_invalid", "cluster.a.b.origin_valid"]);
 }
 
 #[test]
