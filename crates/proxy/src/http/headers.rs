@@ -292,14 +292,26 @@ impl HeaderList {
         self.entries.iter().map(|entry| self.field(entry))
     }
 
-    /// Writes `name: value CRLF` for every field.
+    /// Writes `name: value CRLF` for every field; neighbours that lie in the buffer as they came, in one piece.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        for entry in &self.entries {
-            let field = self.field(entry);
-            out.extend_from_slice(field.name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value);
-            out.extend_from_slice(b"\r\n");
+        let mut at = 0;
+        while let Some(entry) = self.entries.get(at) {
+            at += 1;
+            let Some(mut end) = self.line_end(entry) else {
+                let field = self.field(entry);
+                out.extend_from_slice(field.name);
+                out.extend_from_slice(b": ");
+                out.extend_from_slice(field.value);
+                out.extend_from_slice(b"\r\n");
+                continue;
+            };
+            while let Some(next) = self.entries.get(at)
+                && next.name as usize == end
+                && let Some(further) = self.line_end(next)
+            {
+                (end, at) = (further, at + 1);
+            }
+            out.extend_from_slice(&self.buf[entry.name as usize..end]);
         }
     }
 
@@ -334,6 +346,18 @@ impl HeaderList {
                 }));
             }
         }
+    }
+
+    /// Where a field's line ends in the buffer, if it lies there just as it is written.
+    #[inline]
+    fn line_end(&self, entry: &Entry) -> Option<usize> {
+        let (start, end) = (entry.value.start as usize, (entry.value.start + entry.value.len) as usize);
+        let name_end = entry.name as usize + entry.name_len as usize;
+        let as_written = entry.name_len > 0
+            && start == name_end + 2
+            && &self.buf[name_end..start] == b": "
+            && self.buf.get(end..end + 2) == Some(b"\r\n");
+        as_written.then_some(end + 2)
     }
 
     #[inline]
@@ -418,6 +442,27 @@ mod tests {
         assert_eq!(written(&list, NameCase::Proper), "X-Request-ID HOST x_1a-b ");
         list.clear(100);
         assert!(!list.has_spellings(NameCase::Lower));
+    }
+
+    fn what_came_leaves_as_it_came_but_for_what_was_changed() {
+        let head = b"GET / HTTP/1.1\r\nA: 1\r\nB:2\r\nC: 3 \r\nD: 4\r\nE: 5\r\nHost: h\r\nF: \r\n\r\n";
+        let mut list = HeaderList::new();
+        list.load(head);
+        let mut at = 16;
+        for line in head[16..].split(|byte| *byte == b'\n').filter(|line| line.len() > 1) {
+            let colon = line.iter().position(|byte| *byte == b':').unwrap();
+            let value = line[colon + 1..].trim_ascii();
+            let from = if value.is_empty() { 0 } else { value.as_ptr() as usize - head.as_ptr() as usize };
+            list.push_raw(at..at + colon, from..from + value.len());
+            at += line.len() + 1;
+        }
+        list.remove_named(b"d");
+        list.set(Known::Host, b"other");
+        list.append_named(b"G", b"7");
+        let mut out = Vec::new();
+        list.encode(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text, "a: 1\r\nb: 2\r\nc: 3\r\ne: 5\r\nhost: other\r\nf: \r\ng: 7\r\n");
     }
 
     #[test]

@@ -15,9 +15,9 @@ use smallvec::SmallVec;
 
 use crate::{
     balancer::Selection,
-    cluster::{BalancerPolicy, ClusterSlot, Endpoint},
+    cluster::{BalancerPolicy, Endpoint},
     http::{
-        clock,
+        Worker, clock,
         connection_manager::{
             Ended, Exchange, Session,
             forwarding::Client,
@@ -68,8 +68,7 @@ pub async fn forward<D: Downstream>(
     deadline: &Deadline,
     matched: Matched<'_>,
 ) -> Result<(), Ended> {
-    let (slot, part) = target(exchange, matched.forward)?;
-    let Some(state) = session.worker.cluster(&slot) else {
+    let Some((state, part)) = target(&session.worker, exchange, matched.forward) else {
         return Err(LocalReply::no_cluster(matched.forward.not_found_status).into());
     };
     exchange.info.cluster = Some(state.clone());
@@ -134,16 +133,16 @@ fn count_apart(session: &Session, exchange: &mut Exchange, matched: Matched<'_>)
 
 /// The cluster to send to, and the part of a weighted set that it came from.
 fn target<'a>(
+    worker: &Worker,
     exchange: &Exchange,
     forward: &'a Forward,
-) -> Result<(Arc<ClusterSlot>, Option<&'a WeightedCluster>), LocalReply> {
+) -> Option<(Rc<ClusterState>, Option<&'a WeightedCluster>)> {
     match forward.target.pick(exchange.info.random) {
-        Picked::Cluster(slot) => Ok((slot.clone(), None)),
-        Picked::Weighted(part) => Ok((part.cluster.clone(), Some(part))),
+        Picked::Cluster(slot) => Some((worker.cluster(slot)?, None)),
+        Picked::Weighted(part) => Some((worker.cluster(&part.cluster)?, Some(part))),
         Picked::Header(name, clusters) => {
-            let value = exchange.request.headers.joined(name);
-            let slot = value.and_then(|value| clusters.get(&value));
-            slot.map(|slot| (slot, None)).ok_or_else(|| LocalReply::no_cluster(forward.not_found_status))
+            let value = exchange.request.headers.joined(name)?;
+            Some((worker.cluster(&clusters.get(&value)?)?, None))
         }
     }
 }
