@@ -20,6 +20,7 @@ use crate::{
     error::StreamError,
     http::{
         exchange::{Next, Sink, Source, Upstream},
+        h1::transport::Transport,
         headers::HeaderList,
         message::{RequestHead, ResponseHead},
     },
@@ -85,6 +86,10 @@ impl Source for UpstreamStream {
     fn trailers(&mut self) -> &mut HeaderList {
         either!(self, s => s.trailers())
     }
+
+    fn bulk_from(&mut self) -> Option<&mut Transport> {
+        either!(self, s => s.bulk_from())
+    }
 }
 
 impl Sink for UpstreamStream {
@@ -111,6 +116,10 @@ impl Sink for UpstreamStream {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         either!(self, s => s.poll_flush(cx))
+    }
+
+    fn bulk_to(&mut self) -> Option<&mut Transport> {
+        either!(self, s => s.bulk_to())
     }
 }
 

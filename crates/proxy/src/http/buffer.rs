@@ -1,12 +1,12 @@
 //! Read buffers, borrowed from the worker only while bytes lie in them.
 //!
 //! Both HTTP/1 codecs read into [`Buffer`]s. A buffer grows through three sizes as full reads show bulk traffic.
-//! Invariant: an idle connection holds none.
+//! Invariant: a connection that waits for its peer holds no more than what the peer has sent.
 
 use std::cell::RefCell;
 
 /// Sizes in bytes and how many of each a worker keeps.
-const CLASSES: [(usize, usize); 3] = [(16 * 1024, 64), (64 * 1024, 8), (256 * 1024, 4)];
+const CLASSES: [(usize, usize); 3] = [(16 * 1024, 64), (64 * 1024, 16), (256 * 1024, 8)];
 
 /// Free buffers of a worker, by size; the one used last is used first, while it is in the cache.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub struct Buffer {
     data: Box<[u8]>,
     start: usize,
     end: usize,
+    /// The size to borrow next.
+    class: u8,
 }
 
 impl Buffers {
@@ -63,7 +65,7 @@ impl Buffer {
     /// lie unconsumed.
     pub(crate) fn room(&mut self, buffers: &Buffers, limit: usize) -> &mut [u8] {
         if self.data.is_empty() {
-            self.data = buffers.take(0);
+            self.data = buffers.take(usize::from(self.class));
         }
         if self.end == self.data.len() {
             if self.start > 0 {
@@ -86,7 +88,10 @@ impl Buffer {
     pub(crate) fn grow(&mut self, buffers: &Buffers) {
         let class = CLASSES.iter().position(|(size, _)| *size > self.data.len());
         let mut data = match class {
-            Some(class) => buffers.take(class),
+            Some(class) => {
+                self.class = class as u8;
+                buffers.take(class)
+            }
             // Heads may be configured to be larger than the largest class.
             None => vec![0; self.data.len() * 2].into_boxed_slice(),
         };
@@ -94,6 +99,17 @@ impl Buffer {
         data[..len].copy_from_slice(self.bytes());
         buffers.give(std::mem::replace(&mut self.data, data));
         (self.start, self.end) = (0, len);
+    }
+
+    /// The peer keeps us waiting: gives the memory back, but for what little may lie in it, which moves to a block of its
+    /// own size. The next read borrows as much as the last.
+    pub(crate) fn wait(&mut self, buffers: &Buffers) {
+        if self.data.len() < CLASSES[0].0 || self.len() > self.data.len() / 4 {
+            return;
+        }
+        let kept: Box<[u8]> = self.bytes().into();
+        (self.start, self.end) = (0, kept.len());
+        buffers.give(std::mem::replace(&mut self.data, kept));
     }
 
     /// Capacity in bytes.
@@ -104,6 +120,7 @@ impl Buffer {
     /// Gives the memory back; only when empty.
     #[inline]
     pub(crate) fn release(&mut self, buffers: &Buffers) {
+        self.class = 0;
         if self.start == self.end && !self.data.is_empty() {
             buffers.give(std::mem::take(&mut self.data));
             (self.start, self.end) = (0, 0);

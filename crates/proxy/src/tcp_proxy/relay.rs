@@ -14,7 +14,6 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::splice::Pipe;
 use crate::{
     http::{
         Worker,
@@ -22,7 +21,10 @@ use crate::{
         clock,
         deadline::Deadline,
     },
-    stream::Stream,
+    stream::{
+        Stream,
+        pipe::{self, Pipe},
+    },
 };
 
 /// Buffers grow up to this.
@@ -184,7 +186,7 @@ impl Flow {
         buffers: &Buffers,
     ) -> Result<Poll<()>, Fault> {
         if let Some(pipe) = &mut self.pipe {
-            let Poll::Ready(filled) = pipe.poll_fill(cx, from) else { return Ok(Poll::Pending) };
+            let Poll::Ready(filled) = pipe.poll_fill(cx, from, pipe::ROOM) else { return Ok(Poll::Pending) };
             self.read_end = filled.map_err(Fault::From)? == 0;
             return Ok(Poll::Ready(()));
         }

@@ -158,6 +158,10 @@ impl Source for Server {
     fn trailers(&mut self) -> &mut HeaderList {
         self.transport.trailers()
     }
+
+    fn bulk_from(&mut self) -> Option<&mut Transport> {
+        Some(&mut self.transport)
+    }
 }
 
 impl Sink for Server {
@@ -184,6 +188,10 @@ impl Sink for Server {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         self.transport.poll_flush(cx)
+    }
+
+    fn bulk_to(&mut self) -> Option<&mut Transport> {
+        Some(&mut self.transport)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         message::BodyLength,
     },
     stats::Meter,
-    stream::Stream,
+    stream::{Stream, pipe::Pipe},
 };
 
 /// Bodies up to this size are copied behind their head instead of being written from where they lie.
@@ -35,7 +35,7 @@ const MAX_BODY_BUFFER: usize = 256 * 1024;
 
 /// Where the arriving body stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+pub(super) enum Reading {
     /// Complete; with trailers or without.
     Done { trailers: bool },
     /// `content-length`: so many bytes to come.
@@ -54,7 +54,7 @@ enum Reading {
 
 /// Where the leaving body stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Writing {
+pub(super) enum Writing {
     Done,
     Length(u64),
     /// So many bytes are left of the chunk whose size is already queued.
@@ -71,12 +71,14 @@ pub struct Transport {
     input: Buffer,
     output: Vec<u8>,
     written: usize,
-    reading: Reading,
-    writing: Writing,
+    pub(super) reading: Reading,
+    pub(super) writing: Writing,
     limits: parse::Limits,
     trailers: HeaderList,
     end_of_stream: bool,
     filled: bool,
+    /// What the kernel holds of a body on its way to this connection.
+    pub(super) pipe: Option<Box<Pipe>>,
     meter: Meter,
     /// Body bytes that were consumed.
     pub received: u64,
@@ -100,6 +102,7 @@ impl Transport {
             trailers: HeaderList::new(),
             end_of_stream: false,
             filled: false,
+            pipe: None,
             meter: Meter::None,
             received: 0,
             sent: 0,
@@ -207,7 +210,13 @@ impl Transport {
             return Poll::Ready(Ok(0));
         }
         // Do not borrow memory for a connection that has nothing to say.
-        ready!(self.stream.poll_read_ready(cx))?;
+        match self.stream.poll_read_ready(cx) {
+            Poll::Ready(ready) => ready?,
+            Poll::Pending => {
+                self.input.wait(&self.worker.buffers);
+                return Poll::Pending;
+            }
+        }
         if self.filled && self.input.capacity() < limit {
             self.input.grow(&self.worker.buffers);
         }
@@ -220,8 +229,8 @@ impl Transport {
         // `poll_read`, not `try_read`: it knows that a short read has emptied the socket, which saves the next one.
         let result = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
         let n = buf.filled().len();
-        if !matches!(result, Poll::Ready(Ok(()))) || n == 0 {
-            self.input.release(&self.worker.buffers);
+        if n == 0 {
+            self.input.wait(&self.worker.buffers);
         }
         ready!(result)?;
         self.filled = n == size;
@@ -248,6 +257,37 @@ impl Transport {
                 }
             }
         }
+    }
+
+    /// True when all that is left of the message is in the socket.
+    pub(super) fn has_only_body_to_come(&self) -> bool {
+        self.input.len() == 0 && !self.end_of_stream && self.stream.is_plain()
+    }
+
+    /// So many bytes of the body were read, by somebody else.
+    pub(super) fn passed_in(&mut self, n: usize) {
+        self.meter.read(n);
+        self.received += n as u64;
+        if let Reading::Length(left) = &mut self.reading {
+            *left -= (n as u64).min(*left);
+        }
+    }
+
+    /// So many bytes of the body were written, by somebody else.
+    pub(super) fn passed_out(&mut self, n: usize) {
+        self.meter.wrote(n);
+        self.took(n, false);
+    }
+
+    /// The peer has ended its direction within a message.
+    pub(super) fn ended(&mut self) -> StreamError {
+        self.end_of_stream = true;
+        self.terminated(None)
+    }
+
+    /// The error of a connection that has broken.
+    pub(super) fn terminated(&self, error: Option<&io::Error>) -> StreamError {
+        StreamError::terminated(self.side, error)
     }
 
     fn fill_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {

@@ -1,6 +1,6 @@
 //! A connection's socket: reads feed its state, and what that queues is written out.
 //!
-//! Both drivers own one. Invariant: buffers are borrowed from the worker, and an idle connection holds none.
+//! Both drivers own one. Invariant: buffers are borrowed from the worker, and one that waits for its peer holds what came of a frame.
 
 use std::{
     io,
@@ -69,7 +69,7 @@ impl Wire {
             Poll::Ready(Ok(n)) => n,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => {
-                self.input.release(&self.worker.buffers);
+                self.input.wait(&self.worker.buffers);
                 return Poll::Pending;
             }
         };

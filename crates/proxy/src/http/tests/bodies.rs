@@ -153,7 +153,7 @@ fn big_bodies_wait_for_who_is_slow() {
         let ahead = sent.get();
         assert!(ahead < SIZE / 2, "{ahead} bytes left the upstream while nobody read");
         let mut buf = vec![0; 1 << 20];
-        let mut received = client.rest_len();
+        let mut received = client.rest_bytes().len();
         while received < SIZE {
             let n = client.stream.read(&mut buf).await.unwrap();
             assert!(n > 0 && buf[..n].iter().all(|byte| *byte == b'x'));
@@ -170,7 +170,7 @@ fn big_request_bodies_arrive_whole() {
         let target = upstream(|_, mut client| async move {
             client.until("\r\n\r\n").await;
             let mut buf = vec![0; 1 << 20];
-            let mut received = client.rest_len();
+            let mut received = client.rest_bytes().len();
             while received < SIZE {
                 received += client.stream.read(&mut buf).await.unwrap();
             }
@@ -183,5 +183,69 @@ fn big_request_bodies_arrive_whole() {
         client.send(&format!("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: {SIZE}\r\n\r\n")).await;
         client.stream.write_all(&vec![b'y'; SIZE]).await.unwrap();
         assert!(client.message().await.ends_with(&SIZE.to_string()));
+    });
+}
+
+/// A body whose every part is another.
+fn large(length: usize) -> Vec<u8> {
+    (0..length).map(|n| (n / 1000) as u8).collect()
+}
+
+#[test]
+fn large_bodies_pass_through_a_pipe_and_connections_go_on() {
+    const LENGTH: usize = 3_000_000;
+    run(async {
+        let target = upstream(|number, mut client| async move {
+            assert_eq!(number, 0, "the connection is used again");
+            for _ in 0..2 {
+                let head = client.until("\r\n\r\n").await;
+                assert!(head.contains("content-length: 3000000\r\n"), "{head}");
+                let mut body = vec![0; LENGTH];
+                let early = client.rest_bytes();
+                body[..early.len()].copy_from_slice(&early);
+                client.stream.read_exact(&mut body[early.len()..]).await.unwrap();
+                assert!(body == large(LENGTH), "what went up arrived");
+                client.send("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n").await;
+                client.stream.write_all(&body).await.unwrap();
+            }
+            client.rest().await;
+        })
+        .await;
+        let proxy = Setup::new().start(&[target]).await;
+        let mut client = proxy.client().await;
+        for _ in 0..2 {
+            client.send("PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 3000000\r\n\r\n").await;
+            client.stream.write_all(&large(LENGTH)).await.unwrap();
+            client.until("\r\n\r\n").await;
+            let mut body = client.rest_bytes();
+            let early = body.len();
+            body.resize(LENGTH, 0);
+            client.stream.read_exact(&mut body[early..]).await.unwrap();
+            assert!(body == large(LENGTH), "what came down arrived");
+        }
+        assert!(!proxy.worker.pipes.borrow().is_empty(), "no pipe was used");
+        let stats = proxy.worker.http_stats(&"t".into());
+        assert!(stats.downstream_cx_rx_bytes_total.get() > 2 * LENGTH as u64);
+        assert!(stats.downstream_cx_tx_bytes_total.get() > 2 * LENGTH as u64);
+    });
+}
+
+#[test]
+fn a_large_body_that_breaks_off_breaks_off_downstream() {
+    run(async {
+        let target = upstream(|_, mut client| async move {
+            client.until("\r\n\r\n").await;
+            client.send("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n").await;
+            client.stream.write_all(&large(2_000_000)).await.unwrap();
+        })
+        .await;
+        let proxy = Setup::new().start(&[target]).await;
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        client.until("\r\n\r\n").await;
+        let mut body = client.rest_bytes();
+        // Closed, in whatever way.
+        while client.stream.read_buf(&mut body).await.unwrap_or(0) > 0 {}
+        assert!(body == large(2_000_000), "{} bytes", body.len());
     });
 }

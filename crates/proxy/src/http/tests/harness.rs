@@ -200,8 +200,8 @@ impl Client {
     }
 
     /// Bytes that were read and not taken yet; they count as taken.
-    pub(in crate::http) fn rest_len(&mut self) -> usize {
-        std::mem::take(&mut self.seen).len()
+    pub(in crate::http) fn rest_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.seen)
     }
 
     /// Reads until the other side closes or resets.
