@@ -444,6 +444,7 @@ mod tests {
         assert!(!list.has_spellings(NameCase::Lower));
     }
 
+    #[test]
     fn what_came_leaves_as_it_came_but_for_what_was_changed() {
         let head = b"GET / HTTP/1.1\r\nA: 1\r\nB:2\r\nC: 3 \r\nD: 4\r\nE: 5\r\nHost: h\r\nF: \r\n\r\n";
         let mut list = HeaderList::new();

@@ -45,6 +45,7 @@ fn scope(prefix: &str, labels: &mut Vec<(&'static str, String)>) -> String {
         "http" => "envoy_http_conn_manager_prefix",
         "listener" => "envoy_listener_address",
         "tcp" => "envoy_tcp_prefix",
+        "vhost" => return within_host(owner, labels),
         // There is one of it: `server.`, `cluster_manager.cds.`
         _ => return prefix.to_owned(),
     };
@@ -56,6 +57,18 @@ fn scope(prefix: &str, labels: &mut Vec<(&'static str, String)>) -> String {
     };
     labels.push((label, owner.trim_end_matches('.').to_owned()));
     format!("{group}.{inner}")
+}
+
+/// What follows `vhost.`: a host, and a route or a virtual cluster of it.
+fn within_host(owner: &str, labels: &mut Vec<(&'static str, String)>) -> String {
+    for (mark, label) in [(".vcluster.", "envoy_virtual_cluster"), (".route.", "envoy_route")] {
+        if let Some((host, name)) = owner.rsplit_once(mark) {
+            labels.push((label, name.trim_end_matches('.').to_owned()));
+            labels.push(("envoy_virtual_host", host.to_owned()));
+            return format!("vhost{mark}");
+        }
+    }
+    format!("vhost.{owner}")
 }
 
 /// Takes a worker or a connection manager out of what follows `listener.`.
@@ -174,6 +187,16 @@ mod tests {
                 "aborts_injected",
                 "envoy_http_fault_aborts_injected",
                 labels(&[("envoy_http_conn_manager_prefix", "in")]),
+            ),
+            (
+                "vhost.a.b.vcluster.other.",
+                "upstream_rq_2xx",
+                "envoy_vhost_vcluster_upstream_rq_xx",
+                labels(&[
+                    ("envoy_response_code_class", "2"),
+                    ("envoy_virtual_cluster", "other"),
+                    ("envoy_virtual_host", "a.b"),
+                ]),
             ),
             (
                 "tcp.t.",
