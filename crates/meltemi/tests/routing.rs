@@ -68,9 +68,6 @@ struct Call {
     name: String,
     #[serde(default)]
     through: Through,
-    /// The workload is called, at a listener of its own.
-    #[serde(default)]
-    inbound: bool,
     /// Who calls, one of `clients`.
     from: Option<String>,
     /// Where the client connects to on 127.0.0.1.
