@@ -119,10 +119,12 @@ impl Server {
         }
     }
 
-    async fn restart(&mut self) {
+    /// Ends the server, makes `changes` while nobody can be told of them, and starts it again at its address.
+    async fn restart(&mut self, changes: impl FnOnce(&Map)) {
         let runtime = self.runtime.take().unwrap();
         let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(5)));
         ended.await.unwrap();
+        changes(&self.map);
         self.map = Arc::new(Map::new(self.map.resources.clone(), self.map.events.clone()));
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
@@ -285,9 +287,11 @@ async fn after_a_restart_delta_sends_only_what_is_not_held() {
     assert_eq!(client.update().await, "connected true");
     assert_eq!(client.update().await, "CDS a,b,bad");
     while !server.event().await.starts_with("nack") {}
-    server.map.resources.put(CLUSTER, cluster("b", 2).1);
-    server.map.resources.remove(CLUSTER, "a");
-    server.restart().await;
+    let changes = |map: &Map| {
+        map.resources.put(CLUSTER, cluster("b", 2).1);
+        map.resources.remove(CLUSTER, "a");
+    };
+    server.restart(changes).await;
     assert_eq!(client.update().await, "connected false");
     assert_eq!(client.update().await, "connected true");
     // What was rejected is not held, so it comes again.
