@@ -49,6 +49,9 @@ struct Client {
     namespace: String,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// What its sidecar says of itself besides (metadata of the node).
+    #[serde(default)]
+    says: BTreeMap<String, String>,
 }
 
 /// Which proxy is called.

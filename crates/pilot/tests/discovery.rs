@@ -10,3 +10,5 @@ mod grpc;
 mod pilot;
 #[path = "discovery/protocol.rs"]
 mod protocol;
+#[path = "discovery/services.rs"]
+mod services;

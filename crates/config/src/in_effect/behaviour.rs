@@ -281,6 +281,12 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     works(
+        "A VirtualService for a host that no service has counts on port 80; a pattern, where it covers no service",
+        "SEM-028",
+        "",
+        &["crates/pilot/tests/fields/services.rs::a_pattern_of_a_rule_is_for_the_services_below_it_alone"],
+    ),
+    works(
         "Of VirtualServices for patterns the most specific holds for a service",
         "SEM-027",
         "",
@@ -329,8 +335,11 @@ pub(super) const ROWS: &[Row] = &[
     works(
         "Endpoints that are not ready are sent as such and get nothing",
         "SEM-154",
-        "`PILOT_SEND_UNHEALTHY_ENDPOINTS`, `PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS` have their defaults",
-        &["crates/pilot/tests/fields/services.rs::slices_say_which_endpoints_there_are_and_how_they_are"],
+        "",
+        &[
+            "crates/pilot/tests/fields/services.rs::slices_say_which_endpoints_there_are_and_how_they_are",
+            "crates/pilot/tests/fields/services.rs::endpoints_that_are_not_ready_are_sent_as_the_switches_say",
+        ],
     ),
     works(
         "internalTrafficPolicy: Local; subsets filter endpoints",
@@ -352,7 +361,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     works(
         "istiod's switches in the environment of the control plane, of `translate` and of `analyze`",
-        "ENV-043, ENV-044, ENV-058, ENV-059, ENV-073, ENV-135, ENV-136, ENV-146",
+        "ENV-006, ENV-007, ENV-043, ENV-044, ENV-058, ENV-059, ENV-073, ENV-135, ENV-136, ENV-146",
         "the others have their defaults",
         &[
             "crates/pilot/tests/fields/switches.rs::gateways_may_be_for_proxies_of_their_own_namespace_only",

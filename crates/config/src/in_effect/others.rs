@@ -191,6 +191,12 @@ pub(super) const MESH_CONFIG: &[Row] = &[
             services!("allow_any_dynamic_dns_looks_up_unknown_hosts"),
         ],
     ),
+    partly(
+        "outboundTrafficPolicy.tls",
+        "MC-030",
+        "on Envoys; with ALLOW_ANY_DYNAMIC_DNS",
+        &[services!("unknown_hosts_may_be_called_over_tls")],
+    ),
     partly("inboundTrafficPolicy", "MC-032…MC-035", "", &[]),
     partly("trustDomain, rootNamespace", "MC-038, MC-048", "names only", &[]),
     partly(
@@ -205,7 +211,7 @@ pub(super) const MESH_CONFIG: &[Row] = &[
     partly("defaultTrafficPolicy", "MC-224…MC-226", "connectionPool", &[]),
     not_yet(
         "(all others)",
-        "MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-030, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
+        "MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

@@ -45,6 +45,10 @@ switches! {
     service_entry_selects_pods = "PILOT_ENABLE_SERVICEENTRY_SELECT_PODS" true;
     /// Kubernetes Services select WorkloadEntries (ENV-059).
     service_selects_workload_entries = "PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES" true;
+    /// Endpoints that are not ready are sent, whatever the rules of their service say (ENV-006).
+    send_unhealthy = "PILOT_SEND_UNHEALTHY_ENDPOINTS" false;
+    /// They are sent unless a rule asks for a share of healthy ones (ENV-007).
+    auto_send_unhealthy = "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS" true;
     /// Services without addresses are given some (ENV-073).
     automatic_addresses = "PILOT_ENABLE_IP_AUTOALLOCATE" true;
     /// Sidecars set x-forwarded-for of outbound requests to the client's address (ENV-146).

@@ -281,6 +281,7 @@ pub(crate) fn node(through: Through, from: Option<(&str, &Client)>) -> Node {
             (Role::Sidecar, name, &*client.namespace, client.labels.clone())
         }
     };
+    let said = from.into_iter().flat_map(|(_, client)| &client.says);
     Node {
         role,
         // Not where the upstreams are: their ports would be the workload's own.
@@ -291,6 +292,6 @@ pub(crate) fn node(through: Through, from: Option<(&str, &Client)>) -> Node {
         labels,
         service_account: "default".to_owned(),
         owner: name.to_owned(),
-        metadata: serde_json::Map::new(),
+        metadata: said.map(|(key, value)| (key.clone(), value.as_str().into())).collect(),
     }
 }

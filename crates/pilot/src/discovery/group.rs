@@ -167,6 +167,12 @@ impl Group {
             dirty.extend(self.readers.get(&Read::Host(host.clone())).into_iter().flatten().cloned());
             dirty.insert(host);
         }
+        // Whether a pattern has a virtual host of its own depends on the services that it covers.
+        for host in &changes.registry.services {
+            let over =
+                view.scope.egress.iter().flat_map(|egress| egress.virtual_services.patterns_over(host));
+            dirty.extend(over.cloned());
+        }
         for host in &changes.registry.endpoints {
             dirty.extend(self.readers.get(&Read::Endpoints(host.clone())).into_iter().flatten().cloned());
         }

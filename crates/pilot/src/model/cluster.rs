@@ -29,6 +29,8 @@ pub struct Cluster {
     pub tls: Option<Tls>,
     /// Whether endpoints are told the client's address by the PROXY protocol, in this version.
     pub proxy_protocol: Option<ProxyVersion>,
+    /// Whether endpoints that are not ready are among them, marked as such.
+    pub tells_health: bool,
     /// Whether the weights of localities count.
     pub locality_weighted: bool,
     /// Whether names of headers go out in the case they came in.
@@ -51,6 +53,7 @@ impl Cluster {
             source_address: None,
             tls: None,
             proxy_protocol: None,
+            tells_health: false,
             locality_weighted: false,
             preserve_case: false,
             origin: None,

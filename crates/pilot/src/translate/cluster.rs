@@ -161,7 +161,7 @@ fn common_lb_config(model: &Cluster) -> Option<envoy::cluster::CommonLbConfig> {
     use envoy::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
     let threshold = match &model.outlier {
         Some(outlier) => Some(outlier.min_health),
-        None if is_eds(model) => Some(0),
+        None if model.tells_health => Some(0),
         None => None,
     };
     if threshold.is_none() && !model.locality_weighted {

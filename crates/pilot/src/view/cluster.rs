@@ -73,6 +73,10 @@ impl View<'_> {
         self.snapshot.mesh.looks_up_unknown_hosts().then(|| {
             let mut dynamic = self.fixed(DYNAMIC_DNS_CLUSTER, Discovery::Dynamic(self.dns_refresh()));
             dynamic.protocol = Protocol::Downstream;
+            let policy = self.snapshot.mesh.outbound_traffic_policy.as_ref();
+            let place =
+                TlsPlace { service: None, port: 0, subset: "", rule: None, protocol: dynamic.protocol };
+            dynamic.tls = policy.and_then(|policy| self.cluster_tls(policy.tls.as_ref()?, place));
             dynamic.pool.idle_timeout = Some(PASSTHROUGH_IDLE);
             dynamic
         })
@@ -139,12 +143,19 @@ impl View<'_> {
             pool: Pool { retry_budget: extras.retry_budget, ..policy::pool(policy.connection_pool, mesh) },
             balancer,
             protocol,
+            tells_health: discovery == Discovery::Eds && self.tells_health(),
             locality_weighted: settings.is_some_and(|settings| weighs(settings, outlier.is_some())),
             outlier,
             tls: policy.tls.and_then(|tls| {
                 self.cluster_tls(
                     tls,
-                    TlsPlace { service, port: port.number, subset: &subset_name, rule, protocol },
+                    TlsPlace {
+                        service: Some(service),
+                        port: port.number,
+                        subset: &subset_name,
+                        rule,
+                        protocol,
+                    },
                 )
             }),
             proxy_protocol: extras.proxy_protocol,

@@ -32,7 +32,15 @@ impl View<'_> {
         let policy = self.policy_of(service, port, subset);
         // A share of healthy endpoints is asked for below which all are used: those that are not ready are left out (SEM-154).
         let panics = policy.outlier_detection.is_some_and(|outlier| outlier.min_health_percent > 0);
-        self.arranged(service, port, &labels, &policy, |instance| instance.healthy || !panics)
+        let switches = &self.snapshot.mesh.switches;
+        let sent = switches.send_unhealthy || switches.auto_send_unhealthy && !panics;
+        self.arranged(service, port, &labels, &policy, |instance| instance.healthy || sent)
+    }
+
+    /// Whether endpoints that are not ready are sent with their health at all.
+    pub(super) fn tells_health(&self) -> bool {
+        let switches = &self.snapshot.mesh.switches;
+        switches.send_unhealthy || switches.auto_send_unhealthy
     }
 
     /// Endpoints of a port that have these labels, by locality and priority.

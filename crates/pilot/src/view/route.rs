@@ -1,6 +1,7 @@
 //! Route tables of sidecars: one for each port of HTTP listeners, with a virtual host for each service on it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use meltemi_config::{Host, Str};
 
@@ -140,7 +141,12 @@ impl View<'_> {
 
     /// The virtual host of a host that no service has: that of the first VirtualService with routes for it.
     fn unknown_host(&self, seat: &Seat, egress: &Egress, host: &Host) -> Option<VirtualHost> {
-        if seat.port != UNKNOWN_HOST_PORT || seat.service.is_some() {
+        let has_port = |(known, service): (&Host, &Arc<Service>)| {
+            host.matches(known) && service.port(seat.port).is_some()
+        };
+        // A pattern over services is for them alone.
+        let served = || host.is_wildcard() && egress.services.iter().any(has_port);
+        if seat.port != UNKNOWN_HOST_PORT || seat.service.is_some() || served() {
             return None;
         }
         let mesh = [Str::from(MESH_GATEWAY)];

@@ -296,6 +296,11 @@ impl Index {
         hosts.into_iter()
     }
 
+    /// Patterns that any of them is for and that cover or meet a host.
+    pub fn patterns_over<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Host> {
+        self.wildcards.keys().map(|(_, pattern)| pattern).filter(|pattern| pattern.matches(host))
+    }
+
     /// Those that name just this host, in the order in which they win.
     pub fn exactly<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Arc<virtual_service::Resolved>> {
         let exact = self.exact.get(host).into_iter().flatten();

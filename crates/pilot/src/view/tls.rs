@@ -12,7 +12,8 @@ use crate::snapshot::destination_rule::Rule;
 /// The cluster that TLS is for.
 #[derive(Clone, Copy)]
 pub(super) struct TlsPlace<'a> {
-    pub(super) service: &'a Service,
+    /// `None`: hosts that nobody knows.
+    pub(super) service: Option<&'a Service>,
     pub(super) port: u32,
     pub(super) subset: &'a str,
     pub(super) rule: Option<&'a Rule>,
@@ -24,7 +25,7 @@ impl View<'_> {
     pub(super) fn cluster_tls(&self, settings: &ClientTlsSettings, place: TlsPlace<'_>) -> Option<Tls> {
         match settings.mode {
             ClientTlsMode::Disable => None,
-            ClientTlsMode::IstioMutual => Some(mesh_tls(settings, place)),
+            ClientTlsMode::IstioMutual => mesh_tls(settings, place),
             ClientTlsMode::Simple | ClientTlsMode::Mutual => self.origination(settings, place),
         }
     }
@@ -56,13 +57,14 @@ impl View<'_> {
         };
         let sni = settings.sni.clone().unwrap_or_default();
         let own = &settings.subject_alt_names;
-        let names = if own.is_empty() { &place.service.subject_alt_names } else { own };
+        let of_service = place.service.map_or(&[][..], |service| &service.subject_alt_names);
+        let names = if own.is_empty() { of_service } else { own };
         Some(Tls {
             checks_request_name: sni.is_empty() && own.is_empty() && verified,
             sni,
             certificate,
             authorities: authorities.filter(|_| verified),
-            names: names.clone(),
+            names: names.to_vec(),
             protocols: h2_only(place.protocol),
             revoked: settings.ca_crl.clone(),
         })
@@ -70,12 +72,14 @@ impl View<'_> {
 }
 
 /// With the mesh's own certificates; the server name tells gateways between networks where to.
-fn mesh_tls(settings: &ClientTlsSettings, place: TlsPlace<'_>) -> Tls {
-    let TlsPlace { service, port, subset, .. } = place;
+fn mesh_tls(settings: &ClientTlsSettings, place: TlsPlace<'_>) -> Option<Tls> {
+    let TlsPlace { port, subset, .. } = place;
+    // Who is not known has no certificate of the mesh.
+    let service = place.service?;
     let sni = filled(settings.sni.as_ref()).cloned();
     let mut protocols: Vec<Str> = vec!["istio".into()];
     protocols.extend(h2_only(place.protocol));
-    Tls {
+    Some(Tls {
         sni: sni.unwrap_or_else(|| format!("outbound_.{port}_.{subset}_.{}", service.host).into()),
         certificate: Some(from_agent("default".to_owned())),
         authorities: Some(from_agent("ROOTCA".to_owned())),
@@ -83,7 +87,7 @@ fn mesh_tls(settings: &ClientTlsSettings, place: TlsPlace<'_>) -> Tls {
         checks_request_name: false,
         protocols,
         revoked: None,
-    }
+    })
 }
 
 fn h2_only(protocol: Protocol) -> Vec<Str> {

@@ -512,3 +512,82 @@ fn virtual_addresses_find_services() {
     let Terminal::Http(http) = &late.chains[0].terminal else { panic!("{late:?}") };
     assert_eq!(http.routes, Routes::Rds("late.default.svc.cluster.local:82".into()));
 }
+
+#[test]
+fn a_pattern_of_a_rule_is_for_the_services_below_it_alone() {
+    let rule = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: wide, namespace: default}\nspec: {hosts: ['*.example.com'], http: [{directResponse: {status: 201}}]}\n---\n";
+    let other = service("other", "{selector: {app: other}, ports: [{name: http, port: 80}]}");
+    let known = |port: u32| {
+        entry(
+            "known",
+            &format!(
+                "{{hosts: [a.example.com], resolution: NONE, ports: [{{number: {port}, name: http, protocol: HTTP}}]}}"
+            ),
+        )
+    };
+    let wide = |resources: &[&str]| host(&Mesh::new(&resources.concat()), "*.example.com", 80).is_some();
+    assert!(wide(&[rule, &other]));
+    assert!(wide(&[rule, &other, &known(8080)]));
+    assert!(!wide(&[rule, &other, &known(80)]));
+}
+
+#[test]
+fn endpoints_that_are_not_ready_are_sent_as_the_switches_say() {
+    let resources = [
+        service("sliced", "{ports: [{name: http, port: 80}]}"),
+        slice("sliced", "{name: http, port: 80}", "[{addresses: [3.3.3.1]}, {addresses: [3.3.3.2], conditions: {ready: false, terminating: false}}]"),
+    ]
+    .concat();
+    let rule = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: sliced, namespace: default}\n\
+        spec: {host: sliced, trafficPolicy: {outlierDetection: {minHealthPercent: 50}}}\n";
+    let picky = format!("{resources}{rule}");
+    let name = "outbound|80||sliced.default.svc.cluster.local";
+    let sent = |resources: &str, forced: bool, auto: bool| {
+        let switches = Switches::read(|name| match name {
+            "PILOT_SEND_UNHEALTHY_ENDPOINTS" => Some(forced.to_string()),
+            "PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS" => Some(auto.to_string()),
+            _ => None,
+        });
+        let mesh = Mesh::with(resources, MeshConfig { switches, ..MeshConfig::default() });
+        let threshold = mesh.cluster(name).common_lb_config.and_then(|config| config.healthy_panic_threshold);
+        (mesh.endpoints(name).len(), threshold.map(|percent| percent.value.round() as u32))
+    };
+    assert_eq!(sent(&resources, false, true), (2, Some(0)));
+    assert_eq!(sent(&resources, false, false), (1, None));
+    assert_eq!(sent(&resources, true, false), (2, Some(0)));
+    assert_eq!(sent(&picky, false, true), (1, Some(50)));
+    assert_eq!(sent(&picky, true, true), (2, Some(50)));
+}
+
+#[test]
+fn names_of_an_entrys_certificates_are_asked_for_where_the_rule_names_none() {
+    let listed = entry(
+        "sans",
+        "{hosts: [sans.example.com], resolution: DNS, subjectAltNames: [one.example.com, 'spiffe://two'], ports: [{number: 443, name: https, protocol: HTTPS}]}",
+    );
+    let rule = |more: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: sans, namespace: default}}\nspec: {{host: sans.example.com, trafficPolicy: {{tls: {{mode: SIMPLE{more}}}}}}}\n"
+        )
+    };
+    let names = |rule: &str| {
+        let mesh = Mesh::new(&format!("{listed}{rule}"));
+        let clusters = View::new(&mesh.0, &Mesh::sidecar()).clusters();
+        let cluster = clusters.into_iter().find(|c| c.name == "outbound|443||sans.example.com").unwrap();
+        let names = cluster.tls.map(|tls| tls.names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        names.unwrap_or_default()
+    };
+    assert_eq!(names(&rule("")), ["one.example.com", "spiffe://two"]);
+    assert_eq!(names(&rule(", subjectAltNames: [three]")), ["three"]);
+    assert!(names("").is_empty());
+}
+
+#[test]
+fn unknown_hosts_may_be_called_over_tls() {
+    let policy = r#"{"outboundTrafficPolicy": {"mode": "ALLOW_ANY_DYNAMIC_DNS", "tls": {"mode": "SIMPLE"}}}"#;
+    let (config, findings) = meltemi_config::load::mesh_config("mesh.yaml", policy);
+    assert!(findings.is_empty(), "{findings:?}");
+    let cluster = Mesh::with("", config).cluster("AllowAnyDynamicDNSCluster");
+    assert_eq!(cluster.transport_socket.unwrap().name, "envoy.transport_sockets.tls");
+    assert_eq!(cluster.typed_extension_protocol_options.len(), 1, "the server name is the request's");
+}
