@@ -10,7 +10,7 @@
 //! | clusters of a service | [`View::clusters_of`] | the service, its rules, what else it asks `self` for |
 //! | endpoints of a cluster | [`View::assignment`] | the service, its rules, its endpoints |
 //! | a virtual host | [`View::virtual_host`] of a [`route::Seat`] and a host | service, rules and VirtualServices of the host, what else it asks `self` for |
-//! | outbound listeners and seats of tables | [`View::common_listeners`], [`View::seats`] | the ports of all services in scope; TCP rules |
+//! | listener of a socket and the seat of its table | [`View::wishes_of`] each host, [`View::entry`] | the ports of the services that want the socket; TCP rules |
 //! | inbound listeners and clusters | [`View::own_listeners`], [`View::own_clusters`] | everything, the node's addresses included |
 //!
 //! So nothing but the own pieces may look at the node's id, name or addresses, and other services, rules and VirtualServices
@@ -36,7 +36,7 @@ mod http;
 mod http_route;
 mod inbound;
 mod locality;
-mod outbound;
+pub mod outbound;
 mod policy;
 pub mod reads;
 mod retry;
@@ -260,8 +260,8 @@ impl View<'_> {
         match self.node.role {
             Role::Router => self.gateway_listeners(),
             Role::Sidecar => {
-                let mut listeners = self.endpoint_listeners();
-                listeners.extend(self.outbound_listeners());
+                let mut listeners = self.outbound_listeners();
+                listeners.extend(self.virtual_outbound());
                 listeners
             }
         }
@@ -276,7 +276,7 @@ impl View<'_> {
     pub fn route_names(&self) -> Vec<String> {
         let mut names = match self.node.role {
             Role::Router => self.gateway_routes(),
-            Role::Sidecar => self.http_listeners().into_iter().map(|listener| listener.route).collect(),
+            Role::Sidecar => self.seats().into_iter().map(|seat| seat.name).collect(),
         };
         names.sort();
         names.dedup();

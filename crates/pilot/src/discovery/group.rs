@@ -10,7 +10,7 @@ use std::sync::Arc;
 use meltemi_config::Host;
 use meltemi_xds::server::{Collection, Resource, resource};
 use meltemi_xds::type_url;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::model::route::{RouteConfiguration, VirtualHost};
@@ -25,8 +25,12 @@ use crate::view::reads::Read;
 use crate::view::route::{Seat, UNKNOWN_HOST_PORT};
 
 mod claims;
+mod seats;
+mod sockets;
 
 use claims::{Claimant, Claims, Domain};
+use seats::{Moved, Seats};
+use sockets::{Listed, Sockets};
 
 /// The resources of a group, where its sessions read them.
 #[derive(Debug, Default)]
@@ -52,8 +56,8 @@ pub(super) struct Group {
     pieces: FxHashMap<Host, Piece>,
     /// Which hosts' pieces looked at something of another host.
     readers: FxHashMap<Read, BTreeSet<Host>>,
-    /// What the listeners looked at.
-    listeners_read: BTreeSet<Read>,
+    /// Of sidecars.
+    sockets: Sockets,
     seats: Seats,
     claims: Claims,
 }
@@ -70,16 +74,6 @@ struct Piece {
     reads: Vec<Read>,
 }
 
-/// Route tables, found by port and by host.
-#[derive(Debug, Default)]
-struct Seats {
-    all: Vec<Seat>,
-    by_port: FxHashMap<u32, Vec<usize>>,
-    by_host: FxHashMap<Host, Vec<usize>>,
-    /// Those for all ports.
-    for_all: Vec<usize>,
-}
-
 /// Resources that were made or are gone, by type.
 #[derive(Debug, Default)]
 struct Edits {
@@ -93,21 +87,7 @@ struct Edits {
 }
 
 /// Virtual hosts of a host by table, with all domains that they would like.
-type Wishes = Vec<(usize, VirtualHost)>;
-
-impl Seats {
-    fn new(all: Vec<Seat>) -> Seats {
-        let mut seats = Seats { all, ..Seats::default() };
-        for (at, seat) in seats.all.iter().enumerate() {
-            match &seat.service {
-                Some(host) => seats.by_host.entry(host.clone()).or_default().push(at),
-                None if seat.proxies => seats.for_all.push(at),
-                None => seats.by_port.entry(seat.port).or_default().push(at),
-            }
-        }
-        seats
-    }
-}
+type Wishes = Vec<(Arc<Seat>, VirtualHost)>;
 
 impl Group {
     /// The group of proxies that have this in common.
@@ -118,7 +98,7 @@ impl Group {
             members: FxHashMap::default(),
             pieces: FxHashMap::default(),
             readers: FxHashMap::default(),
-            listeners_read: BTreeSet::new(),
+            sockets: Sockets::default(),
             seats: Seats::default(),
             claims: Claims::default(),
         };
@@ -144,12 +124,14 @@ impl Group {
                 self.endpoints(&view, host, cache, &mut edits);
             }
         }
-        let mut differs = false;
-        if self.relists(changes, &dirty) {
-            differs |= self.list(&view, cache, &mut dirty, &mut edits);
-        }
+        let mut differs = match self.node.role {
+            Role::Sidecar => self.list(&view, changes, cache, &mut dirty, &mut edits),
+            Role::Router if changes.is_some_and(Changes::only_endpoints) => false,
+            Role::Router => self.list_gateway(&view, cache),
+        };
         self.make(&view, dirty, cache, &mut edits);
-        differs | self.publish(&view, edits)
+        differs |= self.publish(&view, edits);
+        differs
     }
 
     /// Hosts whose pieces may be other than before.
@@ -194,67 +176,74 @@ impl Group {
         hosts.cloned().collect()
     }
 
-    /// Whether listeners and tables may be others than before.
-    fn relists(&self, changes: Option<&Changes>, dirty: &BTreeSet<Host>) -> bool {
-        let Some(changes) = changes else { return true };
-        let read = |read: Read| self.listeners_read.contains(&read);
-        match self.node.role {
-            Role::Router => !changes.only_endpoints(),
-            Role::Sidecar => {
-                changes.telemetries
-                    || !changes.registry.services.is_empty()
-                    || dirty.iter().any(|host| read(Read::Host(host.clone())))
-                    || changes.registry.endpoints.iter().any(|host| read(Read::Endpoints(host.clone())))
-            }
-        }
-    }
-
-    /// Makes listeners and tables; whether any differs. Hosts that other tables reach are dirty then.
+    /// Makes the listeners and tables of a sidecar that a change reaches; whether any differs. Hosts that other tables reach are
+    /// dirty then.
     fn list(
         &mut self,
         view: &View<'_>,
+        changes: Option<&Changes>,
         cache: &Cache,
         dirty: &mut BTreeSet<Host>,
         edits: &mut Edits,
     ) -> bool {
-        view.reads.take();
-        let listeners = view.common_listeners().iter().map(|listener| cache.listener(listener)).collect();
-        let mut differs = self.shared.listeners.replace(listeners);
-        if self.node.role == Role::Router {
-            return differs | self.list_gateway(view, cache);
-        }
-        let seats = view.seats();
-        self.listeners_read = view.reads.take();
-        if seats != self.seats.all {
+        let mut pieces = None;
+        if let Some(changes) = changes {
+            if !self.sockets.are_touched(changes, dirty) {
+                return false;
+            }
             if view.scope.sees_everything() {
-                let (old, new): (FxHashSet<&Seat>, FxHashSet<&Seat>) =
-                    (self.seats.all.iter().collect(), seats.iter().collect());
-                for seat in old.symmetric_difference(&new) {
-                    dirty.extend(self.hosts_at(view, seat));
-                }
-            } else {
-                dirty.extend(self.everything(view));
-            }
-            for seat in &self.seats.all {
-                edits.tables.insert(seat.name.clone());
-                self.claims.remove(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
-                edits.virtual_hosts.extend(view.catch_all(seat).map(|host| (host_name(seat, &host), None)));
-            }
-            self.seats = Seats::new(seats);
-            for seat in &self.seats.all {
-                edits.tables.insert(seat.name.clone());
-                if seat.service.is_none() {
-                    let claim = claims::domain(&seat.name, "*");
-                    let lost = self.claims.add(claim, &Claimant::CatchAll);
-                    dirty.extend(lost.and_then(host_of));
-                }
-            }
-            if self.shared.discovers_hosts {
-                let tables = self.seats.all.iter().map(|seat| cache.discovered_route(&seat.bare())).collect();
-                differs |= self.shared.routes.replace(tables);
+                pieces = self.sockets.follow(view, changes, dirty, cache);
             }
         }
-        differs
+        let all = pieces.is_none();
+        let Listed { listeners, seats } = pieces.unwrap_or_else(|| {
+            let (sockets, listed) = Sockets::all(view, cache);
+            self.sockets = sockets;
+            listed
+        });
+        let differs = match all {
+            true => self.shared.listeners.replace(listeners.into_values().flatten().collect()),
+            false => self.shared.listeners.update(listeners),
+        };
+        let moved = self.seats.set(seats, all);
+        differs | self.move_seats(view, &moved, cache, dirty, edits)
+    }
+
+    /// Tables went and came.
+    fn move_seats(
+        &mut self,
+        view: &View<'_>,
+        moved: &Moved,
+        cache: &Cache,
+        dirty: &mut BTreeSet<Host>,
+        edits: &mut Edits,
+    ) -> bool {
+        if moved.gone.is_empty() && moved.came.is_empty() {
+            return false;
+        }
+        match view.scope.sees_everything() {
+            true => {
+                dirty.extend(moved.gone.iter().chain(&moved.came).flat_map(|seat| self.hosts_at(view, seat)))
+            }
+            false => dirty.extend(self.everything(view)),
+        }
+        let mut tables = BTreeMap::new();
+        for seat in &moved.gone {
+            edits.tables.insert(seat.name.clone());
+            self.claims.remove(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
+            edits.virtual_hosts.extend(view.catch_all(seat).map(|host| (host_name(seat, &host), None)));
+            tables.insert(Arc::from(seat.name.as_str()), None);
+        }
+        for seat in &moved.came {
+            edits.tables.insert(seat.name.clone());
+            if seat.service.is_none() {
+                let lost = self.claims.add(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
+                dirty.extend(lost.and_then(host_of));
+            }
+            let table = cache.discovered_route(&seat.bare());
+            tables.insert(Arc::clone(table.name()), Some(table));
+        }
+        self.shared.discovers_hosts && self.shared.routes.update(tables)
     }
 
     /// Hosts that may have a virtual host in a table that comes or goes: services with its port, and of one port hosts
@@ -274,12 +263,15 @@ impl Group {
         all.into_iter().filter(move |host| at(host)).cloned()
     }
 
-    /// Makes the tables of gateways, as a whole.
+    /// Makes the listeners and tables of gateways, as a whole.
     fn list_gateway(&mut self, view: &View<'_>, cache: &Cache) -> bool {
+        let listeners = view.common_listeners().iter().map(|listener| cache.listener(listener)).collect();
+        let listened = self.shared.listeners.replace(listeners);
         let tables: Vec<RouteConfiguration> =
             view.route_names().iter().filter_map(|name| view.route_table(name)).collect();
         if !self.shared.discovers_hosts {
-            return self.shared.routes.replace(tables.iter().map(|table| cache.route(table)).collect());
+            let tables = tables.iter().map(|table| cache.route(table)).collect();
+            return self.shared.routes.replace(tables) | listened;
         }
         let mut hosts = Vec::new();
         for table in &tables {
@@ -292,7 +284,7 @@ impl Group {
             |table: &RouteConfiguration| RouteConfiguration { virtual_hosts: Vec::new(), ..table.clone() };
         let tables = tables.iter().map(|table| cache.discovered_route(&bare(table))).collect();
         let differs = self.shared.routes.replace(tables);
-        self.shared.virtual_hosts.replace(hosts) | differs
+        self.shared.virtual_hosts.replace(hosts) | differs | listened
     }
 
     /// Makes the pieces of these hosts, and the virtual hosts of those that get or lose a domain by it.
@@ -312,10 +304,9 @@ impl Group {
         for (host, (claimant, wished)) in wishes {
             self.settle(&host, &claimant, wished, cache, edits);
         }
-        if self.node.role == Role::Sidecar
-            && (touched.contains(&Claimant::CatchAll) || !edits.tables.is_empty())
-        {
-            self.settle_catch_alls(view, cache, edits);
+        if self.node.role == Role::Sidecar {
+            let all = edits.mesh || touched.contains(&Claimant::CatchAll);
+            self.settle_catch_alls(view, all, cache, edits);
         }
         view.reads.take();
     }
@@ -355,9 +346,8 @@ impl Group {
         reads.remove(&Read::Host(host.clone()));
         self.note_reads(host, &old.reads, reads, &mut piece);
         let claimant = claimant(view, host);
-        for (at, wish) in &wished {
-            let table = &self.seats.all[*at].name;
-            piece.domains.extend(wish.domains.iter().map(|domain| claims::domain(table, domain)));
+        for (seat, wish) in &wished {
+            piece.domains.extend(wish.domains.iter().map(|domain| claims::domain(&seat.name, domain)));
         }
         let before = old.claimant.unwrap_or_else(|| claimant.clone());
         let same = before == claimant;
@@ -393,24 +383,21 @@ impl Group {
             Some(service) => service.ports.iter().map(|port| port.number).collect(),
             None => vec![UNKNOWN_HOST_PORT],
         };
-        let shared = ports.iter().filter_map(|port| self.seats.by_port.get(port)).flatten();
-        let own = self.seats.by_host.get(host).into_iter().flatten();
-        let wish = |at: &usize| {
-            let at = *at;
-            view.virtual_hosts(&self.seats.all[at], host).into_iter().map(move |host| (at, host))
+        let wish = |seat: &Arc<Seat>| {
+            let seat = Arc::clone(seat);
+            view.virtual_hosts(&seat, host).into_iter().map(move |host| (Arc::clone(&seat), host))
         };
-        shared.chain(own).chain(&self.seats.for_all).flat_map(wish).collect()
+        self.seats.of(host, &ports).flat_map(wish).collect()
     }
 
     /// Makes the virtual hosts of a host, with the domains that are its.
     fn settle(&mut self, host: &Host, claimant: &Claimant, wished: Wishes, cache: &Cache, edits: &mut Edits) {
         let mut names = Vec::new();
         let mut made = Vec::new();
-        for (at, mut wish) in wished {
-            let seat = &self.seats.all[at];
+        for (seat, mut wish) in wished {
             wish.domains.retain(|domain| self.claims.owns(claims::domain(&seat.name, domain), claimant));
             if !wish.domains.is_empty() {
-                let resource = self.virtual_host(seat, wish, cache);
+                let resource = self.virtual_host(&seat, wish, cache);
                 names.push(Arc::clone(resource.name()));
                 made.push(resource);
             }
@@ -427,8 +414,13 @@ impl Group {
         }
     }
 
-    fn settle_catch_alls(&self, view: &View<'_>, cache: &Cache, edits: &mut Edits) {
-        for seat in &self.seats.all {
+    /// Makes the virtual hosts for hosts that nobody knows: of all tables, or of those that were touched.
+    fn settle_catch_alls(&self, view: &View<'_>, all: bool, cache: &Cache, edits: &mut Edits) {
+        let seats: Vec<&Arc<Seat>> = match all {
+            true => self.seats.all().collect(),
+            false => edits.tables.iter().filter_map(|name| self.seats.get(name)).collect(),
+        };
+        for seat in seats {
             let Some(host) = view.catch_all(seat) else { continue };
             let owned = self.claims.owns(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
             let name = host_name(seat, &host);
@@ -475,8 +467,7 @@ impl Group {
             differs |= shared.virtual_hosts.update(edits.virtual_hosts);
             if !shared.discovers_hosts {
                 let tables = edits.tables.into_iter().map(|name| {
-                    let seat = self.seats.all.iter().find(|seat| seat.name == name);
-                    let table = seat.map(|seat| self.whole_table(seat));
+                    let table = self.seats.get(&name).map(|seat| self.whole_table(seat));
                     (Arc::from(name), table)
                 });
                 differs |= shared.routes.update(tables.collect::<Vec<_>>());

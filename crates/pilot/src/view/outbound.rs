@@ -5,8 +5,6 @@
 //! apart by looking, bytes by address range and server name, and of what is alike the first holds (SEM-143). Redirected
 //! traffic gets to them through `virtualOutbound`; explicit ones open their ports.
 
-use std::sync::Arc;
-
 use meltemi_config::networking::sidecar::{CaptureMode, IstioEgressListener};
 use meltemi_config::{Protocol, Str};
 
@@ -19,28 +17,14 @@ use crate::node::Interception;
 use crate::registry::{Port, Resolution, Service};
 
 mod entry;
+pub mod socket;
 
-use entry::{Entries, Entry, Offer, Table};
+pub(crate) use entry::{Entry, settle};
+use entry::{Offer, Table};
+use socket::Socket;
 
 /// Address of explicit listeners without one of their own.
 const LOCALHOST: &str = "127.0.0.1";
-
-/// An HTTP listener and the table it uses.
-#[derive(Debug)]
-pub(super) struct HttpListener {
-    /// Which egress listener of the scope it belongs to.
-    pub(super) egress: usize,
-    /// Port.
-    pub(super) port: u32,
-    /// Name of the table.
-    pub(super) route: String,
-    /// Whether it opens its port.
-    pub(super) explicit: bool,
-    /// The one service it is for, if it is not shared.
-    pub(super) service: Option<Arc<Service>>,
-    /// Whether it is for all ports of all services, as the authority says.
-    pub(super) proxies: bool,
-}
 
 /// Where an egress listener listens.
 struct Bind {
@@ -57,81 +41,34 @@ impl View<'_> {
         port.protocol.is_http() || port.protocol.is_auto() && !alone()
     }
 
-    /// All HTTP listeners of the sidecar, the one on all addresses first of each port.
-    pub(super) fn http_listeners(&self) -> Vec<HttpListener> {
-        let listener = |entry: Entry| {
-            let table = entry.table?;
-            Some(HttpListener {
-                egress: table.egress,
-                port: entry.port,
-                route: table.route,
-                explicit: entry.explicit,
-                service: table.service,
-                proxies: table.proxies,
-            })
-        };
-        self.entries().into_iter().filter_map(listener).collect()
-    }
-
-    /// All outbound listeners, sorted by name, but for those of single endpoints.
+    /// All listeners of sockets: those of single endpoints, then the others by name.
     pub(super) fn outbound_listeners(&self) -> Vec<Listener> {
-        let mut listeners: Vec<Listener> =
-            self.entries().into_iter().map(|entry| self.entry_listener(entry)).collect();
-        listeners.sort_by(|a, b| a.name.cmp(&b.name));
-        if !self.node.captures_explicitly() {
-            listeners.push(self.virtual_outbound());
-        }
-        listeners
+        let (of_endpoints, others) = self.entries();
+        let listeners = |entries: Vec<Entry>| entries.into_iter().map(|entry| self.entry_listener(entry));
+        let mut others: Vec<Listener> = listeners(others).collect();
+        others.sort_by(|a, b| a.name.cmp(&b.name));
+        listeners(of_endpoints).chain(others).collect()
     }
 
-    /// Listeners for single endpoints of headless services, but for the proxy's own (SEM-146).
-    pub(super) fn endpoint_listeners(&self) -> Vec<Listener> {
-        let mut entries = Entries::default();
-        for (at, egress) in self.scope.egress.iter().enumerate().filter(|(_, e)| listener_port(e).is_none()) {
-            let bind = self.bind(egress);
-            if bind.address.is_some() {
-                continue;
-            }
-            for (service, port) in self.ports_by_age(egress) {
-                if !self.has_endpoint_listeners(service, port) {
-                    continue;
-                }
-                let instances = self.instances(service).iter();
-                let of_port = instances.filter(|instance| instance.service_port == port.number);
-                for instance in of_port.filter(|instance| !self.node.addresses.contains(&instance.address)) {
-                    if instance.address.parse::<std::net::IpAddr>().is_ok() {
-                        let bind = Bind { address: Some(instance.address.clone()), explicit: bind.explicit };
-                        self.offer(&mut entries, at, service, port, &bind);
-                    }
-                }
-            }
+    /// All listeners in the making: those of single endpoints, and the others.
+    pub(super) fn entries(&self) -> (Vec<Entry>, Vec<Entry>) {
+        let mut wishes = self.all_wishes();
+        if let Some(socket) = self.http_proxy_socket() {
+            wishes.entry(socket).or_default();
         }
-        entries.into_sorted().into_iter().map(|entry| self.entry_listener(entry)).collect()
+        let (mut of_endpoints, mut others) = (Vec::new(), Vec::new());
+        for (socket, wishes) in wishes {
+            let entry = self.entry(&socket, &wishes);
+            if socket.of_endpoint { of_endpoints.extend(entry) } else { others.extend(entry) }
+        }
+        settle(&mut others);
+        (of_endpoints, others)
     }
 
-    fn entries(&self) -> Vec<Entry> {
-        let mut entries = Entries::default();
-        for (at, egress) in self.scope.egress.iter().enumerate() {
-            let bind = self.bind(egress);
-            match listener_port(egress) {
-                Some(port) => {
-                    for (service, _) in self.ports_by_age(egress) {
-                        self.offer(&mut entries, at, service, &port, &bind);
-                    }
-                }
-                None => {
-                    // Ports that came before are as the Sidecar lists them; nothing is added (SEM-133).
-                    entries.lock();
-                    for (service, port) in self.ports_by_age(egress) {
-                        if !self.has_endpoint_listeners(service, port) || bind.address.is_some() {
-                            self.offer(&mut entries, at, service, port, &bind);
-                        }
-                    }
-                }
-            }
-        }
-        entries.extend_one(self.http_proxy());
-        entries.into_sorted()
+    /// The socket of [`Self::http_proxy`].
+    pub(crate) fn http_proxy_socket(&self) -> Option<Socket> {
+        let offer = self.http_proxy()?;
+        Some(Socket { port: offer.port.number, address: offer.address, of_endpoint: false })
     }
 
     /// The port at which applications find an HTTP proxy, if the mesh or the proxy says one (MC-003). It belongs to the listener
@@ -150,15 +87,6 @@ impl View<'_> {
             table: Some(Table { egress, route, service: None, proxies: true }),
             looks: false,
         })
-    }
-
-    /// Services and their ports, oldest service first.
-    fn ports_by_age<'e>(&self, egress: &'e Egress) -> impl Iterator<Item = (&'e Arc<Service>, &'e Port)> {
-        let mut services: Vec<&Arc<Service>> = egress.services.values().collect();
-        services.sort_by(|a, b| {
-            (a.created, &a.name, &a.namespace, &a.host).cmp(&(b.created, &b.name, &b.namespace, &b.host))
-        });
-        services.into_iter().flat_map(|service| service.ports.iter().map(move |port| (service, port)))
     }
 
     /// Whether each endpoint has a listener of its own: bytes to a service without address whose clients pick endpoints.
@@ -196,39 +124,9 @@ impl View<'_> {
         !(everywhere && (own.contains(&port.number) || names::STATIC_PORTS.contains(&port.number)))
     }
 
-    /// Offers what a service's port wants; `port` is the egress listener's if that has one.
-    fn offer(&self, entries: &mut Entries, at: usize, service: &Arc<Service>, port: &Port, bind: &Bind) {
-        if !self.can_bind(bind, port) || port.protocol == Protocol::Udp {
-            return;
-        }
-        let (address, range) = place(self.address_of(service), port, bind);
-        if !entries.wants(&address, port) {
-            return;
-        }
-        let http = port.protocol.is_http();
-        let everywhere = &*address == WILDCARD_ADDRESS;
-        let table = (http || port.protocol.is_auto()).then(|| {
-            let own = port.protocol.is_auto() && !everywhere && port.number > 0;
-            let route = match port.number {
-                0 => address.to_string(),
-                number if own => names::virtual_host(&service.host, number),
-                number => number.to_string(),
-            };
-            let proxies = port.protocol == Protocol::HttpProxy || port.number == 0;
-            Table { egress: at, route, service: own.then(|| Arc::clone(service)), proxies }
-        });
-        let chains = match http {
-            true => Vec::new(),
-            false => self.byte_chains(&self.scope.egress[at], service, port, range.as_ref()),
-        };
-        // An explicit address of its own that is declared as HTTP is not looked at.
-        let looks = !http || everywhere;
-        entries.add(Offer { address, port: port.clone(), explicit: bind.explicit, chains, table, looks });
-    }
-
     /// The listener of an entry. A chain that takes everything is the default, or the only one.
-    fn entry_listener(&self, entry: Entry) -> Listener {
-        let name = names::listener(&entry.address, entry.port);
+    pub(crate) fn entry_listener(&self, entry: Entry) -> Listener {
+        let name = entry.name();
         let mut chains = entry.chains;
         if let Some(table) = entry.table {
             let http =
@@ -296,8 +194,11 @@ impl View<'_> {
         }
     }
 
-    /// The listener that redirected connections come to; it hands them on by their destination.
-    fn virtual_outbound(&self) -> Listener {
+    /// The listener that redirected connections come to; it hands them on by their destination. None where ports are explicit.
+    pub(crate) fn virtual_outbound(&self) -> Option<Listener> {
+        if self.node.captures_explicitly() {
+            return None;
+        }
         let port = u32::from(self.snapshot.mesh.proxy_listen_port());
         let mut listener = self.listener(VIRTUAL_OUTBOUND.to_owned(), &WILDCARD_ADDRESS.into(), port, true);
         listener.use_original_dst = true;
@@ -313,7 +214,7 @@ impl View<'_> {
             chain("virtualOutbound-blackhole", to_itself, BLACK_HOLE_CLUSTER),
             chain("virtualOutbound-catchall-tcp", Condition::default(), &self.unknown_cluster()),
         ];
-        listener
+        Some(listener)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meltemi_config::{Host, Str};
 
 use super::http_route::{Place, default_route};
+use super::outbound::Entry;
 use super::scope::Egress;
 use super::{View, retry};
 use crate::model::route::{Action, Forward, Retry, Route, RouteConfiguration, VirtualHost};
@@ -64,20 +65,17 @@ impl View<'_> {
         Some(RouteConfiguration { virtual_hosts, ..seat.bare() })
     }
 
-    /// The tables of a sidecar, in the order of its listeners.
+    /// The tables of a sidecar, by port and name.
     pub fn seats(&self) -> Vec<Seat> {
         if self.node.role == Role::Router {
             return Vec::new();
         }
-        let seat = |listener: super::outbound::HttpListener| Seat {
-            name: listener.route,
-            egress: listener.egress,
-            port: listener.port,
-            explicit: listener.explicit,
-            service: listener.service.map(|service| service.host.clone()),
-            proxies: listener.proxies,
-        };
-        self.http_listeners().into_iter().map(seat).collect()
+        let (of_endpoints, others) = self.entries();
+        let mut seats: Vec<Seat> = others.iter().chain(&of_endpoints).filter_map(Entry::seat).collect();
+        // Endpoints of one service share a table.
+        seats.sort_by(|a, b| (a.port, &a.name).cmp(&(b.port, &b.name)));
+        seats.dedup();
+        seats
     }
 
     /// Hosts that may have a virtual host in a table, in the order in which they get domains that several want: services,

@@ -6,6 +6,7 @@ use meltemi_config::{Object, Options, load_text};
 use serde_json::json;
 
 use super::*;
+use crate::model::listener::{Routes, Terminal};
 use crate::snapshot::Change;
 
 /// Resources that meet in many ways: shared addresses, names and ports, wildcards, subsets, TCP, DNS, headless and sniffed ports.
@@ -70,6 +71,14 @@ fn pool() -> Vec<Object> {
         ));
     }
     add("apiVersion: v1\nkind: Service\nmetadata: {name: head}\nspec: {clusterIP: None, selector: {app: head}, ports: [{name: tcp, port: 7000}, {name: http, port: 80}]}".to_owned());
+    // Bytes that are looked at, a port for each endpoint; and an address that is also an endpoint's.
+    add("apiVersion: v1\nkind: Service\nmetadata: {name: looked}\nspec: {clusterIP: None, selector: {app: head}, ports: [{port: 7100}]}".to_owned());
+    add(format!(
+        "{api}\nkind: ServiceEntry\nmetadata: {{name: same}}\nspec: {{hosts: [same.example.com], addresses: [10.2.0.1], resolution: STATIC, ports: [{{number: 7000, name: tcp}}], endpoints: [{{address: 10.1.9.9}}]}}"
+    ));
+    add(format!(
+        "{api}\nkind: ServiceEntry\nmetadata: {{name: sniffed}}\nspec: {{hosts: [sniffed.example.com], addresses: [10.0.0.77], resolution: STATIC, ports: [{{number: 80, name: x}}], endpoints: [{{address: 10.1.9.8}}]}}"
+    ));
     add("apiVersion: v1\nkind: Service\nmetadata: {name: s1}\nspec: {clusterIP: 10.0.0.9, selector: {app: head}, ports: [{name: http, port: 80}]}".to_owned());
     for (alias, to) in [
         ("e1", "s1.default.svc.cluster.local"),
@@ -231,4 +240,41 @@ fn tables_are_what_the_view_says() {
             assert_eq!(got, want);
         }
     }
+}
+
+#[test]
+fn every_table_that_a_listener_uses_is_there() {
+    let snapshot = Snapshot::build(1, &pool(), Arc::default());
+    for node in nodes().into_iter().filter(|node| node.role == Role::Sidecar) {
+        let view = View::new(&snapshot, &node);
+        let names = view.route_names();
+        for listener in view.common_listeners() {
+            for chain in listener.chains.iter().chain(&listener.default_chain) {
+                if let Terminal::Http(http) = &chain.terminal
+                    && let Routes::Rds(table) = &http.routes
+                {
+                    assert!(names.contains(table), "{table} of {}: {names:?}", listener.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_that_comes_touches_its_sockets_only() {
+    let pool: Vec<Object> =
+        pool().into_iter().filter(|object| object.id().kind != meltemi_config::Kind::Sidecar).collect();
+    let (cache, mut snapshot) = (Cache::default(), Snapshot::build(0, &pool, Arc::default()));
+    let mut group = Group::new(nodes().remove(0), true, &snapshot, &cache);
+    assert!(group.shared.listeners.all().len() > 8);
+    let text = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: fresh}\nspec:\n  hosts: [fresh.example.com]\n  \
+                addresses: [10.0.0.200]\n  resolution: STATIC\n  ports: [{number: 80, name: http}, {number: 7000, name: tcp}, {number: 81, name: http-new}]\n  \
+                endpoints: [{address: 10.1.9.1}]";
+    let fresh = load_text("fresh.yaml", text, &Options::default()).objects;
+    let changes: Vec<Change> = fresh.into_iter().map(|object| (object.id(), Some(object))).collect();
+    let changed = snapshot.update(&changes);
+    let view = View::new(&snapshot, &group.node);
+    let listed = group.sockets.follow(&view, &changed, &changed.hosts(), &cache).unwrap();
+    let made: Vec<&str> = listed.listeners.keys().map(|name| &**name).collect();
+    assert_eq!(made, ["0.0.0.0_80", "0.0.0.0_81", "10.0.0.200_7000"]);
 }

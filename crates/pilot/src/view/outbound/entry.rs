@@ -9,12 +9,13 @@ use rustc_hash::FxHashSet;
 use crate::model::listener::{Condition, FilterChain};
 use crate::names::{self, WILDCARD_ADDRESS};
 use crate::registry::{Port, Service};
+use crate::view::route::Seat;
 
 /// A listener in the making.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) address: Str,
-    pub(super) port: u32,
+pub(crate) struct Entry {
+    pub(crate) address: Str,
+    pub(crate) port: u32,
     /// Whether it opens its port.
     pub(super) explicit: bool,
     /// Chains of bytes.
@@ -27,8 +28,6 @@ pub(super) struct Entry {
     pub(super) looks: bool,
     /// What the first service declared, or `Auto` as soon as it is looked for.
     protocol: Protocol,
-    /// Whether nothing may be added.
-    locked: bool,
 }
 
 /// A table of routes.
@@ -55,65 +54,62 @@ pub(super) struct Offer {
     pub(super) looks: bool,
 }
 
-/// Listeners in the making, by port and address.
-#[derive(Debug, Default)]
-pub(super) struct Entries(BTreeMap<(u32, Str), Entry>);
-
-impl Entries {
-    /// From now on nothing is added to those that are there.
-    pub(super) fn lock(&mut self) {
-        self.0.values_mut().for_each(|entry| entry.locked = true);
-    }
-
-    /// Whether an offer can make a difference: most services share a listener that is there already.
-    pub(super) fn wants(&self, address: &Str, port: &Port) -> bool {
-        let Some(entry) = self.0.get(&(port.number, address.clone())) else { return true };
-        let plain = entry.protocol.is_tcp();
-        let known = match port.protocol {
-            protocol if protocol.is_http() => !plain,
-            protocol if protocol.is_auto() => entry.protocol.is_auto(),
-            _ => false,
-        };
-        !entry.locked && !known && !quarrels(entry.protocol, port.protocol)
-    }
-
-    /// Adds what is not there yet.
-    pub(super) fn add(&mut self, offer: Offer) {
-        let key = (offer.port.number, offer.address.clone());
-        // Looked for among what is declared as HTTP, it takes its place.
-        let replaces = |entry: &Entry| entry.protocol.is_http() && offer.port.protocol.is_auto();
-        match self.0.get_mut(&key) {
-            Some(entry) if !replaces(entry) => entry.merge(offer),
-            _ => {
-                self.0.insert(key, Entry::new(offer));
-            }
+/// Sorts them by port, those on all addresses first. Of several tables with one name on a port only the first keeps it.
+pub(crate) fn settle(entries: &mut [Entry]) {
+    entries.sort_by_key(|entry| (entry.port, &*entry.address != WILDCARD_ADDRESS, entry.address.clone()));
+    let mut taken: FxHashSet<String> = FxHashSet::default();
+    let mut port = 0;
+    for entry in entries {
+        if entry.port != port {
+            taken.clear();
+            port = entry.port;
         }
-    }
-
-    /// Adds what does not come from a service.
-    pub(super) fn extend_one(&mut self, offer: Option<Offer>) {
-        offer.into_iter().for_each(|offer| self.add(offer));
-    }
-
-    /// All of them: by port, those on all addresses first. Of several tables with one name only the first keeps it.
-    pub(super) fn into_sorted(self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self.0.into_values().collect();
-        entries.sort_by_key(|entry| (entry.port, &*entry.address != WILDCARD_ADDRESS, entry.address.clone()));
-        let mut taken: Vec<(u32, String)> = Vec::new();
-        for entry in &mut entries {
-            let Some(table) = &mut entry.table else { continue };
-            taken.retain(|(port, _)| *port == entry.port);
-            if taken.iter().any(|(_, name)| *name == table.route) {
-                table.route = names::listener(&entry.address, entry.port);
-            }
-            taken.push((entry.port, table.route.clone()));
+        let Some(table) = &mut entry.table else { continue };
+        if taken.contains(&table.route) {
+            table.route = names::listener(&entry.address, entry.port);
         }
-        entries
+        taken.insert(table.route.clone());
     }
 }
 
 impl Entry {
-    fn new(offer: Offer) -> Entry {
+    /// Name of its listener.
+    pub(crate) fn name(&self) -> String {
+        names::listener(&self.address, self.port)
+    }
+
+    /// The seat of its table.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let table = self.table.as_ref()?;
+        Some(Seat {
+            name: table.route.clone(),
+            egress: table.egress,
+            port: self.port,
+            explicit: self.explicit,
+            service: table.service.as_ref().map(|service| service.host.clone()),
+            proxies: table.proxies,
+        })
+    }
+
+    /// Whether an offer of that protocol can make a difference.
+    pub(super) fn wants(&self, protocol: Protocol) -> bool {
+        let known = match protocol {
+            http if http.is_http() => !self.protocol.is_tcp(),
+            auto if auto.is_auto() => self.protocol.is_auto(),
+            _ => false,
+        };
+        !known && !quarrels(self.protocol, protocol)
+    }
+
+    /// Adds what is not there yet. Looked for among what is declared as HTTP, an offer takes its place.
+    pub(super) fn add(&mut self, offer: Offer) {
+        match self.protocol.is_http() && offer.port.protocol.is_auto() {
+            true => *self = Entry::new(offer),
+            false => self.merge(offer),
+        }
+    }
+
+    pub(super) fn new(offer: Offer) -> Entry {
         // HTTP that is told apart by looking leaves room for bytes.
         let mixed = offer.table.is_some() && offer.looks;
         let mut taken = Taken::default();
@@ -126,7 +122,6 @@ impl Entry {
             table: offer.table,
             looks: offer.looks,
             protocol: if mixed { Protocol::Auto } else { offer.port.protocol },
-            locked: false,
         }
     }
 
