@@ -169,7 +169,7 @@ impl Registry {
 
     /// What a host stands for, if it is an alias: the next name of the chain.
     pub fn alias_of(&self, host: &Host) -> Option<&Host> {
-        self.services.get(host)?.iter().find_map(|service| service.alias_of.as_ref())
+        self.parts.alias_of(host)
     }
 
     /// All services, by host.

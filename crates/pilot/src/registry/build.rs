@@ -332,6 +332,11 @@ impl Parts {
         moved
     }
 
+    /// What a host stands for, if it is an alias.
+    pub(super) fn alias_of(&self, host: &Host) -> Option<&Host> {
+        self.alias_of.get(host)
+    }
+
     /// Follows what these hosts stand for now; the hosts that other names stand for than before.
     fn set_aliases(&mut self, hosts: &BTreeSet<Host>) -> Vec<Host> {
         let mut differs = false;
