@@ -54,6 +54,8 @@ struct Scene {
     /// Calls in the order in which their answers came.
     #[serde(default)]
     order: Vec<usize>,
+    /// `health_flags` of the first host afterwards.
+    flags: Option<String>,
     during: Option<During>,
     /// Of the cluster, when all is over.
     #[serde(default)]
@@ -303,7 +305,11 @@ async fn play(scene: &Scene, main: SocketAddr, admin: SocketAddr) -> Vec<String>
     // What a connection's end is counted as takes a moment.
     let deadline = Instant::now() + Duration::from_secs(2);
     loop {
-        let wrong = compare("afterwards", &scene.stats, &stats(admin, &scene.cluster).await);
+        let mut wrong = compare("afterwards", &scene.stats, &stats(admin, &scene.cluster).await);
+        if let Some(wanted) = &scene.flags {
+            let got = flags(admin, &scene.cluster).await;
+            wrong.extend((got != *wanted).then(|| format!("health_flags: wanted {wanted}, got {got}")));
+        }
         if wrong.is_empty() || Instant::now() > deadline {
             problems.extend(wrong);
             return problems;
@@ -337,6 +343,14 @@ async fn stats(admin: SocketAddr, cluster: &str) -> BTreeMap<String, i64> {
     let answer = get(admin, &format!("/stats?filter=%5Ecluster.{cluster}%5C.")).await.unwrap();
     let lines = answer.body.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once(": "));
     lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+}
+
+/// What is said of the health of a cluster's first host.
+async fn flags(admin: SocketAddr, cluster: &str) -> String {
+    let answer = get(admin, "/clusters").await.unwrap();
+    let hosts = answer.body.lines().filter(|line| line.starts_with(&format!("{cluster}::")));
+    let found = hosts.filter_map(|line| Some(line.split_once("::health_flags::")?.1.to_owned())).next();
+    found.unwrap_or_default()
 }
 
 fn compare(when: &str, wanted: &BTreeMap<String, i64>, got: &BTreeMap<String, i64>) -> Vec<String> {

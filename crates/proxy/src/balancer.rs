@@ -7,6 +7,7 @@
 pub mod consistent;
 mod edf;
 pub mod hash;
+pub mod zones;
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub struct Selection<'a> {
     pub exclude: &'a [u32],
     /// `slow_start_config` of the cluster.
     pub slow_start: Option<SlowStart>,
+    /// Zone-aware routing's choice among the healthy hosts of the first priority: number and hosts of a locality.
+    pub zone: Option<(usize, &'a Group)>,
 }
 
 impl Selection<'_> {
@@ -65,7 +68,7 @@ impl Balancer {
         &mut self,
         policy: &BalancerPolicy,
         set: &'a EndpointSet,
-        wanted: &Selection<'_>,
+        wanted: &Selection<'a>,
         random: &mut fastrand::Rng,
     ) -> Option<&'a Arc<Endpoint>> {
         if matches!(policy, BalancerPolicy::Consistent(_)) {
@@ -88,10 +91,17 @@ impl Balancer {
         &mut self,
         policy: &BalancerPolicy,
         set: &'a EndpointSet,
-        wanted: &Selection<'_>,
+        wanted: &Selection<'a>,
         random: &mut fastrand::Rng,
     ) -> Option<&'a Arc<Endpoint>> {
-        let (at, group) = choose_group(set, wanted.exclude, random)?;
+        let (mut at, mut group) = choose_group(set, wanted.exclude, random)?;
+        if let Some((zone, hosts)) = wanted.zone
+            && (at.0, at.1) == (0, false)
+        {
+            // Beyond the numbers of ordinary groups.
+            at.2 = u32::MAX - zone as u32;
+            group = hosts;
+        }
         if let [only] = group.hosts.as_slice() {
             return Some(only);
         }

@@ -26,6 +26,7 @@ use meltemi_xds::{
 use prost::{Message as _, Name};
 
 use crate::{
+    cluster::Locality,
     listener::address::ListenAddress,
     xds::{At, Rejection, fields, hcm, listener, refuse, wire},
 };
@@ -35,6 +36,8 @@ use crate::{
 pub struct Bootstrap {
     /// Who this proxy is.
     pub node: Node,
+    /// `cluster_manager.local_cluster_name`, and where the node runs.
+    pub local: Option<(Arc<str>, Locality)>,
     /// `admin.address`.
     pub admin: Option<ListenAddress>,
     /// Clusters to start with, encoded: slices of `encoded`.
@@ -109,16 +112,29 @@ pub fn compile(encoded: Bytes, overrides: &Overrides) -> Result<Bootstrap, Rejec
     let node = meltemi_xds::extension::announce(node);
     let dynamic = message.dynamic_resources.take();
     let discovery = dynamic.map(|dynamic| discovery(&dynamic, &clusters, &node)).transpose();
+    let cluster_names: Vec<Arc<str>> = clusters.iter().filter_map(name_of).collect();
+    let local = message.cluster_manager.as_ref().map_or("", |manager| &manager.local_cluster_name);
+    if !local.is_empty() && !cluster_names.iter().any(|name| &**name == local) {
+        return refuse(format!("local cluster '{local}' must be defined")).at("cluster_manager");
+    }
+    let local = (!local.is_empty()).then(|| (Arc::from(local), locality(&node)));
     Ok(Bootstrap {
+        local,
         admin: admin(&message)?,
         discovery: discovery.at("dynamic_resources")?.flatten(),
-        cluster_names: clusters.iter().filter_map(name_of).collect(),
+        cluster_names,
         clusters,
         listeners,
         notes: notes(&message),
         node,
         encoded,
     })
+}
+
+/// Where the node says that it runs.
+fn locality(node: &Node) -> Locality {
+    let place = node.locality.clone().unwrap_or_default();
+    Locality { region: place.region.into(), zone: place.zone.into(), sub_zone: place.sub_zone.into() }
 }
 
 /// The name of an encoded cluster.
@@ -155,7 +171,14 @@ fn notes(message: &Message) -> Vec<String> {
         (message.overload_manager.is_some(), "overload_manager: not in effect"),
         (message.watchdog.is_some() || message.watchdogs.is_some(), "watchdogs: not in effect"),
         (message.tracing.is_some(), "tracing: no spans are reported"),
-        (message.cluster_manager.is_some(), "cluster_manager: not in effect"),
+        (
+            message.cluster_manager.as_ref().is_some_and(|manager| {
+                manager.outlier_detection.is_some()
+                    || manager.upstream_bind_config.is_some()
+                    || manager.load_stats_config.is_some()
+            }),
+            "cluster_manager: only local_cluster_name is in effect",
+        ),
         (!message.bootstrap_extensions.is_empty(), "bootstrap_extensions: not in effect"),
         (!message.fatal_actions.is_empty(), "fatal_actions: not in effect"),
         (message.dns_resolution_config.is_some(), "dns_resolution_config: the system's resolver is used"),

@@ -6,6 +6,7 @@
 pub mod cold;
 pub mod dns;
 pub mod endpoints;
+pub mod health;
 pub mod outlier;
 pub mod store;
 
@@ -14,7 +15,7 @@ use std::{
     path::Path,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -43,6 +44,8 @@ pub struct ClusterSlot {
     pub changes: AtomicU32,
     /// How often discovery brought hosts: `update_success`.
     pub updates: AtomicU32,
+    /// A connection was made for traffic: health checks come at their full pace from then on.
+    pub used: Arc<AtomicBool>,
     current: ArcSwapOption<Cluster>,
 }
 
@@ -55,6 +58,7 @@ impl ClusterSlot {
             in_use: Default::default(),
             changes: AtomicU32::new(0),
             updates: AtomicU32::new(0),
+            used: Arc::default(),
             current: ArcSwapOption::empty(),
         }
     }
@@ -81,6 +85,10 @@ pub struct Cluster {
     pub origin: Option<Arc<str>>,
     /// Watches for hosts whose answers stand out, if `outlier_detection` is set.
     pub outlier: Option<Box<outlier::Detector>>,
+    /// Where this proxy runs, if that matters to the cluster.
+    pub local: Option<Arc<Local>>,
+    /// Asks hosts whether they are well, if `health_checks` are set.
+    pub health: Option<Arc<health::Checker>>,
     /// Everything but the endpoints; clusters that say the same share one.
     pub settings: Arc<ClusterSettings>,
     /// Changes on its own fast lane (EDS, DNS) and never recompiles anything.
@@ -120,6 +128,8 @@ pub struct ClusterSettings {
     pub panic_threshold: u32,
     /// `common_lb_config.locality_weighted_lb_config`: localities get traffic by their weight.
     pub locality_weighted: bool,
+    /// `common_lb_config.zone_aware_lb_config`, where there is no local cluster without effect.
+    pub zone_aware: Option<ZoneAware>,
     /// `http2_protocol_options`.
     pub http2: Http2Options,
     /// `http_protocol_options.header_key_format`.
@@ -168,6 +178,7 @@ impl Default for ClusterSettings {
             source_address: None,
             panic_threshold: 50,
             locality_weighted: false,
+            zone_aware: None,
             http2: Http2Options::default(),
             names: NameFormat::default(),
             max_stream_duration: None,
@@ -295,6 +306,28 @@ impl SlowStart {
     }
 }
 
+/// `ZoneAwareLbConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ZoneAware {
+    /// `routing_enabled`, in hundredths of a percent; default all.
+    pub enabled: u32,
+    /// `min_cluster_size`, default 6.
+    pub min_cluster_size: u64,
+    /// `fail_traffic_on_panic`
+    pub fail_on_panic: bool,
+    /// `force_locality_direct_routing`
+    pub force_direct: bool,
+}
+
+/// Where this proxy runs, for zone-aware routing: `cluster_manager.local_cluster_name` and the node's locality.
+#[derive(Debug)]
+pub struct Local {
+    /// The cluster whose hosts are proxies like this one.
+    pub cluster: Arc<ClusterSlot>,
+    /// The locality.
+    pub locality: Locality,
+}
+
 /// Where an endpoint listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
@@ -343,6 +376,8 @@ pub struct Endpoint {
     pub label: Arc<str>,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// Where and whether it is asked how it is, if not where it serves.
+    pub check: Option<Arc<health::CheckAt>>,
     /// When it became known: slow start counts from here.
     pub since: Instant,
     /// What outlier detection knows of it.
@@ -355,6 +390,18 @@ pub struct Endpoint {
 
 /// In an endpoint's health: outlier detection has ejected it.
 const EJECTED: u8 = 0x80;
+/// Health checks say that it is not well.
+const FAILED: u8 = 0x40;
+/// Health checks have not asked it yet.
+const PENDING: u8 = 0x20;
+/// Health checks say that it would rather not.
+const DEGRADED: u8 = 0x10;
+/// The last failed check had no answer in time.
+const TIMED_OUT: u8 = 0x08;
+/// Discovery does not know it any more; it stays as long as its checks succeed.
+const LEAVING: u8 = 0x04;
+/// What the control plane said.
+const TOLD: u8 = 0x03;
 
 impl Endpoint {
     /// A fresh endpoint without requests.
@@ -377,7 +424,7 @@ impl Endpoint {
         };
         let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
         let (since, active) = (Instant::now(), AtomicU32::new(0));
-        let (hash_key, monitor) = (None, OnceLock::new());
+        let (hash_key, check, monitor) = (None, None, OnceLock::new());
         Self {
             address,
             hostname,
@@ -385,6 +432,7 @@ impl Endpoint {
             priority,
             label,
             hash_key,
+            check,
             since,
             monitor,
             weight,
@@ -398,18 +446,20 @@ impl Endpoint {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// Health: what the control plane says, unless outlier detection has ejected it.
+    /// Health: what the control plane says, unless outlier detection has ejected it or health checks know better.
     pub fn health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) {
-            0 => Health::Healthy,
-            1 => Health::Degraded,
+        let health = self.health.load(Ordering::Relaxed);
+        match health & TOLD {
+            _ if health & (EJECTED | FAILED) != 0 => Health::Unhealthy,
+            0 if health & DEGRADED == 0 => Health::Healthy,
+            0 | 1 => Health::Degraded,
             _ => Health::Unhealthy,
         }
     }
 
     /// Health as the control plane says.
     pub fn told_health(&self) -> Health {
-        match self.health.load(Ordering::Relaxed) & !EJECTED {
+        match self.health.load(Ordering::Relaxed) & TOLD {
             0 => Health::Healthy,
             1 => Health::Degraded,
             _ => Health::Unhealthy,
@@ -419,8 +469,74 @@ impl Endpoint {
     /// Takes weight and health of an update.
     pub(crate) fn update(&self, weight: u32, health: Health) {
         self.weight.store(weight.max(1), Ordering::Relaxed);
-        let ejected = self.health.load(Ordering::Relaxed) & EJECTED;
-        self.health.store(health as u8 | ejected, Ordering::Relaxed);
+        self.set_flags(TOLD | LEAVING, health as u8);
+    }
+
+    /// Sets the bits of `mask` to those of `bits`; true when that changed any.
+    fn set_flags(&self, mask: u8, bits: u8) -> bool {
+        let next = |health: u8| Some(health & !mask | bits & mask);
+        let before = self.health.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        before.is_ok_and(|before| before & mask != bits & mask)
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.health.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// It gets no traffic until it was asked how it is.
+    pub(crate) fn await_check(&self) {
+        self.set_flags(FAILED | PENDING, FAILED | PENDING);
+    }
+
+    /// It is asked no more: what checks have found is forgotten.
+    pub(crate) fn forget_checks(&self) -> bool {
+        self.set_flags(FAILED | PENDING | DEGRADED | TIMED_OUT, 0)
+    }
+
+    /// Health checks say that it is not well, or have not asked it yet.
+    pub fn has_failed_check(&self) -> bool {
+        self.has(FAILED)
+    }
+
+    /// Health checks have not asked it yet.
+    pub fn awaits_check(&self) -> bool {
+        self.has(PENDING)
+    }
+
+    /// Health checks say that it would rather not.
+    pub fn is_degraded_by_check(&self) -> bool {
+        self.has(DEGRADED)
+    }
+
+    /// Its last failed check had no answer in time.
+    pub fn check_timed_out(&self) -> bool {
+        self.has(TIMED_OUT)
+    }
+
+    /// Discovery does not know it any more.
+    pub fn is_leaving(&self) -> bool {
+        self.has(LEAVING)
+    }
+
+    /// A check failed (`true`: for want of an answer in time), or checks succeed again.
+    pub(crate) fn set_failed_check(&self, failed: Option<bool>) {
+        let timed_out = if failed == Some(true) { TIMED_OUT } else { 0 };
+        self.set_flags(FAILED | TIMED_OUT, if failed.is_some() { FAILED | timed_out } else { 0 });
+    }
+
+    /// True when that changed it.
+    pub(crate) fn set_degraded(&self, degraded: bool) -> bool {
+        self.set_flags(DEGRADED, if degraded { DEGRADED } else { 0 })
+    }
+
+    /// True when that changed it.
+    pub(crate) fn set_pending(&self, pending: bool) -> bool {
+        self.set_flags(PENDING, if pending { PENDING } else { 0 })
+    }
+
+    /// Discovery does not know it any more.
+    pub(crate) fn leave(&self) {
+        self.set_flags(LEAVING, LEAVING);
     }
 
     /// True while outlier detection keeps it out.

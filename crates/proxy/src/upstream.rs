@@ -11,6 +11,7 @@ pub mod h2;
 pub mod limits;
 pub mod pool;
 pub mod queue;
+mod zones;
 
 use std::task::{Context, Poll};
 

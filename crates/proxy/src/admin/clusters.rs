@@ -69,16 +69,23 @@ impl Admin {
     }
 }
 
-/// Envoy's words for a host whose health the control plane told.
-fn health_flags(endpoint: &Endpoint) -> &'static str {
-    match (endpoint.is_ejected(), endpoint.told_health()) {
-        (true, Health::Unhealthy) => "/failed_outlier_check/failed_eds_health",
-        (true, Health::Degraded) => "/failed_outlier_check/degraded_eds_health",
-        (true, Health::Healthy) => "/failed_outlier_check",
-        (false, Health::Healthy) => "healthy",
-        (false, Health::Degraded) => "/degraded_eds_health",
-        (false, Health::Unhealthy) => "/failed_eds_health",
-    }
+/// Envoy's words for how a host is, in Envoy's order.
+fn health_flags(endpoint: &Endpoint) -> String {
+    let told = endpoint.told_health();
+    let flags: String = [
+        (endpoint.has_failed_check(), "/failed_active_hc"),
+        (endpoint.is_ejected(), "/failed_outlier_check"),
+        (told == Health::Unhealthy, "/failed_eds_health"),
+        (endpoint.is_degraded_by_check(), "/degraded_active_hc"),
+        (told == Health::Degraded, "/degraded_eds_health"),
+        (endpoint.is_leaving(), "/pending_dynamic_removal"),
+        (endpoint.awaits_check(), "/pending_active_hc"),
+        (endpoint.check_timed_out(), "/active_hc_timeout"),
+    ]
+    .into_iter()
+    .filter_map(|(set, flag)| set.then_some(flag))
+    .collect();
+    if flags.is_empty() { "healthy".to_owned() } else { flags }
 }
 
 fn host(endpoint: &Endpoint) -> Value {
@@ -94,8 +101,17 @@ fn host(endpoint: &Endpoint) -> Value {
         "health_status": { "eds_health_status": health },
         "weight": endpoint.weight(),
     });
-    if endpoint.is_ejected() {
-        host["health_status"]["failed_outlier_check"] = true.into();
+    for (set, name) in [
+        (endpoint.is_ejected(), "failed_outlier_check"),
+        (endpoint.has_failed_check(), "failed_active_health_check"),
+        (endpoint.is_degraded_by_check(), "failed_active_degraded_check"),
+        (endpoint.is_leaving(), "pending_dynamic_removal"),
+        (endpoint.awaits_check(), "pending_active_hc"),
+        (endpoint.check_timed_out(), "active_hc_timeout"),
+    ] {
+        if set {
+            host["health_status"][name] = true.into();
+        }
     }
     if endpoint.priority != 0 {
         host["priority"] = endpoint.priority.into();

@@ -88,6 +88,8 @@ fn a_new_set_is_taken_up() {
                 weight: 1,
                 health: Health::Healthy,
                 hash_key: None,
+                check: None,
+                leaving: false,
             })
             .collect(),
         ..LocalityEndpoints::default()
@@ -116,6 +118,8 @@ fn weighted_localities() {
             weight: 1,
             health: Health::Healthy,
             hash_key: None,
+            check: None,
+            leaving: false,
         }],
         ..LocalityEndpoints::default()
     };
@@ -141,6 +145,8 @@ fn hashed(kind: Consistent, weights: &[u32]) -> EndpointSet {
         weight: *weight,
         health: Health::Healthy,
         hash_key: None,
+        check: None,
+        leaving: false,
     });
     let locality = LocalityEndpoints { weight: 1, hosts: hosts.collect(), ..LocalityEndpoints::default() };
     let layout = Layout { consistent: Some(kind), ..Layout::default() };
@@ -205,6 +211,8 @@ fn tried_priorities_are_left_out() {
             weight: 1,
             health: Health::Healthy,
             hash_key: None,
+            check: None,
+            leaving: false,
         }],
         locality: None,
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Address, Consistent, Endpoint, Health, Locality, cold::Cold};
+use super::{Address, Consistent, Endpoint, Health, Locality, cold::Cold, health::CheckAt};
 use crate::balancer::consistent::Table;
 
 /// All endpoints with their shares.
@@ -86,6 +86,10 @@ pub struct HostSpec {
     pub health: Health,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// `health_check_config`.
+    pub check: Option<Arc<CheckAt>>,
+    /// Discovery does not know it any more; it stays while it is well.
+    pub leaving: bool,
 }
 
 /// How a set is laid out; from the cluster's settings and the assignment's policy.
@@ -99,11 +103,19 @@ pub struct Layout {
     pub locality_weighted: bool,
     /// The table that the balancer needs.
     pub consistent: Option<Consistent>,
+    /// Hosts get no traffic before their first health check.
+    pub checked: bool,
 }
 
 impl Default for Layout {
     fn default() -> Self {
-        Self { overprovisioning: 140, panic_threshold: 50, locality_weighted: false, consistent: None }
+        Self {
+            overprovisioning: 140,
+            panic_threshold: 50,
+            locality_weighted: false,
+            consistent: None,
+            checked: false,
+        }
     }
 }
 
@@ -115,7 +127,8 @@ impl EndpointSet {
         let level = |level| {
             let here = localities.iter().filter(|l| l.priority as usize == level);
             Priority::new(here.map(|l| {
-                let hosts = l.hosts.iter().map(|host| known.endpoint(host, l)).collect::<Vec<_>>();
+                let hosts =
+                    l.hosts.iter().map(|host| known.endpoint(host, l, layout.checked)).collect::<Vec<_>>();
                 (l.weight, hosts)
             }))
         };
@@ -124,11 +137,15 @@ impl EndpointSet {
 
     /// The same hosts after the health of some has changed.
     pub fn refreshed(&self) -> Self {
-        let levels = self.priorities.iter().map(|level| Priority {
-            hosts: level.hosts.clone(),
-            localities: level.localities.clone(),
-            ..Priority::default()
-        });
+        // Who has left discovery stays only as long as its checks succeed.
+        let stays = |host: &&Arc<Endpoint>| !(host.is_leaving() && host.has_failed_check());
+        let levels =
+            self.priorities.iter().map(|level| {
+                let localities = level.localities();
+                Priority::new(localities.map(|(weight, _, hosts)| {
+                    (weight, hosts.iter().filter(stays).cloned().collect::<Vec<_>>())
+                }))
+            });
         Self::lay_out(levels.collect(), self.layout, self.version + 1)
     }
 
@@ -157,6 +174,8 @@ impl EndpointSet {
                 weight,
                 health: Health::Healthy,
                 hash_key: None,
+                check: None,
+                leaving: false,
             })
             .collect();
         let locality = LocalityEndpoints { weight: 1, hosts, ..LocalityEndpoints::default() };
@@ -183,20 +202,31 @@ impl<'a> Known<'a> {
     }
 
     /// The endpoint of before, brought up to date, or a new one.
-    fn endpoint(&self, host: &HostSpec, at: &LocalityEndpoints) -> Arc<Endpoint> {
+    fn endpoint(&self, host: &HostSpec, at: &LocalityEndpoints, checked: bool) -> Arc<Endpoint> {
         let known = self.0.get(&(at.priority, &host.address));
         if let Some(known) = known
             && known.hostname == host.hostname
             && known.locality == at.locality
             && known.hash_key == host.hash_key
+            && known.check == host.check
         {
             known.update(host.weight, host.health);
+            if !checked {
+                known.forget_checks();
+            }
+            if host.leaving {
+                known.leave();
+            }
             return Arc::clone(known);
         }
         let (hostname, locality) = (host.hostname.clone(), at.locality.clone());
         let address = host.address.clone();
         let mut new = Endpoint::placed(address, hostname, locality, at.priority, host.weight, host.health);
         new.hash_key.clone_from(&host.hash_key);
+        new.check.clone_from(&host.check);
+        if checked && !new.check.as_ref().is_some_and(|check| check.disabled) {
+            new.await_check();
+        }
         Arc::new(new)
     }
 }
@@ -291,7 +321,8 @@ fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, we
 }
 
 impl Group {
-    fn new(hosts: Vec<Arc<Endpoint>>, weight: u32) -> Self {
+    /// Hosts, of which there is one at least.
+    pub fn new(hosts: Vec<Arc<Endpoint>>, weight: u32) -> Self {
         let first = hosts.first().map(|host| host.weight());
         let equal_weights = hosts.iter().all(|host| Some(host.weight()) == first);
         Self { weight, hosts, equal_weights }

@@ -145,6 +145,8 @@ mod tests {
             settings: Arc::new(ClusterSettings::default()),
             origin: None,
             outlier: None,
+            health: None,
+            local: None,
             endpoints: Endpoints::from(EndpointSet::default()),
         })
     }

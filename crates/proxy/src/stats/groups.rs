@@ -142,6 +142,12 @@ group! {
         gauge { ejections_active }
     }
 
+    /// `cluster.<stat_name>.health_check.`
+    HealthCheckStats {
+        counter { attempt, failure, network_failure, passive_failure, success, verify_cluster }
+        gauge { degraded, healthy }
+    }
+
     /// `cluster.<stat_name>.circuit_breakers.<priority>.`: 1 when a limit is reached.
     CircuitBreakerStats {
         gauge { cx_open, cx_pool_open, rq_open, rq_pending_open, rq_retry_open }

@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -31,6 +31,7 @@ use crate::{
         limits::{Permit, Resource},
         pool::{Lifetime, Pool},
         queue::{Attempt, Place, Queue},
+        zones::Zones,
     },
 };
 
@@ -75,6 +76,8 @@ pub struct ClusterState {
     /// Endpoints of a dynamic forward proxy.
     names: Names,
     balancer: RefCell<Balancer>,
+    /// What zone-aware routing has worked out, where there is any.
+    zones: RefCell<Option<Box<Zones>>>,
     /// Version of the endpoint set that `pools` was last cleaned for.
     version: Cell<u64>,
 }
@@ -92,6 +95,7 @@ impl ClusterState {
             originals: RefCell::default(),
             names: Names::default(),
             balancer: RefCell::default(),
+            zones: RefCell::default(),
             version: Cell::new(0),
         }
     }
@@ -132,6 +136,18 @@ impl ClusterState {
         self.follow(&set);
         let wanted = Selection { slow_start: settings.slow_start, ..wanted };
         let mut balancer = self.balancer.borrow_mut();
+        if let (Some(aware), Some(local)) = (&settings.zone_aware, &self.cluster.local) {
+            let mut zones = self.zones.borrow_mut();
+            let zones = zones.get_or_insert_with(Box::default);
+            return worker.with_random(|random| {
+                if aware.fail_on_panic && set.priorities.first().is_some_and(|level| level.panic) {
+                    return None;
+                }
+                let zone = zones.choose(aware, local, &set, settings, &self.stats, random);
+                let wanted = Selection { zone, ..wanted };
+                balancer.pick(&settings.balancer, &set, &wanted, random).cloned()
+            });
+        }
         worker.with_random(|random| balancer.pick(&settings.balancer, &set, &wanted, random).cloned())
     }
 
@@ -217,6 +233,9 @@ impl ClusterState {
     pub async fn dial(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
         let (stats, started) = (&self.stats, clock::now());
         stats.upstream_cx_total.inc();
+        if !self.slot.used.load(Ordering::Relaxed) {
+            self.slot.used.store(true, Ordering::Relaxed);
+        }
         let connected = connect::connect(&endpoint.address, &self.cluster.settings).await;
         match &connected {
             Ok(_) => {

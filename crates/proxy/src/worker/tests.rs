@@ -55,6 +55,8 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
         settings,
         origin: None,
         outlier: None,
+        health: None,
+        local: None,
         endpoints: endpoints_of(endpoints),
     })));
     slot

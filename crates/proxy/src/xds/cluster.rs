@@ -1,6 +1,7 @@
 //! `Cluster`: settings with Envoy's defaults, and where the endpoints come from.
 
 mod balancer;
+mod health;
 mod outlier;
 mod protocol;
 
@@ -17,6 +18,7 @@ use meltemi_xds::pb::{
         },
         core::v3::{BindConfig, TcpKeepalive, socket_address::PortSpecifier},
     },
+    envoy::r#type::v3::Percent,
     google::protobuf::UInt32Value,
 };
 
@@ -25,7 +27,11 @@ use super::{
     endpoint::{self, Assignment, HostTarget, Hosts},
     fields, hcm, listener, refuse,
 };
-use crate::cluster::{Address, ClusterSettings, DynamicForward, Keepalive, dns::Family};
+use crate::cluster::{
+    Address, ClusterSettings, DynamicForward, Keepalive, UpstreamProtocol, ZoneAware,
+    dns::Family,
+    health::{Check, Settings as HealthCheck},
+};
 
 /// A compiled cluster without its endpoints.
 #[derive(Debug, Clone)]
@@ -40,6 +46,10 @@ pub struct Compiled {
     pub origin: Option<Arc<str>>,
     /// Where endpoints come from.
     pub discovery: Discovery,
+    /// `health_checks`.
+    pub health: Option<Arc<HealthCheck>>,
+    /// `ignore_health_on_host_removal` is not set: hosts that discovery forgets stay while they are well.
+    pub stays_while_well: bool,
 }
 
 /// Where endpoints come from.
@@ -115,6 +125,12 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     let keepalive =
         message.upstream_connection_options.as_ref().and_then(|options| options.tcp_keepalive.as_ref());
     settings.keepalive = keepalive.map(tcp_keepalive);
+    let health = self::health::compile(&message.health_checks, context)?.map(Arc::new);
+    let grpc = health.as_ref().is_some_and(|health| matches!(health.check, Check::Grpc(_)));
+    if grpc && settings.protocol != UpstreamProtocol::Http2 {
+        let reason = format!("{} cluster must support HTTP/2 for gRPC healthchecking", message.name);
+        return refuse(reason).at_index("health_checks", 0);
+    }
     let stat_name = if message.alt_stat_name.is_empty() { &message.name } else { &message.alt_stat_name };
     Ok(Compiled {
         name: context.intern(&message.name),
@@ -122,6 +138,8 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
         origin: fields::origin(message.metadata.as_ref()).map(|config| context.intern(config)),
         settings: context.settings(settings),
         discovery,
+        health,
+        stays_while_well: !message.ignore_health_on_host_removal,
     })
 }
 
@@ -152,7 +170,6 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
 /// Not in effect yet, and said so wherever the configuration is shown.
 fn note_ineffective(message: &Message, context: &mut Context) {
     let notes = [
-        (!message.health_checks.is_empty(), "health_checks: no active health checks are made"),
         (message.lrs_server.is_some(), "lrs_server: no load reports are sent"),
         (message.preconnect_policy.is_some(), "preconnect_policy: connections are made on demand"),
         (
@@ -296,10 +313,26 @@ fn common_lb(
     {
         settings.locality_weighted = true;
     }
+    if let Some(LocalityConfigSpecifier::ZoneAwareLbConfig(zones)) = &message.locality_config_specifier {
+        settings.zone_aware = Some(ZoneAware {
+            enabled: share(zones.routing_enabled.as_ref()).at("zone_aware_lb_config.routing_enabled")?,
+            min_cluster_size: zones.min_cluster_size.as_ref().map_or(6, |size| size.value),
+            fail_on_panic: zones.fail_traffic_on_panic,
+            force_direct: false,
+        });
+    }
     if message.close_connections_on_host_set_change {
         context.note("close_connections_on_host_set_change: connections stay open");
     }
     Ok(())
+}
+
+/// A percentage in hundredths; all unless said otherwise.
+pub(super) fn share(percent: Option<&Percent>) -> Result<u32, Rejection> {
+    match percent.map_or(100.0, |percent| percent.value) {
+        share if (0.0..=100.0).contains(&share) => Ok((share * 100.0) as u32),
+        share => refuse(format!("{share} is not between 0 and 100")),
+    }
 }
 
 fn bind_config(message: &BindConfig, settings: &mut ClusterSettings) -> Result<(), Rejection> {

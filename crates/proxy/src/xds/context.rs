@@ -13,7 +13,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{At, Rejection};
 use crate::{
-    cluster::{ClusterSettings, Locality, store::ClusterStore},
+    cluster::{ClusterSettings, Local, Locality, store::ClusterStore},
     http::config::RouteSlot,
     route::strings,
 };
@@ -28,6 +28,8 @@ pub struct Context {
     pub clusters: Arc<ClusterStore>,
     /// Cluster names that are configured, warm or not.
     pub declared: FxHashSet<Arc<str>>,
+    /// Where this proxy runs.
+    pub local: Option<Arc<Local>>,
     /// Routes may mention declared clusters only (`validate_clusters`).
     pub validating: bool,
     route_slots: BTreeMap<Arc<str>, Weak<RouteSlot>>,
@@ -47,6 +49,7 @@ impl Context {
         Self {
             clusters,
             declared: FxHashSet::default(),
+            local: None,
             validating: false,
             route_slots: BTreeMap::new(),
             strings: FxHashSet::default(),

@@ -6,8 +6,8 @@ use meltemi_xds::pb::{
     envoy::config::{
         core::v3::{HealthStatus, Locality as LocalityMessage},
         endpoint::v3::{
-            ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
-            locality_lb_endpoints,
+            ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, endpoint::HealthCheckConfig,
+            lb_endpoint::HostIdentifier, locality_lb_endpoints,
         },
     },
     google::protobuf::value::Kind,
@@ -21,6 +21,7 @@ use crate::cluster::{
     Address, Health, Locality,
     cold::Counts,
     endpoints::{HostSpec, LocalityEndpoints},
+    health::CheckAt,
     store::ClusterStore,
 };
 
@@ -59,6 +60,8 @@ pub struct Host {
     pub health: Health,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// `health_check_config`.
+    pub check: Option<Arc<CheckAt>>,
 }
 
 /// Where a host is.
@@ -105,7 +108,16 @@ impl Assignment {
         let spec = |host: &Host, address| {
             let hostname = host.hostname.clone();
             let hash_key = host.hash_key.clone();
-            HostSpec { address, hostname, weight: host.weight, health: host.health, hash_key }
+            let check = host.check.clone();
+            HostSpec {
+                address,
+                hostname,
+                weight: host.weight,
+                health: host.health,
+                hash_key,
+                check,
+                leaving: false,
+            }
         };
         let hosts = |hosts: &[Host]| -> Vec<HostSpec> {
             let found = hosts.iter().flat_map(|host| {
@@ -228,7 +240,25 @@ fn host(message: &LbEndpoint, hosts: Hosts, context: &mut Context) -> Result<Hos
         (hostname, _) => Some(context.intern(hostname)),
     };
     let hash_key = hash_key(message).map(|key| context.intern(key));
-    Ok(Host { target, hostname, weight, health, hash_key })
+    let check = endpoint.health_check_config.as_ref().map(check).transpose();
+    let check = check.at("endpoint.health_check_config")?;
+    Ok(Host { target, hostname, weight, health, hash_key, check })
+}
+
+/// Where a host is asked how it is.
+fn check(message: &HealthCheckConfig) -> Result<Arc<CheckAt>, Rejection> {
+    let port = u16::try_from(message.port_value).map_err(|_| Rejection::new("port is above 65535"));
+    let address = match message.address.as_ref().map(fields::address).transpose().at("address")? {
+        None => None,
+        Some(Address::Socket(address)) => Some(address),
+        Some(Address::Pipe(_)) => return refuse("a Unix socket is not supported").at("address"),
+    };
+    Ok(Arc::new(CheckAt {
+        port: Some(port.at("port_value")?).filter(|port| *port != 0),
+        address,
+        hostname: (!message.hostname.is_empty()).then(|| message.hostname.as_str().into()),
+        disabled: message.disable_active_health_check,
+    }))
 }
 
 /// What stands for the host in consistent hashing, where it says so itself.

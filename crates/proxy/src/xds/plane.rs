@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     bootstrap::{Bootstrap, Discovery},
-    cluster::store::ClusterStore,
+    cluster::{Local, store::ClusterStore},
     listener::Listener,
     stats::Registry,
     worker::Workers,
@@ -272,6 +272,9 @@ impl State {
     fn load(&mut self, bootstrap: Bootstrap) -> Result<(), Rejection> {
         // Names first: routes may only mention what is declared.
         self.context.declared.extend(bootstrap.cluster_names);
+        self.context.local = bootstrap
+            .local
+            .map(|(name, locality)| Arc::new(Local { cluster: self.context.clusters.slot(&name), locality }));
         for (at, message) in bootstrap.clusters.into_iter().enumerate() {
             self.load_cluster(message).at_index("static_resources.clusters", at)?;
         }

@@ -184,7 +184,7 @@ fn clusters() {
 
     let mut context = context();
     let message = json::from_text::<Cluster>(
-        "{name: c, outlier_detection: {base_ejection_time: 400s}, health_checks: [{}]}",
+        "{name: c, outlier_detection: {base_ejection_time: 400s}, health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tls_options: {}, tcp_health_check: {}}]}",
     )
     .unwrap();
     let compiled = cluster::compile(&message, &mut context).unwrap();

@@ -28,6 +28,10 @@ impl Admin {
             if !used.has::<ClusterStats>(&prefix) {
                 ClusterStats::default().visit(&mut |name, sample| add(&prefix, name, sample));
             }
+            if let Some(health) = &cluster.health {
+                let prefix = format!("{prefix}health_check.");
+                health.stats.visit(&mut |name, sample| add(&prefix, name, sample));
+            }
             if let Some(outlier) = &cluster.outlier {
                 let prefix = format!("{prefix}outlier_detection.");
                 outlier.stats.visit(&mut |name, sample| add(&prefix, name, sample));

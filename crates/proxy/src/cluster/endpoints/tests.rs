@@ -9,6 +9,8 @@ fn hosts(healths: &[Health], net: u8) -> Vec<HostSpec> {
         weight: 1,
         health: *health,
         hash_key: None,
+        check: None,
+        leaving: false,
     };
     healths.iter().enumerate().map(host).collect()
 }

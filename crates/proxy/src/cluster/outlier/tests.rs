@@ -15,6 +15,8 @@ fn cluster(hosts: u8, settings: Settings) -> Arc<Cluster> {
         settings: Arc::default(),
         origin: None,
         outlier: Some(Box::new(Detector::new(settings, None))),
+        health: None,
+        local: None,
         endpoints: EndpointSet::of((0..hosts).map(address)).into(),
     })
 }

@@ -86,6 +86,8 @@ impl Setup {
                     tokio::runtime::Handle::try_current().ok(),
                 ))
             }),
+            health: None,
+            local: None,
             origin: None,
             settings: Arc::new(self.cluster),
             endpoints: endpoints.into(),

@@ -16,6 +16,8 @@ fn mirror(to: std::net::SocketAddr, share: Option<(u32, u32)>) -> Mirror {
         settings: Arc::default(),
         origin: None,
         outlier: None,
+        health: None,
+        local: None,
         endpoints: EndpointSet::of([(Address::Socket(to), 1)]).into(),
     })));
     Mirror { target: MirrorTarget::Cluster(slot), share, suffix: true, host: None }

@@ -34,8 +34,8 @@ use meltemi_xds::pb::{
 use prost::Name;
 
 use crate::{
-    cluster::{BalancerPolicy, ClusterSettings, Consistent, SlowStart},
-    xds::{At, Context, Rejection, fields, refuse},
+    cluster::{BalancerPolicy, ClusterSettings, Consistent, SlowStart, ZoneAware},
+    xds::{At, Context, Rejection, cluster::share, fields, refuse},
 };
 
 /// Sets the balancer of a cluster and what tunes it.
@@ -122,7 +122,7 @@ fn typed_policy(
         let url = config.type_url.as_str();
         if url == RoundRobin::type_url() {
             let config: RoundRobin = fields::unpack(config)?;
-            locality(config.locality_lb_config.as_ref(), settings, context);
+            locality(config.locality_lb_config.as_ref(), settings, context)?;
             typed_slow_start(config.slow_start_config.as_ref(), settings)?;
             return Ok(BalancerPolicy::RoundRobin);
         } else if url == RingHash::type_url() {
@@ -142,7 +142,7 @@ fn typed_policy(
             if config.active_request_bias.is_some() || config.selection_method != 0 {
                 context.note("least_request: request bias and full scan are not in effect");
             }
-            locality(config.locality_lb_config.as_ref(), settings, context);
+            locality(config.locality_lb_config.as_ref(), settings, context)?;
             typed_slow_start(config.slow_start_config.as_ref(), settings)?;
             let choices = fields::number(config.choice_count.as_ref(), 2).max(2);
             return Ok(BalancerPolicy::LeastRequest { choices });
@@ -267,12 +267,28 @@ fn typed_slow_start(
 }
 
 /// What a typed policy says of localities.
-fn locality(config: Option<&LocalityLbConfig>, settings: &mut ClusterSettings, context: &mut Context) {
+fn locality(
+    config: Option<&LocalityLbConfig>,
+    settings: &mut ClusterSettings,
+    context: &mut Context,
+) -> Result<(), Rejection> {
     match config.and_then(|config| config.locality_config_specifier.as_ref()) {
         Some(TypedLocality::LocalityWeightedLbConfig(_)) => settings.locality_weighted = true,
-        Some(TypedLocality::ZoneAwareLbConfig(_)) => context.note("zone_aware_lb_config: not in effect"),
+        Some(TypedLocality::ZoneAwareLbConfig(zones)) => {
+            if zones.force_local_zone.is_some() || zones.locality_basis != 0 {
+                context
+                    .note("zone_aware_lb_config: neither force_local_zone nor locality_basis is in effect");
+            }
+            settings.zone_aware = Some(ZoneAware {
+                enabled: share(zones.routing_enabled.as_ref()).at("zone_aware_lb_config.routing_enabled")?,
+                min_cluster_size: zones.min_cluster_size.as_ref().map_or(6, |size| size.value),
+                fail_on_panic: zones.fail_traffic_on_panic,
+                force_direct: zones.force_locality_direct_routing,
+            });
+        }
         None => {}
     }
+    Ok(())
 }
 
 fn is_wrr(policy: &Policy) -> bool {

@@ -1,7 +1,7 @@
 //! Clusters in the plane: static ones and CDS, warm as soon as their endpoints are known.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,7 +16,8 @@ use crate::{
         BalancerPolicy, Cluster, ClusterSettings, EndpointSet, Endpoints,
         cold::{Cold, Counts},
         dns,
-        endpoints::{Layout, LocalityEndpoints},
+        endpoints::{HostSpec, Layout, LocalityEndpoints},
+        health::{self, Checker},
         outlier::{self, Detector},
     },
     xds::{
@@ -39,6 +40,8 @@ pub(super) struct ClusterState {
     accepted: Option<Version>,
     active: Option<InForce>,
     warming: Option<Box<Warming>>,
+    /// Waits for the first answers of its hosts.
+    checking: Option<Box<Ready>>,
     /// EDS resources that this cluster is filed under as a user.
     pub(super) wanted: SmallVec<[Arc<str>; 1]>,
 }
@@ -49,6 +52,34 @@ struct InForce {
     source: Source,
     /// Resolves its names.
     resolver: Option<Task>,
+    /// Asks its hosts how they are.
+    _checks: Option<Task>,
+    /// Hosts that discovery forgets stay while they are well.
+    stays: bool,
+}
+
+/// A cluster that has all but the first answers of its hosts.
+#[derive(Debug)]
+struct Ready {
+    cluster: Arc<Cluster>,
+    compiled: Compiled,
+    resolver: Option<Task>,
+    checks: Option<Task>,
+}
+
+/// What health checks mean for hosts that come and go.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checked {
+    /// Hosts are asked.
+    is: bool,
+    /// Those that discovery forgets stay while they are well.
+    stays: bool,
+}
+
+impl Checked {
+    fn of(compiled: &Compiled) -> Self {
+        Self { is: compiled.health.is_some(), stays: compiled.stays_while_well }
+    }
 }
 
 /// Where the endpoints of a cluster in force come from.
@@ -101,7 +132,7 @@ impl Drop for Task {
 impl ClusterState {
     /// Nothing of it is waited for.
     pub(super) fn is_warm(&self) -> bool {
-        self.warming.is_none()
+        self.warming.is_none() && self.checking.is_none()
     }
 
     /// EDS resources it needs, now and next.
@@ -258,10 +289,11 @@ impl State {
         let Some(state) = self.clusters.get(name) else { return };
         let before = state.active.as_ref().map(|active| &active.cluster.endpoints);
         let settings = compiled.settings.clone();
-        let endpoints = lay_out(hosts, &settings, before);
+        let endpoints = lay_out(hosts, &settings, Checked::of(&compiled), before);
         self.publish(name, compiled, settings, endpoints, resolver);
     }
 
+    /// Puts a cluster in force; one with health checks when all of its hosts were asked.
     fn publish(
         &mut self,
         name: &Arc<str>,
@@ -270,7 +302,6 @@ impl State {
         endpoints: Arc<EndpointSet>,
         resolver: Option<Task>,
     ) {
-        let Some(state) = self.clusters.get_mut(name) else { return };
         let runtime = tokio::runtime::Handle::try_current().ok();
         let detector = |of: &outlier::Settings| Box::new(Detector::new(of.clone(), runtime));
         let cluster = Arc::new(Cluster {
@@ -278,9 +309,45 @@ impl State {
             stat_name: compiled.stat_name.clone(),
             origin: compiled.origin.clone(),
             outlier: settings.outlier.as_deref().map(detector),
+            local: self.context.local.clone().filter(|_| settings.zone_aware.is_some()),
+            health: compiled.health.clone().map(|health| Arc::new(Checker::new(health))),
             settings,
             endpoints: Endpoints::new(endpoints),
         });
+        let ready = Ready { cluster, compiled, resolver, checks: None };
+        match &ready.cluster.health {
+            None => self.enforce(name, ready),
+            Some(checker) => self.check(name, checker.clone(), ready),
+        }
+    }
+
+    /// Starts to ask the hosts; when all were asked, the cluster is in force.
+    fn check(&mut self, name: &Arc<str>, checker: Arc<Checker>, ready: Ready) {
+        let (plane, told) = (self.itself.clone(), name.clone());
+        if plane.0.upgrade().is_none() {
+            return self.enforce(name, ready);
+        }
+        let (weak, used) = (Arc::downgrade(&ready.cluster), self.context.clusters.slot(name).used.clone());
+        let of = weak.clone();
+        let task = tokio::spawn(health::watch(weak, checker, used, move || {
+            plane.with(|state| state.checked(&told, &of));
+        }));
+        let Some(state) = self.clusters.get_mut(name) else { return task.abort() };
+        state.checking = Some(Box::new(Ready { checks: Some(Task(task.abort_handle())), ..ready }));
+    }
+
+    /// Every host of a cluster was asked.
+    fn checked(&mut self, name: &Arc<str>, cluster: &Weak<Cluster>) {
+        let Some(state) = self.clusters.get_mut(name) else { return };
+        let is_it = |ready: &Ready| std::ptr::eq(Arc::as_ptr(&ready.cluster), cluster.as_ptr());
+        if let Some(ready) = state.checking.take_if(|ready| is_it(ready)) {
+            self.enforce(name, *ready);
+        }
+    }
+
+    fn enforce(&mut self, name: &Arc<str>, ready: Ready) {
+        let Some(state) = self.clusters.get_mut(name) else { return };
+        let Ready { cluster, compiled, resolver, checks } = ready;
         let slot = self.context.clusters.slot(name);
         slot.changes.fetch_add(1, Ordering::Relaxed);
         cluster.forgive();
@@ -297,7 +364,9 @@ impl State {
         } else {
             counts.cluster_added.inc()
         }
-        state.active = Some(InForce { cluster, source, resolver });
+        let stays = compiled.stays_while_well;
+        state.active = Some(InForce { cluster, source, resolver, _checks: checks, stays });
+        state.checking = None;
         state.warming = None;
         self.touched.push(name.clone());
         let accepted = state.accepted.clone();
@@ -311,7 +380,11 @@ impl State {
     fn move_endpoints(&mut self, name: &Arc<str>, hosts: Hosts<'_>) {
         let Some(active) = self.clusters.get(name).and_then(|state| state.active.as_ref()) else { return };
         let endpoints = &active.cluster.endpoints;
-        endpoints.change(|| lay_out(hosts, &active.cluster.settings, Some(endpoints)));
+        let checked = Checked { is: active.cluster.health.is_some(), stays: active.stays };
+        endpoints.change(|| lay_out(hosts, &active.cluster.settings, checked, Some(endpoints)));
+        if let Some(checker) = &active.cluster.health {
+            checker.follow();
+        }
         self.context.clusters.slot(name).changes.fetch_add(1, Ordering::Relaxed);
         self.counts.clusters.cluster_updated.inc();
     }
@@ -353,19 +426,31 @@ impl State {
 
 /// The next endpoints of a cluster. While no worker has used it they stay in their bytes; hosts of before keep their
 /// identity.
-fn lay_out(hosts: Hosts<'_>, settings: &ClusterSettings, before: Option<&Endpoints>) -> Arc<EndpointSet> {
+fn lay_out(
+    hosts: Hosts<'_>,
+    settings: &ClusterSettings,
+    checked: Checked,
+    before: Option<&Endpoints>,
+) -> Arc<EndpointSet> {
     let unused = before.is_none_or(Endpoints::is_cold);
     let before = before.map(Endpoints::before).unwrap_or_default();
+    let layout = |factor| Layout { checked: checked.is, ..layout(settings, factor) };
     let set = match hosts {
-        Hosts::Known(hosts, factor) => EndpointSet::build(hosts, layout(settings, factor), &before),
-        Hosts::Encoded(encoded) if unused => {
-            let layout = layout(settings, encoded.overprovisioning);
+        Hosts::Known(hosts, factor) if checked.is && checked.stays => {
+            EndpointSet::build(&staying(hosts.to_vec(), &before), layout(factor), &before)
+        }
+        Hosts::Known(hosts, factor) => EndpointSet::build(hosts, layout(factor), &before),
+        Hosts::Encoded(encoded) if unused && !checked.is => {
+            let layout = layout(encoded.overprovisioning);
             EndpointSet::cold(Cold::new(encoded.body.clone(), layout, encoded.counts), &before)
         }
         Hosts::Encoded(encoded) => {
             // It was valid when it came.
-            let hosts = endpoint::hosts(&encoded.body).unwrap_or_default();
-            EndpointSet::build(&hosts, layout(settings, encoded.overprovisioning), &before)
+            let mut hosts = endpoint::hosts(&encoded.body).unwrap_or_default();
+            if checked.is && checked.stays {
+                hosts = staying(hosts, &before);
+            }
+            EndpointSet::build(&hosts, layout(encoded.overprovisioning), &before)
         }
     };
     Arc::new(set)
@@ -375,8 +460,38 @@ fn uses(compiled: &Compiled, resource: &Arc<str>) -> bool {
     matches!(&compiled.discovery, Discovery::Eds { resource: of, .. } if of == resource)
 }
 
+/// The hosts of an update with those of before that are not in it and well.
+fn staying(mut hosts: Vec<LocalityEndpoints>, before: &EndpointSet) -> Vec<LocalityEndpoints> {
+    for host in before.iter().filter(|host| !host.has_failed_check()) {
+        let at = |group: &LocalityEndpoints| group.priority == host.priority;
+        if hosts.iter().any(|group| at(group) && group.hosts.iter().any(|one| one.address == host.address)) {
+            continue;
+        }
+        let spec = HostSpec {
+            address: host.address.clone(),
+            hostname: host.hostname.clone(),
+            weight: host.weight(),
+            health: host.told_health(),
+            hash_key: host.hash_key.clone(),
+            check: host.check.clone(),
+            leaving: true,
+        };
+        match hosts.iter_mut().find(|group| at(group) && group.locality == host.locality) {
+            Some(group) => group.hosts.push(spec),
+            None => hosts.push(LocalityEndpoints {
+                priority: host.priority,
+                locality: host.locality.clone(),
+                weight: 1,
+                hosts: vec![spec],
+            }),
+        }
+    }
+    hosts
+}
+
 fn layout(settings: &ClusterSettings, overprovisioning: u32) -> Layout {
     Layout {
+        checked: false,
         overprovisioning: overprovisioning.max(100),
         panic_threshold: settings.panic_threshold,
         locality_weighted: settings.locality_weighted,
