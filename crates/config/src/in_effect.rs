@@ -13,6 +13,13 @@ use crate::object::Kind;
 use crate::path::Path;
 use crate::tree::{Mark, Node, Value};
 
+/// A call of a routing table: shown by the matcher, by Meltemi and by Envoy.
+macro_rules! call {
+    ($file:literal, $name:literal) => {
+        concat!("crates/meltemi/tests/routing/", $file, ".yaml::", $name)
+    };
+}
+
 mod behaviour;
 mod destination_rule;
 mod gateway;
@@ -44,7 +51,7 @@ pub struct Row {
     pub ids: &'static str,
     /// What there is to know; for `NotYet`, what happens instead.
     pub note: &'static str,
-    /// Tests that show it: `crates/…/file.rs::test`, from the root of the tree.
+    /// Tests that show it: `crates/…/file.rs::test` or `crates/…/table.yaml::name of a call`, from the root of the tree.
     pub tests: &'static [&'static str],
 }
 

@@ -44,7 +44,10 @@ pub(super) const ROWS: &[Row] = &[
         "Short names belong to the namespace of the resource",
         "SEM-001",
         "",
-        &["crates/config/src/host/tests.rs::short_names_belong_to_the_namespace_of_the_object"],
+        &[
+            "crates/config/src/host/tests.rs::short_names_belong_to_the_namespace_of_the_object",
+            call!("scopes", "a VirtualService of another namespace is for that namespace's service"),
+        ],
     ),
     works(
         "Wildcard hosts: overlap and containment",
@@ -53,61 +56,93 @@ pub(super) const ROWS: &[Row] = &[
         &[
             "crates/config/src/host/tests.rs::patterns_overlap_and_contain",
             "crates/config/src/host/tests.rs::patterns_agree_with_the_sets_they_mean",
+            call!("hosts", "the wildcard's own domain is not below it"),
         ],
     ),
     works(
         "The most specific host wins",
         "SEM-003",
         "",
-        &["crates/config/src/host/tests.rs::the_most_specific_pattern_wins"],
+        &[
+            "crates/config/src/host/tests.rs::the_most_specific_pattern_wins",
+            call!("precedence", "the closer wildcard's rule"),
+            call!("gateways", "the exact host wins over the wildcard"),
+        ],
     ),
     works(
         "Conflicts: the oldest wins, then by namespace and name",
         "SEM-004",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::the_oldest_of_two_for_one_host_wins"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::the_oldest_of_two_for_one_host_wins",
+            call!("hosts", "the oldest of two for one host"),
+        ],
     ),
     works(
         "exportTo: `*`, `.`, `~`, namespaces",
         "SEM-005",
         "",
-        &["crates/config/src/labels.rs::export_to_resolves_as_istio_does"],
+        &[
+            "crates/config/src/labels.rs::export_to_resolves_as_istio_does",
+            call!("scopes", "what nobody may see"),
+        ],
     ),
     works(
         "`gateways` unset means `mesh`",
         "SEM-020",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::gateways_unset_means_mesh"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::gateways_unset_means_mesh",
+            call!("gateways", "a VirtualService for the mesh is not for gateways"),
+        ],
     ),
     works(
         "Names of gateways resolve",
         "SEM-021",
         "",
-        &["crates/pilot/src/snapshot/virtual_service.rs::gateway_names_resolve_as_istio_does"],
+        &[
+            "crates/pilot/src/snapshot/virtual_service.rs::gateway_names_resolve_as_istio_does",
+            call!("gateways", "the second VirtualService of a host"),
+        ],
     ),
     works(
         "A route that takes everything ends the list; order is list order",
         "SEM-024, SEM-025",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::routes_keep_their_order_and_end_at_a_catch_all"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::routes_keep_their_order_and_end_at_a_catch_all",
+            call!("http-match", "nothing comes after a rule that takes everything"),
+            call!("precedence", "the longer prefix stands first"),
+        ],
     ),
     works(
         "Destination port: given, else the only one, else the listener's",
         "SEM-030",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::destinations_name_clusters"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::destinations_name_clusters",
+            call!("destinations", "the only port"),
+            call!("precedence", "the destination's port is the listener's"),
+        ],
     ),
     works(
         "Unknown destination: 503 NC",
         "SEM-031",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::destinations_name_clusters"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::destinations_name_clusters",
+            call!("destinations", "a host that nobody knows"),
+        ],
     ),
     works(
         "Delegates: conditions of both hold, the delegate's settings win, names are joined",
         "SEM-033",
         "",
-        &["crates/pilot/tests/fields/rule.rs::a_rule_delegates_to_those_of_another_resource"],
+        &[
+            "crates/pilot/tests/fields/rule.rs::a_rule_delegates_to_those_of_another_resource",
+            call!("delegates", "the delegate's headers win"),
+            call!("delegates", "a value outside of the root's prefix"),
+        ],
     ),
     works(
         "Routes to the workload are retried twice before it read anything, never where gRPC is declared",
@@ -126,13 +161,19 @@ pub(super) const ROWS: &[Row] = &[
         "Weights are relative; 0 beside others is dropped",
         "SEM-039",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::weights_are_relative_and_zero_is_left_out"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::weights_are_relative_and_zero_is_left_out",
+            call!("destinations", "relative weights"),
+        ],
     ),
-    partly(
+    works(
         "Route names in the access log",
         "SEM-041",
-        "sent to proxies; see `%ROUTE_NAME%`",
-        &["crates/pilot/tests/fields/virtual_service.rs::names_of_route_and_match_are_joined"],
+        "`%ROUTE_NAME%`",
+        &[
+            "crates/proxy/src/access_log/tests.rs::istio_text_format_byte_by_byte",
+            "crates/pilot/tests/fields/virtual_service.rs::names_of_route_and_match_are_joined",
+        ],
     ),
     works(
         "Host `*` at the mesh is refused",
@@ -144,7 +185,11 @@ pub(super) const ROWS: &[Row] = &[
         "At a gateway, several VirtualServices for one host merge; catch-alls go last",
         "SEM-023",
         "",
-        &["crates/pilot/tests/fields/gateway.rs::several_resources_for_one_host_merge"],
+        &[
+            "crates/pilot/tests/fields/gateway.rs::several_resources_for_one_host_merge",
+            call!("scopes", "the second's rule at a gateway"),
+            call!("scopes", "a rule behind another's catch-all"),
+        ],
     ),
     works(
         "Gateway servers on one port: HTTP merges, TLS is told apart by name, of others the first has the port",
@@ -162,6 +207,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             "crates/pilot/tests/fields/gateway.rs::tls_passes_by_server_name",
             "crates/pilot/tests/fields/gateway.rs::auto_passthrough_goes_by_the_name_of_the_cluster",
+            call!("connections", "passed through by server name"),
         ],
     ),
     partly(
@@ -209,7 +255,10 @@ pub(super) const ROWS: &[Row] = &[
         "REGISTRY_ONLY and ALLOW_ANY",
         "SEM-136",
         "",
-        &["crates/pilot/tests/fields/sidecar.rs::unknown_destinations_are_let_through_or_not"],
+        &[
+            "crates/pilot/tests/fields/sidecar.rs::unknown_destinations_are_let_through_or_not",
+            call!("hosts", "nobody's host"),
+        ],
     ),
     works(
         "Hosts of Sidecar egress are `namespace/dnsName`",
@@ -250,6 +299,7 @@ pub(super) const ROWS: &[Row] = &[
         &[
             "crates/pilot/tests/fields/bytes.rs::tls_rules_go_by_server_name",
             "crates/pilot/tests/fields/bytes.rs::tcp_rules_go_by_subnet_port_and_source",
+            call!("bytes-corners", "a server name that two rules have is the first's"),
         ],
     ),
     works(
@@ -369,12 +419,198 @@ pub(super) const ROWS: &[Row] = &[
             "crates/pilot/tests/fields/switches.rs::http10_and_the_clients_address_at_sidecars",
         ],
     ),
-    partly(
+    works(
         "Built-in retries (2 attempts) where a route says nothing",
         "SEM-036",
         "",
-        &["crates/pilot/tests/fields/virtual_service.rs::retries"],
+        &[
+            "crates/pilot/tests/fields/virtual_service.rs::retries",
+            call!("retry-corners", "half of the endpoints are gone and nobody sees it"),
+            call!("resilience", "Istio's default does not repeat a 500"),
+        ],
     ),
     not_yet("Auto mTLS, PERMISSIVE, STRICT", "SEM-080…SEM-093", "traffic is in the clear"),
     not_yet("Authorization and tokens", "SEM-100…SEM-119", "nothing is denied"),
+    works(
+        "One host, several owners: a Kubernetes Service before ServiceEntries, the own namespace before others",
+        "SEM-007",
+        "",
+        &[
+            call!("scopes", "a ServiceEntry does not take a Service's host"),
+            call!("scopes", "the own namespace's ServiceEntry"),
+        ],
+    ),
+    works(
+        "ServiceEntries for one host have their ports together",
+        "SEM-008",
+        "of one namespace, alike in resolution and visibility",
+        &[
+            call!("scopes", "ports of two ServiceEntries"),
+            call!("scopes", "ports of two ServiceEntries together"),
+        ],
+    ),
+    partly(
+        "Resources of the root namespace are for all",
+        "SEM-009",
+        "DestinationRule, Sidecar and Telemetry; policies come with mutual TLS",
+        &[
+            call!("clients", "a DestinationRule of the root namespace is for all"),
+            call!("clients", "the root namespace's Sidecar where there is none"),
+            "crates/pilot/tests/fields/access_log.rs::the_closest_resource_says_which",
+        ],
+    ),
+    works(
+        "In the mesh the first of several VirtualServices has a host alone: private, then exported here, then public",
+        "SEM-022",
+        "",
+        &[
+            call!("scopes", "the second has nothing of it"),
+            call!("scopes", "what the own namespace keeps comes before what is public"),
+            call!("scopes", "what is exported to this namespace comes before what is public"),
+        ],
+    ),
+    works(
+        "A Sidecar lets in a VirtualService if either host is the wider one",
+        "SEM-026",
+        "",
+        &[call!("clients", "a rule for a wildcard holds for the one host that is let in")],
+    ),
+    works(
+        "A VirtualService for a host that no service has counts on port 80 only",
+        "SEM-028",
+        "",
+        &[
+            call!("hosts", "a host that is no service"),
+            "crates/pilot/tests/fields/virtual_service.rs::hosts_choose_the_virtual_host",
+        ],
+    ),
+    works(
+        "A match that names gateways asks no labels and no namespace of the source; connections are asked for all of it",
+        "SEM-032",
+        "gateways ask the source of no connection",
+        &[
+            call!("match-corners", "labels and namespace do not count where gateways are named"),
+            call!("bytes-corners", "rules for other ports and clients are passed over"),
+            call!("bytes-corners", "nor is the client"),
+        ],
+    ),
+    works(
+        "No timeout by default; gRPC's deadline is heeded up to the route's timeout, and told to the upstream",
+        "SEM-035",
+        "",
+        &[
+            call!("resilience", "the default has no timeout"),
+            call!("retry-corners", "gRPC's deadline"),
+            call!("retry-corners", "gRPC's deadline beyond the route's timeout"),
+            call!("retry-corners", "gRPC's deadline in hours"),
+        ],
+    ),
+    works(
+        "Header operations: set, add, remove; the route before the destination; rewrite.authority before headers",
+        "SEM-038",
+        "",
+        &[
+            call!("action-corners", "what is set and added has both"),
+            call!("action-corners", "the destination comes after the route"),
+            call!("action-corners", "the route's host wins over the destination's"),
+            call!("http-actions", "the host"),
+        ],
+    ),
+    works(
+        "Redirects leave out the port of their scheme",
+        "SEM-040",
+        "",
+        &[
+            call!("action-corners", "port 443 of https is left out"),
+            call!("action-corners", "port 80 of https is not"),
+            call!("action-corners", "the request's port with another scheme"),
+        ],
+    ),
+    works(
+        "Fault and CORS of a rule hold together",
+        "SEM-042",
+        "in Istio one of them resets what other filters were told",
+        &[call!("cors", "a fault comes before a preflight"), call!("cors", "a fault for another origin")],
+    ),
+    not_yet("Claims of tokens as header conditions", "SEM-044", "such a condition never holds"),
+    works(
+        "The first Sidecar that selects the workload, else the namespace's, else the root namespace's",
+        "SEM-130",
+        "",
+        &[
+            call!("clients", "the older of two that select the workload"),
+            call!("clients", "the selected Sidecar does not add to the namespace's"),
+            call!("clients", "the root namespace's Sidecar where there is none"),
+        ],
+    ),
+    works("Gateways heed no Sidecar", "SEM-131", "", &[call!("clients", "a gateway heeds no Sidecar")]),
+    works(
+        "Destinations of a VirtualService that is let in come with it",
+        "SEM-132",
+        "",
+        &[
+            call!("sidecar", "the destination of a VirtualService is reached without being named"),
+            call!("clients", "the destination of that rule comes with it"),
+        ],
+    ),
+    works(
+        "An egress listener with a port has that port alone",
+        "SEM-133",
+        "",
+        &[
+            call!("clients", "a port with a list of its own"),
+            call!("clients", "the other list adds nothing to that port"),
+        ],
+    ),
+    works(
+        "`~namespace/host` leaves a host out",
+        "SEM-134",
+        "",
+        &[call!("clients", "everything but what is left out"), call!("clients", "what is left out")],
+    ),
+    works(
+        "Ingress listeners take the place of those that services would have",
+        "SEM-135",
+        "",
+        &[
+            call!("clients", "a listener of the Sidecar for HTTP"),
+            "crates/pilot/tests/fields/sidecar.rs::ingress_listeners_replace_those_of_services",
+        ],
+    ),
+    works(
+        "A server's port is the Service's; the gateway listens at its target port, below 1024 only if it may",
+        "SEM-173",
+        "",
+        &["crates/pilot/tests/fields/gateway.rs::ports_and_addresses_of_listeners"],
+    ),
+    not_yet(
+        "Keys for gateways of their own namespace; Gateways of other namespaces left out of managed ones; Kubernetes Ingress",
+        "SEM-176…SEM-178",
+        "no TLS is opened; no Gateway API; an Ingress has no effect",
+    ),
+    works(
+        "Access log: Istio's text and JSON, `-` or null for what is empty",
+        "LOG-001…LOG-003",
+        "",
+        &[
+            "crates/proxy/src/access_log/tests.rs::istio_text_format_byte_by_byte",
+            "crates/proxy/src/access_log/tests.rs::json_keeps_types_and_sorts_keys",
+            "crates/pilot/tests/fields/access_log.rs::the_mesh_names_a_file_and_its_form",
+        ],
+    ),
+    works(
+        "Response flags and details are Envoy's",
+        "LOG-004",
+        "and a reason that names the resource",
+        &["crates/proxy/src/access_log/tests.rs::istio_text_format_byte_by_byte"],
+    ),
+    partly(
+        "Operators of log formats",
+        "LOG-006",
+        "those that are not known are refused by name; CEL is not",
+        &[
+            "crates/proxy/src/access_log/tests.rs::operators_and_their_arguments",
+            "crates/proxy/src/access_log/tests.rs::what_is_unknown_is_refused_by_name",
+        ],
+    ),
 ];

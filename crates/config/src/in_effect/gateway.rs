@@ -14,7 +14,10 @@ pub(super) const ROWS: &[Row] = &[
         "selector",
         "GW-002",
         "proxies of any namespace",
-        &[test!("the_selector_picks_proxies_of_any_namespace")],
+        &[
+            test!("the_selector_picks_proxies_of_any_namespace"),
+            call!("gateways", "a Gateway for other proxies"),
+        ],
     ),
     works(
         "servers",
@@ -25,12 +28,17 @@ pub(super) const ROWS: &[Row] = &[
             "crates/meltemi/tests/bookinfo.rs::meltemis_proxies_meet_the_expectations",
         ],
     ),
-    works("servers[].port.number", "GW-009", "", &[test!("ports_and_addresses_of_listeners")]),
+    works(
+        "servers[].port.number",
+        "GW-009",
+        "",
+        &[test!("ports_and_addresses_of_listeners"), call!("gateways", "another port of the gateway")],
+    ),
     works(
         "servers[].port.protocol",
         "GW-010",
         "HTTP, HTTP2, GRPC, GRPC-WEB",
-        &[test!("ports_and_addresses_of_listeners")],
+        &[test!("ports_and_addresses_of_listeners"), call!("gateways", "the host of both")],
     ),
     partly(
         "servers[].port.protocol=HTTPS",
@@ -44,7 +52,12 @@ pub(super) const ROWS: &[Row] = &[
         "with PASSTHROUGH and AUTO_PASSTHROUGH",
         &[test!("tls_passes_by_server_name")],
     ),
-    partly("servers[].port.protocol=TCP", "GW-010", "by the first TCP rule that holds", &[]),
+    partly(
+        "servers[].port.protocol=TCP",
+        "GW-010",
+        "by the first TCP rule that holds",
+        &[call!("connections", "bytes through a gateway")],
+    ),
     partly("servers[].port.protocol=MONGO", "GW-010", "as TCP", &[]),
     works(
         "servers[].port.name",
@@ -62,6 +75,8 @@ pub(super) const ROWS: &[Row] = &[
             test!("http_servers_serve_the_hosts_that_both_name"),
             test!("unknown_hosts_get_404"),
             "crates/meltemi/tests/bookinfo.rs::meltemis_proxies_meet_the_expectations",
+            call!("gateways", "the server wants a VirtualService of another namespace"),
+            call!("precedence", "a wildcard bounded by the server"),
         ],
     ),
     works(
@@ -71,12 +86,21 @@ pub(super) const ROWS: &[Row] = &[
         &[test!("http_servers_serve_the_hosts_that_both_name")],
     ),
     partly("servers[].tls", "GW-006, GW-020", "see its fields", &[]),
-    works("servers[].tls.httpsRedirect", "GW-013", "", &[test!("https_redirect_asks_for_tls")]),
+    works(
+        "servers[].tls.httpsRedirect",
+        "GW-013",
+        "",
+        &[test!("https_redirect_asks_for_tls"), call!("gateways", "a redirect to https")],
+    ),
     works(
         "servers[].tls.mode=PASSTHROUGH",
         "GW-014",
         "by server name, as the `tls` rules say",
-        &[test!("tls_passes_by_server_name")],
+        &[
+            test!("tls_passes_by_server_name"),
+            call!("connections", "passed through by a wildcard"),
+            call!("bytes-corners", "weights by server name"),
+        ],
     ),
     not_yet("servers[].tls.mode=SIMPLE", "GW-015", "the server is not opened"),
     not_yet("servers[].tls.mode=MUTUAL", "GW-016", "the server is not opened"),

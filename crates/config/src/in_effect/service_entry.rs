@@ -17,7 +17,16 @@ macro_rules! test {
 }
 
 pub(super) const ROWS: &[Row] = &[
-    works("hosts", "SE-001", "", &[test!("hosts_and_addresses_become_domains")]),
+    works(
+        "hosts",
+        "SE-001",
+        "",
+        &[
+            test!("hosts_and_addresses_become_domains"),
+            call!("hosts", "below a wildcard"),
+            call!("scopes", "hosts have no case"),
+        ],
+    ),
     works(
         "addresses",
         "SE-002",
@@ -27,20 +36,46 @@ pub(super) const ROWS: &[Row] = &[
             test!("hosts_and_addresses_become_domains"),
             services!("entries_without_addresses_are_given_some"),
             services!("who_gets_no_address"),
+            call!("scopes", "a ServiceEntry by its address"),
         ],
     ),
-    works("ports", "SE-003, SE-017, SE-019", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
+    works(
+        "ports",
+        "SE-003, SE-017, SE-019",
+        "",
+        &[
+            test!("static_endpoints_with_their_ports_and_weights"),
+            call!("scopes", "ports of two ServiceEntries together"),
+        ],
+    ),
     works(
         "ports[].protocol",
         "SE-018",
         "empty: by name, else found out by looking",
-        &[test!("static_endpoints_with_their_ports_and_weights")],
+        &[
+            test!("static_endpoints_with_their_ports_and_weights"),
+            call!("bytes-corners", "HTTP that nobody declared"),
+            call!("bytes-corners", "bytes that nobody declared"),
+        ],
     ),
-    works("ports[].targetPort", "SE-020", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
+    works(
+        "ports[].targetPort",
+        "SE-020",
+        "",
+        &[
+            test!("static_endpoints_with_their_ports_and_weights"),
+            call!("services", "a ServiceEntry that selects a WorkloadEntry"),
+        ],
+    ),
     partly("location", "SE-004, SE-005, SE-006", "makes no difference until there is mutual TLS", &[]),
     works("resolution=NONE", "SE-007, SE-012", "the address the client asked for", &[test!("resolutions")]),
     works("resolution=STATIC", "SE-008", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
-    works("resolution=DNS", "SE-009", "all addresses of the name", &[test!("resolutions")]),
+    works(
+        "resolution=DNS",
+        "SE-009",
+        "all addresses of the name",
+        &[test!("resolutions"), call!("services", "a ServiceEntry whose endpoints DNS knows")],
+    ),
     works("resolution=DNS_ROUND_ROBIN", "SE-010", "one address at a time", &[test!("resolutions")]),
     works(
         "resolution=DYNAMIC_DNS",
@@ -52,15 +87,27 @@ pub(super) const ROWS: &[Row] = &[
         "endpoints",
         "SE-013",
         "as WorkloadEntry below",
-        &[test!("static_endpoints_with_their_ports_and_weights")],
+        &[test!("static_endpoints_with_their_ports_and_weights"), call!("services", "weights of endpoints")],
     ),
     works(
         "workloadSelector",
         "SE-014",
         "Pods and WorkloadEntries of the namespace",
-        &[test!("a_selector_takes_pods_and_workload_entries")],
+        &[
+            test!("a_selector_takes_pods_and_workload_entries"),
+            call!("services", "a ServiceEntry that selects a WorkloadEntry"),
+        ],
     ),
-    works("exportTo", "SE-015", "", &[test!("export_to_hides_from_other_namespaces")]),
+    works(
+        "exportTo",
+        "SE-015",
+        "",
+        &[
+            test!("export_to_hides_from_other_namespaces"),
+            call!("hosts", "visible in named namespaces"),
+            call!("hosts", "visible in its own namespace only"),
+        ],
+    ),
     not_yet("(status)", "SE-021…SE-026", "nothing is written into the status"),
     partly(
         "subjectAltNames",
@@ -86,7 +133,12 @@ pub(super) const WORKLOAD_ENTRY: &[Row] = &[
         &[],
     ),
     works("locality", "WE-005", "", &[services!("localities_are_the_workloads_own_or_their_nodes")]),
-    works("weight", "WE-006", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
+    works(
+        "weight",
+        "WE-006",
+        "",
+        &[test!("static_endpoints_with_their_ports_and_weights"), call!("services", "weights of endpoints")],
+    ),
     partly("serviceAccount", "WE-007", "no part in identity until there is mutual TLS", &[]),
 ];
 

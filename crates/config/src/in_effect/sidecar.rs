@@ -14,7 +14,11 @@ pub(super) const ROWS: &[Row] = &[
         "workloadSelector",
         "SC-001, SC-016",
         "selected, else of the namespace, else of the root namespace",
-        &[test!("a_workload_selector_bounds_the_proxies")],
+        &[
+            test!("a_workload_selector_bounds_the_proxies"),
+            call!("clients", "the older of two that select the workload"),
+            call!("clients", "the root namespace's Sidecar where there is none"),
+        ],
     ),
     works(
         "ingress",
@@ -33,12 +37,24 @@ pub(super) const ROWS: &[Row] = &[
         "over that of a DestinationRule for the service",
         &[test!("ports_of_the_workload_are_limited")],
     ),
-    works("egress", "SC-003", "empty: everything", &[test!("egress_hosts_bound_what_is_seen")]),
+    works(
+        "egress",
+        "SC-003",
+        "empty: everything",
+        &[
+            test!("egress_hosts_bound_what_is_seen"),
+            call!("clients", "a Sidecar without egress lets everything through"),
+        ],
+    ),
     works(
         "egress[].hosts",
         "SC-015",
         "`ns/host` with `.`, `*`, `~`; `~ns/host` leaves out",
-        &[test!("egress_hosts_bound_what_is_seen")],
+        &[
+            test!("egress_hosts_bound_what_is_seen"),
+            call!("clients", "what is left out"),
+            call!("sidecar", "a host of another namespace that is not named"),
+        ],
     ),
     works(
         "egress[].port",
@@ -70,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
         "outboundTrafficPolicy.mode",
         "SC-005, SC-017…SC-019",
         "",
-        &[test!("unknown_destinations_are_let_through_or_not")],
+        &[test!("unknown_destinations_are_let_through_or_not"), call!("sidecar", "nobody's host")],
     ),
     works(
         "outboundTrafficPolicy.egressProxy",
