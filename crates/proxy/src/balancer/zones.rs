@@ -171,7 +171,7 @@ mod tests {
     fn draws() {
         let mut random = fastrand::Rng::with_seed(7);
         let routing = Routing::Residual { own: 2500, residual: vec![0, 0, 3000, 4000] };
-        let mut counts = [0; 4];
+        let mut counts = [0_i32; 4];
         for _ in 0..40_000 {
             counts[routing.draw(&mut random).0] += 1;
         }
