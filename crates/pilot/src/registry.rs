@@ -8,6 +8,7 @@ use std::sync::Arc;
 use meltemi_config::{ExportTo, Host, Labels, Protocol, Str, Timestamp};
 use rustc_hash::FxHashMap;
 
+mod alias;
 mod automatic;
 pub mod build;
 mod kubernetes;

@@ -15,9 +15,10 @@ use meltemi_config::networking::WorkloadEntry;
 use meltemi_config::{Host, Kind, Object, ResourceId, Spec, Str};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::alias::Aliases;
 use super::automatic::Automatic;
 use super::workload::{locality_label, node_locality};
-use super::{Instance, MAX_ALIASES, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
+use super::{Instance, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
 
 /// Label of a slice that says whose it is.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -62,10 +63,8 @@ pub(super) struct Parts {
     on_node: FxHashMap<Str, BTreeSet<ResourceId>>,
     /// Addresses given to services that have none.
     automatic: Automatic,
-    /// Names that stand for others, and for which.
-    alias_of: FxHashMap<Host, Host>,
-    /// The same from the other side, through chains.
-    aliases: FxHashMap<Host, Vec<Host>>,
+    /// Names that stand for others.
+    aliases: Aliases,
 }
 
 /// What one Service or ServiceEntry gives.
@@ -322,11 +321,11 @@ impl Parts {
             let key = service.key();
             let wanted = service.wants_address.then_some(service.created);
             moved.extend(self.automatic.set(&key, wanted));
-            let aliases = self.aliases.get(host);
-            if wanted.is_some() || aliases.is_some() {
+            let aliases = self.aliases.of(host);
+            if wanted.is_some() || !aliases.is_empty() {
                 let service = Arc::make_mut(service);
                 service.automatic = self.automatic.addresses(&key);
-                service.aliases = aliases.cloned().unwrap_or_default();
+                service.aliases = aliases.to_vec();
             }
         }
         moved
@@ -334,7 +333,7 @@ impl Parts {
 
     /// What a host stands for, if it is an alias.
     pub(super) fn alias_of(&self, host: &Host) -> Option<&Host> {
-        self.alias_of.get(host)
+        self.aliases.target(host)
     }
 
     /// Follows what these hosts stand for now; the hosts that other names stand for than before.
@@ -343,34 +342,11 @@ impl Parts {
         for host in hosts {
             let ids = self.by_host.get(host).into_iter().flatten();
             let given = ids.filter_map(|id| self.parts.get(id)).flat_map(|part| &part.services);
-            let target = given
-                .filter(|(service, _)| service.host == *host)
-                .find_map(|(service, _)| service.alias_of.clone());
-            let before = match &target {
-                Some(target) => self.alias_of.insert(host.clone(), target.clone()),
-                None => self.alias_of.remove(host),
-            };
-            differs |= before != target;
+            let mut given = given.filter(|(service, _)| service.host == *host);
+            let target = given.find_map(|(service, _)| service.alias_of.clone());
+            differs |= self.aliases.set(host, target);
         }
-        if !differs {
-            return Vec::new();
-        }
-        let mut aliases: FxHashMap<Host, Vec<Host>> = FxHashMap::default();
-        for alias in self.alias_of.keys() {
-            let mut at = alias;
-            for _ in 0..MAX_ALIASES {
-                let Some(next) = self.alias_of.get(at) else { break };
-                at = next;
-            }
-            // What never ends stands for nothing.
-            if !self.alias_of.contains_key(at) {
-                aliases.entry(at.clone()).or_default().push(alias.clone());
-            }
-        }
-        aliases.values_mut().for_each(|aliases| aliases.sort());
-        let before = std::mem::replace(&mut self.aliases, aliases);
-        let known = before.keys().chain(self.aliases.keys());
-        known.filter(|host| before.get(*host) != self.aliases.get(*host)).cloned().collect()
+        if differs { self.aliases.follow() } else { Vec::new() }
     }
 
     fn enlist(&mut self, id: &ResourceId, workload: &Workload) {
