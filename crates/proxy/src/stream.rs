@@ -3,8 +3,6 @@
 //! The listener side hands them to the terminal filters, [`crate::upstream`] and [`crate::tcp_proxy`] open them.
 //! Invariant: readiness is tokio's; `try_*` never blocks and never waits.
 
-pub(crate) mod pipe;
-
 use std::{
     cell::RefCell,
     io::{self, IoSlice},

@@ -6,6 +6,7 @@
 
 pub mod early;
 mod relay;
+mod splice;
 mod target;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};

@@ -21,7 +21,6 @@ use crate::{
     error::StreamError,
     http::{
         exchange::{Next, Sink, Source, Upstream},
-        h1::transport::Transport,
         headers::HeaderList,
         message::{RequestHead, ResponseHead},
     },
@@ -87,10 +86,6 @@ impl Source for UpstreamStream {
     fn trailers(&mut self) -> &mut HeaderList {
         either!(self, s => s.trailers())
     }
-
-    fn bulk_from(&mut self) -> Option<&mut Transport> {
-        either!(self, s => s.bulk_from())
-    }
 }
 
 impl Sink for UpstreamStream {
@@ -117,10 +112,6 @@ impl Sink for UpstreamStream {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         either!(self, s => s.poll_flush(cx))
-    }
-
-    fn bulk_to(&mut self) -> Option<&mut Transport> {
-        either!(self, s => s.bulk_to())
     }
 }
 

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use crate::{
     error::StreamError,
     http::{
-        h1::transport::Transport,
         headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
     },
@@ -55,11 +54,6 @@ pub trait Source {
 
     /// The trailers, once [`Next::Trailers`] was reported.
     fn trailers(&mut self) -> &mut HeaderList;
-
-    /// The connection from which bulk may pass by socket, unseen, where the body needs no look.
-    fn bulk_from(&mut self) -> Option<&mut Transport> {
-        None
-    }
 }
 
 /// The leaving half of an exchange: the body of the response (downstream) or of the request (upstream).
@@ -85,11 +79,6 @@ pub trait Sink {
 
     /// Writes what is queued; must be called before waiting for anything else.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>>;
-
-    /// The connection to which bulk may pass by socket.
-    fn bulk_to(&mut self) -> Option<&mut Transport> {
-        None
-    }
 }
 
 /// A request as a codec hands it to the request phases; the head comes separately.

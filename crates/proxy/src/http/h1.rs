@@ -3,7 +3,6 @@
 //! [`server`] is the downstream codec; the upstream one lives in `crate::upstream::h1`.
 //! Invariant: whatever RFC 9112 leaves ambiguous is refused, so that no peer can read a message differently than we do.
 
-pub(crate) mod bulk;
 pub mod encode;
 pub mod parse;
 pub mod server;

@@ -21,14 +21,11 @@ use crate::{
         groups::{CorsStats, FaultStats, Http2Stats, HttpStats, ListenerHttpStats, TcpStats},
         route::RouteStats,
     },
-    stream::pipe::Pipe,
     upstream::{cluster::ClusterState, pool::Reaper},
 };
 
 /// Write queues that are kept, and the largest that is.
 const KEPT_OUTPUTS: (usize, usize) = (64, 64 * 1024);
-/// Pipes that are kept; each is two descriptors.
-const KEPT_PIPES: usize = 8;
 /// Statistics by prefix.
 type ByPrefix<T> = RefCell<FxHashMap<Arc<str>, Arc<T>>>;
 
@@ -62,8 +59,6 @@ pub struct Worker {
     /// Watches idle upstream connections.
     pub reaper: Rc<Reaper>,
     outputs: RefCell<Vec<Vec<u8>>>,
-    #[allow(clippy::vec_box, reason = "connections hold them by pointer, to be small without one")]
-    pub(super) pipes: RefCell<Vec<Box<Pipe>>>,
     clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
     random: RefCell<fastrand::Rng>,
     #[allow(clippy::vec_box, reason = "tasks hold them by pointer, to be small while idle")]
@@ -94,7 +89,6 @@ impl Worker {
             buffers: Buffers::default(),
             reaper: Rc::default(),
             outputs: RefCell::default(),
-            pipes: RefCell::default(),
             clusters: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
             exchanges: RefCell::default(),
@@ -227,19 +221,6 @@ impl Worker {
             if state.as_ref().is_some_and(stale) {
                 *state = None;
             }
-        }
-    }
-
-    /// An empty pipe, if the system gives one.
-    pub(crate) fn take_pipe(&self) -> Option<Box<Pipe>> {
-        self.pipes.borrow_mut().pop().or_else(|| Pipe::new().map(Box::new))
-    }
-
-    /// Takes an empty pipe back.
-    pub(crate) fn give_pipe(&self, pipe: Box<Pipe>) {
-        let mut pipes = self.pipes.borrow_mut();
-        if pipes.len() < KEPT_PIPES {
-            pipes.push(pipe);
         }
     }
 

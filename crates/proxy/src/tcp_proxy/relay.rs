@@ -14,6 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::splice::Pipe;
 use crate::{
     http::{
         Worker,
@@ -21,10 +22,7 @@ use crate::{
         clock,
         deadline::Deadline,
     },
-    stream::{
-        Stream,
-        pipe::{self, Pipe},
-    },
+    stream::Stream,
 };
 
 /// Buffers grow up to this.
@@ -186,7 +184,7 @@ impl Flow {
         buffers: &Buffers,
     ) -> Result<Poll<()>, Fault> {
         if let Some(pipe) = &mut self.pipe {
-            let Poll::Ready(filled) = pipe.poll_fill(cx, from, pipe::ROOM) else { return Ok(Poll::Pending) };
+            let Poll::Ready(filled) = pipe.poll_fill(cx, from) else { return Ok(Poll::Pending) };
             self.read_end = filled.map_err(Fault::From)? == 0;
             return Ok(Poll::Ready(()));
         }

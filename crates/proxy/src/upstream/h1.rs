@@ -141,10 +141,6 @@ impl Source for Client {
     fn trailers(&mut self) -> &mut HeaderList {
         self.transport.trailers()
     }
-
-    fn bulk_from(&mut self) -> Option<&mut Transport> {
-        Some(&mut self.transport)
-    }
 }
 
 impl Sink for Client {
@@ -171,10 +167,6 @@ impl Sink for Client {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         self.transport.poll_flush(cx)
-    }
-
-    fn bulk_to(&mut self) -> Option<&mut Transport> {
-        Some(&mut self.transport)
     }
 }
 

@@ -158,10 +158,6 @@ impl Source for Server {
     fn trailers(&mut self) -> &mut HeaderList {
         self.transport.trailers()
     }
-
-    fn bulk_from(&mut self) -> Option<&mut Transport> {
-        Some(&mut self.transport)
-    }
 }
 
 impl Sink for Server {
@@ -188,10 +184,6 @@ impl Sink for Server {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
         self.transport.poll_flush(cx)
-    }
-
-    fn bulk_to(&mut self) -> Option<&mut Transport> {
-        Some(&mut self.transport)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         message::BodyLength,
     },
     stats::Meter,
-    stream::{Stream, pipe::Pipe},
+    stream::Stream,
 };
 
 /// Bodies up to this size are copied behind their head instead of being written from where they lie.
@@ -35,7 +35,7 @@ const MAX_BODY_BUFFER: usize = 256 * 1024;
 
 /// Where the arriving body stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
+enum Reading {
     /// Complete; with trailers or without.
     Done { trailers: bool },
     /// `content-length`: so many bytes to come.
@@ -54,7 +54,7 @@ pub(super) enum Reading {
 
 /// Where the leaving body stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writing {
+enum Writing {
     Done,
     Length(u64),
     /// So many bytes are left of the chunk whose size is already queued.
@@ -71,14 +71,12 @@ pub struct Transport {
     input: Buffer,
     output: Vec<u8>,
     written: usize,
-    pub(super) reading: Reading,
-    pub(super) writing: Writing,
+    reading: Reading,
+    writing: Writing,
     limits: parse::Limits,
     trailers: HeaderList,
     end_of_stream: bool,
     filled: bool,
-    /// What the kernel holds of a body on its way to this connection.
-    pub(super) pipe: Option<Box<Pipe>>,
     meter: Meter,
     /// Body bytes that were consumed.
     pub received: u64,
@@ -102,7 +100,6 @@ impl Transport {
             trailers: HeaderList::new(),
             end_of_stream: false,
             filled: false,
-            pipe: None,
             meter: Meter::None,
             received: 0,
             sent: 0,
@@ -257,37 +254,6 @@ impl Transport {
                 }
             }
         }
-    }
-
-    /// True when all that is left of the message is in the socket.
-    pub(super) fn has_only_body_to_come(&self) -> bool {
-        self.input.len() == 0 && !self.end_of_stream && self.stream.is_plain()
-    }
-
-    /// So many bytes of the body were read, by somebody else.
-    pub(super) fn passed_in(&mut self, n: usize) {
-        self.meter.read(n);
-        self.received += n as u64;
-        if let Reading::Length(left) = &mut self.reading {
-            *left -= (n as u64).min(*left);
-        }
-    }
-
-    /// So many bytes of the body were written, by somebody else.
-    pub(super) fn passed_out(&mut self, n: usize) {
-        self.meter.wrote(n);
-        self.took(n, false);
-    }
-
-    /// The peer has ended its direction within a message.
-    pub(super) fn ended(&mut self) -> StreamError {
-        self.end_of_stream = true;
-        self.terminated(None)
-    }
-
-    /// The error of a connection that has broken.
-    pub(super) fn terminated(&self, error: Option<&io::Error>) -> StreamError {
-        StreamError::terminated(self.side, error)
     }
 
     fn fill_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {

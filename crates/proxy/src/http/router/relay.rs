@@ -7,10 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::{
     error::StreamError,
-    http::{
-        exchange::{Next, Sink, Source},
-        h1::bulk::End,
-    },
+    http::exchange::{Next, Sink, Source},
 };
 
 /// Which end of a relay broke.
@@ -49,7 +46,6 @@ impl Relay {
         moved: &mut bool,
     ) -> Poll<Result<(), Broken>> {
         while *self == Self::Body {
-            ready!(poll_bulk(cx, source, sink, moved))?;
             match source.poll_body(cx) {
                 Poll::Pending => {
                     // Whether or not the queue empties, more body is what we wait for.
@@ -87,24 +83,5 @@ impl Relay {
             *self = Self::Done;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-/// Lets the kernel move what it can of a large body. Ready once the rest is for us to move.
-#[inline]
-fn poll_bulk<S: Source, K: Sink>(
-    cx: &mut Context<'_>,
-    source: &mut S,
-    sink: &mut K,
-    moved: &mut bool,
-) -> Poll<Result<(), Broken>> {
-    match (source.bulk_from(), sink.bulk_to()) {
-        (Some(from), Some(to)) if to.takes_bulk(from) => {
-            to.poll_bulk(cx, from, moved).map_err(|(broken, error)| match broken {
-                End::Source => Broken::Source(error),
-                End::Sink => Broken::Sink(error),
-            })
-        }
-        _ => Poll::Ready(Ok(())),
     }
 }

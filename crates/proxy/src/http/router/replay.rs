@@ -11,7 +11,6 @@ use crate::{
     error::StreamError,
     http::{
         exchange::{Downstream, Next, Source},
-        h1::transport::Transport,
         headers::HeaderList,
         router::mirror::Copies,
     },
@@ -120,13 +119,5 @@ impl<D: Downstream> Source for RequestBody<'_, D> {
 
     fn trailers(&mut self) -> &mut HeaderList {
         self.downstream.trailers()
-    }
-
-    fn bulk_from(&mut self) -> Option<&mut Transport> {
-        // Nothing is kept of the body, and nobody else wants it.
-        match self.replay.lost && self.copies.is_none() {
-            true => self.downstream.bulk_from(),
-            false => None,
-        }
     }
 }

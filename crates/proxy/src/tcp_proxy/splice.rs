@@ -1,7 +1,7 @@
-//! A kernel pipe between two sockets: bulk moves through it without being copied to this process.
+//! A kernel pipe between two sockets: bulk TCP moves through it without being copied to this process.
 //!
-//! `tcp_proxy` takes one when its largest buffer fills in one read, HTTP/1 for the rest of a large body. Invariant: what
-//! was spliced in is spliced out before more is taken in.
+//! A relay takes one when its largest buffer fills in one read. Invariant: what was spliced in is spliced out before
+//! more is taken in.
 
 use std::{
     io,
@@ -15,11 +15,11 @@ use tokio::io::Interest;
 use crate::stream::Stream;
 
 /// Room asked for; the kernel's default limit for one pipe is 1 MiB.
-pub(crate) const ROOM: usize = 512 * 1024;
+const ROOM: usize = 512 * 1024;
 
 /// An empty or partly filled pipe.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(super) struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
     len: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Pipe {
 
 impl Pipe {
     /// `None` when the system gives none (out of descriptors, over the user's pipe memory): then bytes are copied.
-    pub(crate) fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).ok()?;
         // A smaller pipe works as well, only slower.
         let _ = fcntl_setpipe_size(&write, ROOM);
@@ -35,22 +35,17 @@ impl Pipe {
     }
 
     /// Bytes inside.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Takes in up to `most` bytes of what the socket has; 0 at its end. Only when empty.
-    pub(crate) fn poll_fill(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &Stream,
-        most: usize,
-    ) -> Poll<io::Result<usize>> {
+    /// Takes in what the socket has; 0 at its end. Only when empty.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &Stream) -> Poll<io::Result<usize>> {
         loop {
             ready!(from.poll_read_ready(cx))?;
             let moved = from.try_io(Interest::READABLE, || {
                 let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-                Ok(splice(from, None, &self.write, None, most, flags)?)
+                Ok(splice(from, None, &self.write, None, ROOM, flags)?)
             });
             match moved {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -64,7 +59,7 @@ impl Pipe {
     }
 
     /// Moves on what the socket takes.
-    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &Stream) -> Poll<io::Result<usize>> {
         loop {
             ready!(to.poll_write_ready(cx))?;
             let moved = to.try_io(Interest::WRITABLE, || {
