@@ -60,6 +60,13 @@ pub struct Matched<'a> {
     pub client: Client,
 }
 
+impl<'a> Matched<'a> {
+    /// The header rules that apply.
+    fn levels(&self, part: Option<&'a WeightedCluster>) -> Levels<'a> {
+        Levels::new(self.table, self.host, self.route, part)
+    }
+}
+
 /// Forwards the request; `Ok` when a whole response went downstream.
 pub async fn forward<D: Downstream>(
     session: &Session,
@@ -79,8 +86,7 @@ pub async fn forward<D: Downstream>(
     let retries = Retries::new(matched.forward.retry.as_ref(), &mut exchange.request, matched.client);
     let kept = matched.route.buffer_limit.of(session.connection.listener.buffer_limit);
     let replay = Replay::new(retries.as_ref().map(|_| kept));
-    let levels = Levels::new(matched.table, matched.host, matched.route, part);
-    rewrite::rewrite(session, exchange, matched, part, levels);
+    rewrite::rewrite(session, exchange, matched, part);
     let copies = match matched.forward.mirrors.as_slice() {
         [] => None,
         mirrors => mirror::start(session, exchange, mirrors, limits.route),
@@ -99,7 +105,7 @@ pub async fn forward<D: Downstream>(
         exchange,
         deadline,
         matched,
-        levels,
+        part,
         state,
         limits,
         until,
@@ -172,7 +178,8 @@ struct Forwarding<'a, D> {
     exchange: &'a mut Exchange,
     deadline: &'a Deadline,
     matched: Matched<'a>,
-    levels: Levels<'a>,
+    /// Of a weighted set.
+    part: Option<&'a WeightedCluster>,
     state: Rc<ClusterState>,
     limits: Limits,
     until: Until,

@@ -67,7 +67,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         exchange.info.status = status;
         exchange.info.upstream_local = upstream.local_addr();
         self.add_envoy_headers();
-        self.levels.apply_response(self.session, self.exchange);
+        self.matched.levels(self.part).apply_response(self.session, self.exchange);
         for cookie in self.hashed.iter().flat_map(|hashed| &hashed.cookies) {
             self.exchange.response.headers.append(Known::SetCookie, cookie.as_bytes());
         }

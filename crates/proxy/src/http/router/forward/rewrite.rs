@@ -10,7 +10,6 @@ use crate::{
     http::{
         connection_manager::{
             Exchange, Session,
-            mutation::Levels,
             timeouts::{self, Limits},
         },
         headers::Known,
@@ -39,9 +38,8 @@ pub(super) fn rewrite(
     exchange: &mut Exchange,
     matched: Matched<'_>,
     part: Option<&WeightedCluster>,
-    levels: Levels<'_>,
 ) {
-    levels.apply_request(session, exchange);
+    matched.levels(part).apply_request(session, exchange);
     let forward = matched.forward;
     let view = View { head: &exchange.request, tls: session.tls, random: exchange.info.random };
     let literal = part.and_then(|part| part.host_rewrite.as_deref());
