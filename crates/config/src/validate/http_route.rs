@@ -135,22 +135,34 @@ fn match_request(it: &HttpMatchRequest, check: &mut Check<'_>, at: &Path<'_>) {
             }
             // `*` asks for presence, a form older than `{}` (VS-042).
             if !matches!(condition, StringMatch::Regex(regex) if &**regex == "*") {
-                string_match(condition, check, &at);
+                text_match(condition, check, &at);
             }
         }
     }
     let query = at.key("queryParams");
     for (name, condition) in &it.query_params {
-        string_match(condition, check, &query.key(name));
+        text_match(condition, check, &query.key(name));
     }
     if let Some(port) = it.port {
         check.accept(&at.key("port"), names::port(port));
     }
     labels(&it.source_labels, check, &at.key("sourceLabels"));
+    if let Some(namespace) = it.source_namespace.as_deref().filter(|name| !names::is_label(name)) {
+        let message = format!("{} is not the name of a namespace", text::quoted(namespace));
+        check.error(&at.key("sourceNamespace"), message);
+    }
     gateways(&it.gateways, check, &at.key("gateways"));
     if !it.gateways.is_empty() && (!it.source_labels.is_empty() || it.source_namespace.is_some()) {
         let message = "sourceLabels and sourceNamespace are ignored beside gateways";
         check.warn(code::SUSPICIOUS, &at.key("gateways"), message, None);
+    }
+}
+
+/// A condition on a header or a parameter, whose prefix must not be empty: proxies refuse that.
+fn text_match(it: &StringMatch, check: &mut Check<'_>, at: &Path<'_>) {
+    string_match(it, check, at);
+    if matches!(it, StringMatch::Prefix(text) if text.is_empty()) {
+        check.error_hint(&at.key("prefix"), "an empty prefix", "`{}` asks for presence");
     }
 }
 

@@ -204,6 +204,60 @@ pub(super) fn header_change(name: &str, authority: bool) -> Result<(), Fault> {
     }
 }
 
+/// Commands of values; of the families in [`FAMILIES`] any.
+const COMMANDS: [&str; 34] = [
+    "ACCESS_LOG_TYPE",
+    "BYTES_RECEIVED",
+    "BYTES_RETRANSMITTED",
+    "BYTES_SENT",
+    "CEL",
+    "CLUSTER_METADATA",
+    "COMMON_DURATION",
+    "CUSTOM_FLAGS",
+    "DURATION",
+    "DYNAMIC_METADATA",
+    "EMIT_TIME",
+    "ENVIRONMENT",
+    "FILTER_CHAIN_NAME",
+    "FILTER_STATE",
+    "HOSTNAME",
+    "LOCAL_REPLY_BODY",
+    "LOCAL_REPLY_REASON",
+    "METADATA",
+    "PACKETS_RETRANSMITTED",
+    "PATH",
+    "PER_REQUEST_STATE",
+    "PROTOCOL",
+    "QUERY_PARAM",
+    "QUERY_PARAMS",
+    "REQ",
+    "REQ_WITHOUT_QUERY",
+    "RESP",
+    "ROUTE_NAME",
+    "START_TIME",
+    "STREAM_ID",
+    "TRACE_ID",
+    "TRAILER",
+    "UNIQUE_ID",
+    "VIRTUAL_CLUSTER_NAME",
+];
+
+/// What commands begin with that come in many forms.
+const FAMILIES: [&str; 8] =
+    ["CONNECTION_", "DOWNSTREAM_", "GRPC_STATUS", "REQUEST", "RESPONSE_", "SPAN_ID", "TLS_", "UPSTREAM_"];
+
+/// A command that is none makes proxies refuse every route of the table.
+fn command(name: &str) -> Result<(), Fault> {
+    if COMMANDS.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family)) {
+        return Ok(());
+    }
+    let hint = text::closest(name, &COMMANDS).map(|meant| format!("did you mean `%{meant}%`?"));
+    fault_hint(
+        format!("`%{name}%` is no command"),
+        hint.unwrap_or("write `%%` for a percent sign".to_owned()),
+    )
+}
+
 /// The value of a header to set: Envoy's `%COMMAND(…)%` or `%%` where there is a percent sign.
 pub(super) fn header_value(value: &str) -> Result<(), Fault> {
     if value.bytes().any(|b| b == b'\r' || b == b'\n' || b == 0) {
@@ -225,7 +279,10 @@ pub(super) fn header_value(value: &str) -> Result<(), Fault> {
             tail = tail.trim_start_matches(|c: char| c == ':' || c.is_ascii_digit());
         }
         match tail.strip_prefix('%') {
-            Some(tail) if !name.is_empty() => rest = tail,
+            Some(tail) if !name.is_empty() => {
+                command(name)?;
+                rest = tail;
+            }
             _ => {
                 let message = format!("{} has a `%` that is no command", text::quoted(value));
                 return fault_hint(message, "write `%%` for a percent sign");
@@ -340,10 +397,11 @@ mod tests {
 
     #[test]
     fn header_values() {
-        for good in ["x", "100%%", "%REQ(X-A?Y):10%", "a %START_TIME(%s)% b", "%PROTOCOL%"] {
+        for good in ["x", "100%%", "%REQ(X-A?Y):10%", "a %START_TIME(%s)% b", "%PROTOCOL%", "%UPSTREAM_HOST%"]
+        {
             assert_eq!(header_value(good), Ok(()), "{good}");
         }
-        for bad in ["100%", "%lower%", "a%b", "%REQ(x", "a\nb"] {
+        for bad in ["100%", "%lower%", "a%b", "%REQ(x", "a\nb", "%PROTOCOLL%"] {
             assert!(header_value(bad).is_err(), "{bad}");
         }
     }
