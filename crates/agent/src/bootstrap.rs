@@ -26,8 +26,11 @@ impl Bootstrap<'_> {
     /// The bootstrap as Envoy's JSON.
     #[must_use]
     pub fn render(&self) -> Value {
+        let mut metadata = self.node.metadata();
+        // So that the control plane can say where to ask the proxy itself.
+        metadata["MELTEMI_ADMIN"] = self.admin.to_string().into();
         json!({
-            "node": { "id": self.node.id(), "cluster": self.node.cluster(), "metadata": self.node.metadata() },
+            "node": { "id": self.node.id(), "cluster": self.node.cluster(), "metadata": metadata },
             "admin": { "address": socket_address(&self.admin.ip().to_string(), self.admin.port()) },
             "dynamic_resources": dynamic_resources(),
             "static_resources": { "clusters": [self.xds_cluster()] },

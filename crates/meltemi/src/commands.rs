@@ -8,10 +8,16 @@ mod bookinfo;
 mod control_plane;
 mod dashboard;
 mod demo;
+mod describe;
 mod explain;
+mod live;
+mod offline;
 pub(crate) mod proxy;
+mod proxy_config;
 mod proxy_status;
 mod settings;
+mod table;
+mod target;
 mod translate;
 mod up;
 mod validate;
@@ -79,8 +85,14 @@ pub(crate) enum Command {
     Translate(translate::Args),
     /// Say what would happen to one request, and why, decision by decision
     Explain(explain::Args),
+    /// Say which resources apply to a workload or a service, and what is wrong with them
+    Describe(describe::Args),
     /// Show each connected proxy with its sync state and age
+    #[command(visible_alias = "ps")]
     ProxyStatus(proxy_status::Args),
+    /// Show what one proxy has in force: clusters, listeners, routes, endpoints
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy_config::Args),
     /// Open the web dashboard of a running control plane
     Dashboard(dashboard::Args),
     /// Run one Bookinfo service (what `demo` starts)
@@ -100,7 +112,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Analyze(args) => analyze::run(args),
         Command::Translate(args) => translate::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Describe(args) => describe::run(args),
         Command::ProxyStatus(args) => proxy_status::run(args),
+        Command::ProxyConfig(args) => proxy_config::run(args),
         Command::Dashboard(args) => dashboard::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
     }

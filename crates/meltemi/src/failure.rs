@@ -22,9 +22,16 @@ impl Failure {
     }
 
     /// The command was asked in a wrong way (status 2).
-    #[allow(dead_code, reason = "not every command needs it yet")]
     pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into(), status: 2 }
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    /// What is advised.
+    pub(crate) fn hint(&self) -> &str {
+        &self.hint
     }
 }
 

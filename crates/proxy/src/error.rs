@@ -79,12 +79,12 @@ impl Flags {
     pub const OVERLOAD: u32 = 1 << 16;
     /// DR
     pub const DOWNSTREAM_REMOTE_RESET: u32 = 1 << 17;
-    /// DF
-    pub const DNS_RESOLUTION_FAILED: u32 = 1 << 18;
     /// DI
     pub const DELAY_INJECTED: u32 = 1 << 18;
     /// FI
     pub const FAULT_INJECTED: u32 = 1 << 19;
+    /// DF
+    pub const DNS_RESOLUTION_FAILED: u32 = 1 << 20;
 
     /// Adds flags.
     pub fn set(&mut self, flags: u32) {

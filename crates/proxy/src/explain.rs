@@ -1,21 +1,25 @@
 //! What would happen to one call, and why: the data path's matchers run over configuration at rest, with their reasons.
 //!
-//! `meltemi explain` and the tables of calls use it; nothing here is on the request path.
+//! `meltemi explain` and the tables of calls use it; nothing here is on the request path. This file has the decisions of a
+//! connection; [`http`] those of a request, [`forward`] what follows when it goes to a cluster.
 //! Invariant: listener, filter chain, virtual host and route are chosen by the very functions that serve traffic.
 
 mod call;
 mod config;
+mod endpoints;
+mod forward;
+mod http;
+mod words;
 
 use std::{net::SocketAddr, sync::Arc};
 
 pub use self::{
     call::{Call, Hop, Request},
-    config::{Config, Endpoints, Origin},
+    config::{Config, Origin},
+    endpoints::{Endpoints, Seat},
 };
-use crate::{
-    http::config::HttpConnectionManager,
-    listener::{Listener, TcpProxy, Terminal, matcher::ConnectionView},
-    route::{Action, Forward, RequireTls, Route, Target, VirtualHost, rewrite::Picked},
+use crate::listener::{
+    Listener, SniUse, TcpProxy, Terminal, address::ListenAddress, matcher::ConnectionView,
 };
 
 /// What is decided at a step.
@@ -29,8 +33,18 @@ pub enum What {
     VirtualHost,
     /// Which route: a step for each that was looked at.
     Route,
-    /// What goes on to the destination: path, host, timeout, retries.
+    /// A fault that is injected into some requests.
+    Fault,
+    /// What a request of another origin is told.
+    Cors,
+    /// What goes on to the destination: path, host, timeout, retries; or the answer that the route gives.
     Request,
+    /// What is changed in headers: a step for each level that changes any.
+    Headers,
+    /// Who gets a copy.
+    Mirror,
+    /// What a request is hashed by, where the cluster balances by hash.
+    Hash,
     /// The cluster.
     Cluster,
     /// Its endpoints.
@@ -45,7 +59,12 @@ impl What {
             Self::FilterChain => "filter chain",
             Self::VirtualHost => "virtual host",
             Self::Route => "route",
+            Self::Fault => "fault",
+            Self::Cors => "cors",
             Self::Request => "request",
+            Self::Headers => "headers",
+            Self::Mirror => "mirror",
+            Self::Hash => "hash",
             Self::Cluster => "cluster",
             Self::Endpoints => "endpoints",
         }
@@ -69,6 +88,19 @@ pub struct Step {
     pub file: Option<String>,
     /// The line in it, from 1.
     pub line: Option<u32>,
+    /// The endpoints of a step on endpoints.
+    pub endpoints: Vec<Seat>,
+}
+
+/// A cluster that a call may go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// Its name.
+    pub cluster: Arc<str>,
+    /// Its share of the sum of all weights.
+    pub weight: u32,
+    /// Why calls that go there fail, if they do.
+    pub problem: Option<String>,
 }
 
 /// What comes of a call.
@@ -76,8 +108,10 @@ pub struct Step {
 pub enum Outcome {
     /// It goes to one of these clusters, by weight.
     Forwarded {
-        /// Cluster and share.
-        clusters: Vec<(Arc<str>, u32)>,
+        /// Clusters; at least one has no problem.
+        clusters: Vec<Branch>,
+        /// Clusters that get a copy.
+        mirrors: Vec<Arc<str>>,
         /// Path (with query) as it goes on; empty for TCP.
         path: String,
         /// Authority as it goes on; empty for TCP.
@@ -91,6 +125,8 @@ pub enum Outcome {
         location: Option<String>,
         /// Istio's response flag, empty when nothing went wrong.
         flag: &'static str,
+        /// What went wrong, in the words of `%LOCAL_REPLY_REASON%`; empty when nothing did.
+        reason: String,
     },
     /// The connection is closed.
     Refused {
@@ -110,32 +146,55 @@ pub struct Explanation {
 
 /// Follows a call through the configuration of one proxy.
 pub fn explain(config: &Config, call: &Call) -> Explanation {
-    let mut trace = Trace { config, call, steps: Vec::new() };
+    let mut trace = Trace { config, call: call.clone(), steps: Vec::new(), rule: String::new() };
     let outcome = trace.listener();
     Explanation { outcome, steps: trace.steps }
 }
 
 struct Trace<'a> {
     config: &'a Config,
-    call: &'a Call,
+    call: Call,
     steps: Vec<Step>,
+    /// The resource of the route that was taken, by name.
+    rule: String,
 }
 
 impl Trace<'_> {
     fn step(&mut self, what: What, name: impl Into<String>, matched: bool, because: impl Into<String>) {
-        let (name, because) = (name.into(), because.into());
-        let resource = String::new();
-        self.steps.push(Step { what, name, matched, because, resource, file: None, line: None });
+        self.steps.push(Step {
+            what,
+            name: name.into(),
+            matched,
+            because: because.into(),
+            resource: String::new(),
+            file: None,
+            line: None,
+            endpoints: Vec::new(),
+        });
+    }
+
+    /// Says of the last step where it is written.
+    fn name_resource(&mut self, origin: Option<Origin>) {
+        if let (Some(step), Some(origin)) = (self.steps.last_mut(), origin) {
+            (step.resource, step.file, step.line) = (origin.resource, origin.file, origin.line);
+        }
     }
 
     fn listener(&mut self) -> Outcome {
         let destination = self.call.destination;
-        let Some((listener, because)) = self.config.listener_for(self.call) else {
+        let Some((listener, because)) = self.config.listener_for(&self.call) else {
             let reason = format!("nothing listens at {destination}");
             self.step(What::Listener, destination.to_string(), false, reason.clone());
             return Outcome::Refused { reason };
         };
         self.step(What::Listener, &*listener.name, true, because);
+        let mut sockets = listener.addresses.iter().filter_map(ListenAddress::socket);
+        let own = sockets.find(|own| own.port() == destination.port());
+        if self.call.looked_up.is_some()
+            && let Some(own) = own.filter(|own| !own.ip().is_unspecified())
+        {
+            self.call.destination = own;
+        }
         self.chain(&listener)
     }
 
@@ -171,168 +230,31 @@ impl Trace<'_> {
     }
 
     fn tcp(&mut self, proxy: &TcpProxy) -> Outcome {
-        let clusters: Vec<_> =
-            proxy.clusters.iter().map(|(slot, weight)| (slot.name.clone(), *weight)).collect();
-        match self.clusters(&clusters) {
-            Some(reason) => Outcome::Refused { reason },
-            None => Outcome::Forwarded { clusters, path: String::new(), authority: String::new() },
-        }
-    }
-
-    fn http(&mut self, manager: &HttpConnectionManager) -> Outcome {
-        let hop = self.call.hop(manager);
-        let Some(table) = manager.routes.table.load_full() else {
-            let because = format!("the route table {} is not there", manager.routes.name);
-            self.step(What::VirtualHost, &*manager.routes.name, false, because);
-            return answered(404, "NR");
+        let clusters: Vec<(Arc<str>, u32)> = match &proxy.sni {
+            // The name in the ClientHello is the cluster's.
+            SniUse::Cluster(_) => vec![(self.call.server_name.as_deref().unwrap_or_default().into(), 1)],
+            _ => proxy.clusters.iter().map(|(slot, weight)| (slot.name.clone(), *weight)).collect(),
         };
-        let Some(host) = table.virtual_host(&hop.authority) else {
-            let because =
-                format!("no virtual host of {} has a domain that takes {:?}", table.name, hop.authority);
-            self.step(What::VirtualHost, &*table.name, false, because);
-            return answered(404, "NR");
-        };
-        let because =
-            format!("of route table {}, it has the domain that takes {:?} best", table.name, hop.authority);
-        self.step(What::VirtualHost, &*host.name, true, because);
-        if host.require_tls != RequireTls::None && !hop.tls {
-            let location = format!("https://{}{}", hop.authority, hop.path);
-            self.step(What::Request, "redirect", true, format!("the virtual host wants TLS: {location}"));
-            return Outcome::Answered { status: 301, location: Some(location), flag: "" };
-        }
-        match self.route(host, &hop) {
-            Some(route) => self.action(&route, &hop),
-            None => answered(404, "NR"),
-        }
-    }
-
-    /// A step for each route up to the one that is taken.
-    fn route(&mut self, host: &VirtualHost, hop: &Hop) -> Option<Arc<Route>> {
-        let taken = host.route(hop);
-        for (at, entry) in host.routes().enumerate() {
-            let name = match &*entry.route.name {
-                "" => format!("#{}", at + 1),
-                name => name.to_owned(),
-            };
-            let is_it = taken.is_some_and(|taken| Arc::ptr_eq(taken, &entry.route));
-            let because = match (is_it, entry.condition.failure(hop)) {
-                (false, Some(failure)) => failure,
-                _ => entry.condition.to_string(),
-            };
-            self.step(What::Route, name, is_it, because);
-            self.name_resource(self.config.route_resource(&host.name, at));
-            if is_it {
-                break;
+        let branches = self.clusters(&clusters);
+        match branches.iter().find_map(|branch| branch.problem.clone()) {
+            Some(reason) if branches.iter().all(|branch| branch.problem.is_some()) => {
+                Outcome::Refused { reason }
             }
-        }
-        if taken.is_none() {
-            self.step(What::Route, &*host.name, false, "no route of the virtual host takes the request");
-        }
-        taken.cloned()
-    }
-
-    /// Says of the last step where it is written.
-    fn name_resource(&mut self, origin: Option<Origin>) {
-        if let (Some(step), Some(origin)) = (self.steps.last_mut(), origin) {
-            (step.resource, step.file, step.line) = (origin.resource, origin.file, origin.line);
-        }
-    }
-
-    fn action(&mut self, route: &Route, hop: &Hop) -> Outcome {
-        match &route.action {
-            Action::Forward(forward) => self.forward(forward, hop),
-            Action::Redirect(redirect) => {
-                let location = redirect.location(hop);
-                self.step(What::Request, "redirect", true, format!("{} {location}", redirect.status));
-                Outcome::Answered { status: redirect.status, location: Some(location), flag: "" }
+            _ if branches.is_empty() => {
+                Outcome::Refused { reason: "the chain leads to no cluster".to_owned() }
             }
-            Action::Respond(response) => {
-                self.step(What::Request, "direct response", true, response.status.to_string());
-                answered(response.status, "")
-            }
-            Action::None => {
-                self.step(What::Request, "no action", false, "the route does nothing with requests");
-                answered(404, "NR")
-            }
+            _ => Outcome::Forwarded {
+                clusters: branches,
+                mirrors: Vec::new(),
+                path: String::new(),
+                authority: String::new(),
+            },
         }
-    }
-
-    fn forward(&mut self, forward: &Forward, hop: &Hop) -> Outcome {
-        let path = forward.rewrite.apply(&hop.path).unwrap_or_else(|| hop.path.clone());
-        let mut authority = forward.host_rewrite.apply(hop).map_or_else(|| hop.authority.clone(), Into::into);
-        let clusters: Vec<_> = match &forward.target {
-            Target::Cluster(slot) => vec![(slot.name.clone(), 1)],
-            Target::Weighted { parts, .. } => {
-                parts.iter().map(|part| (part.cluster.name.clone(), part.weight)).collect()
-            }
-            Target::Header { name, .. } => vec![(hop.named_cluster(name).into(), 1)],
-        };
-        if let Picked::Weighted(part) = forward.target.pick(self.call.random)
-            && let Some(host) = &part.host_rewrite
-        {
-            authority = host.to_string();
-        }
-        self.step(What::Request, format!("{} {authority}{path}", hop.method), true, in_force(forward));
-        match self.clusters(&clusters) {
-            Some(_) if clusters.len() == 1 && !self.config.has_cluster(&clusters[0].0) => {
-                answered(forward.not_found_status, "NC")
-            }
-            Some(_) => answered(503, "UH"),
-            None => Outcome::Forwarded { clusters, path, authority },
-        }
-    }
-
-    /// Steps for clusters and their endpoints; a reason when the call can reach none of them.
-    fn clusters(&mut self, clusters: &[(Arc<str>, u32)]) -> Option<String> {
-        let total: u32 = clusters.iter().map(|(_, weight)| weight).sum();
-        let mut problem = Some("no cluster".to_owned());
-        for (name, weight) in clusters {
-            let share = match clusters.len() {
-                1 => "all of it".to_owned(),
-                _ => format!("{weight} of {total}"),
-            };
-            let Some(endpoints) = self.config.endpoints(name) else {
-                let reason = format!("there is no cluster {name}");
-                self.step(What::Cluster, &**name, false, reason.clone());
-                problem = problem.and(Some(reason));
-                continue;
-            };
-            self.step(What::Cluster, &**name, true, share);
-            self.name_resource(self.config.cluster_resource(name));
-            match endpoints {
-                Endpoints::Known(addresses) if addresses.is_empty() => {
-                    let reason = format!("{name} has no endpoints");
-                    self.step(What::Endpoints, &**name, false, reason.clone());
-                    problem = problem.and(Some(reason));
-                }
-                Endpoints::Known(addresses) => {
-                    self.step(What::Endpoints, &**name, true, addresses.join(", "));
-                    problem = None;
-                }
-                Endpoints::Elsewhere(how) => {
-                    self.step(What::Endpoints, &**name, true, how);
-                    problem = None;
-                }
-            }
-        }
-        problem
     }
 }
 
-const fn answered(status: u16, flag: &'static str) -> Outcome {
-    Outcome::Answered { status, location: None, flag }
-}
-
-/// Timeouts and retries of a route, for people.
-fn in_force(forward: &Forward) -> String {
-    let timeout = forward.timeout.map_or("no timeout".to_owned(), |timeout| format!("timeout {timeout:?}"));
-    match &forward.retry {
-        None => format!("{timeout}, no retries"),
-        Some(retry) => {
-            let per_try = retry.per_try_timeout.map(|limit| format!(", {limit:?} a try")).unwrap_or_default();
-            format!("{timeout}, up to {} retries{per_try}", retry.attempts)
-        }
-    }
+const fn answered(status: u16, flag: &'static str, reason: String) -> Outcome {
+    Outcome::Answered { status, location: None, flag, reason }
 }
 
 fn described(connection: &ConnectionView<'_>) -> String {

@@ -156,6 +156,7 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
         detected: connection.detected.name(),
         pipe: connection.pipe(),
         attempts: outcome.attempts,
+        outcome: Some(outcome),
         ..Record::default()
     };
     proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));

@@ -7,15 +7,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
-use meltemi_pilot::offline;
-use meltemi_pilot::snapshot::Snapshot;
-use meltemi_proxy::explain::{self, Call, Config, Request};
-use meltemi_xds::extension;
+use meltemi_pilot::offline as pilot;
+use meltemi_proxy::explain::{self, Call, Config, Explanation, Request};
 
-use super::{settings, translate};
+use super::live::{CONTROL_PLANE, Source};
+use super::offline::Mesh;
+use super::settings;
 use crate::failure::Failure;
 
 mod live;
@@ -23,11 +22,16 @@ mod print;
 
 const EXAMPLES: &str = "\
 Examples:
+  meltemi explain -f mesh/ --proxy web.shop http://reviews:9080/             a workload of these files, by name
+  meltemi explain -f mesh/ --proxy shop-gateway http://shop.example.com/cart -H 'end-user: jason'
   meltemi explain -f mesh/ --proxy sidecar~10.0.0.1~web.shop~shop.svc.cluster.local http://reviews:9080/
-  meltemi explain -f mesh/ --proxy router~10.0.0.9~gw.shop~shop.svc.cluster.local --labels istio=ingressgateway \\
-      http://shop.example.com/cart -H 'end-user: jason'
-  meltemi explain --admin 127.0.0.1:15000 -X POST http://reviews:9080/
-  meltemi explain --admin 127.0.0.1:15000 --sni db.example.com tcp://10.1.2.3:5432";
+  meltemi explain --proxy productpage-v1 http://reviews:9080/                a proxy of the running mesh
+  meltemi explain --admin 127.0.0.1:15000 -X POST http://reviews:9080/       a proxy of any mesh, ours or an Envoy
+  meltemi explain --config-dump dump.json --sni db.example.com tcp://10.1.2.3:5432
+  meltemi explain -f mesh/ --proxy reviews-v1 --inbound http://reviews:9080/
+
+The URL's host is the request's Host header. A host that is no address is looked up as the workload's DNS would, among what
+the proxy listens for; --to says it instead.";
 
 /// Which call, through which proxy.
 #[derive(Debug, clap::Args)]
@@ -37,24 +41,26 @@ pub(crate) struct Args {
     #[arg(value_name = "URL")]
     url: String,
 
-    /// Files and folders with mesh resources and Kubernetes objects, YAML or JSON
-    #[arg(
-        short,
-        long = "filename",
-        num_args = 1,
-        value_name = "PATH",
-        requires = "proxy",
-        required_unless_present = "admin"
-    )]
+    /// Files and folders with mesh resources and Kubernetes objects, YAML or JSON; unset: a running proxy is asked
+    #[arg(short, long = "filename", num_args = 1, value_name = "PATH", requires = "proxy")]
     filename: Vec<PathBuf>,
 
-    /// The proxy the call goes through: sidecar~ADDRESS~NAME.NAMESPACE~NAMESPACE.svc.cluster.local, or router~…
-    #[arg(long, value_name = "ID")]
+    /// The proxy the call goes through: a workload or gateway, NAME or NAME.NAMESPACE, or a node id such as
+    /// sidecar~ADDRESS~NAME.NAMESPACE~NAMESPACE.svc.cluster.local
+    #[arg(long, value_name = "NAME", visible_alias = "from")]
     proxy: Option<String>,
 
-    /// Ask a running proxy instead, at its admin address
+    /// Ask a running proxy, at its admin address
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["filename", "proxy"])]
     admin: Option<SocketAddr>,
+
+    /// Look at a proxy's saved /config_dump?include_eds
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["filename", "proxy", "admin"])]
+    config_dump: Option<PathBuf>,
+
+    /// Where the control plane that knows running proxies by name serves its debug pages
+    #[arg(long, value_name = "ADDR", default_value = CONTROL_PLANE)]
+    control_plane: SocketAddr,
 
     /// The proxy's labels; unset: from the metadata, else from its Pod or WorkloadEntry
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
@@ -108,11 +114,15 @@ enum Output {
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let config = match args.admin {
-        Some(admin) => live::config(admin)?,
-        None => offline_config(&args)?,
+    let call = call(&args)?;
+    let explanation = match args.filename.is_empty() {
+        true => {
+            let (file, name) = (args.config_dump.as_deref(), args.proxy.as_deref());
+            let source = Source::of(args.admin, file, name, args.control_plane)?;
+            explain::explain(&live::config(&source)?, &call)
+        }
+        false => offline(&args, &call)?,
     };
-    let explanation = explain::explain(&config, &call(&args)?);
     match args.output {
         Output::Json => println!("{:#}", print::json(&explanation)),
         Output::Text => print::text(&explanation),
@@ -120,21 +130,23 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn offline_config(args: &Args) -> Result<Config> {
+fn offline(args: &Args, call: &Call) -> Result<Explanation> {
+    let mesh = Mesh::read(&args.filename, &args.settings)?;
     let proxy = args.proxy.as_deref().unwrap_or_default();
-    let mut node = translate::node_of(proxy, &args.labels, args.metadata.as_deref())?;
-    // Only proxies that know us are told lines of files.
-    node.metadata.extensions = extension::ALL.iter().map(|name| (*name).into()).collect();
-    let reading = meltemi_config::Options::in_namespace(&args.settings.namespace);
-    let loaded = meltemi_config::load(&args.filename, &reading);
-    translate::report(&loaded.diagnostics);
-    let settings = args.settings.read(None)?;
-    translate::report(&settings.findings);
-    let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(settings.mesh));
-    let resources = offline::translate(&snapshot, &node);
-    let config =
-        Config::new(&resources.listeners, &resources.routes, &resources.clusters, &resources.endpoints);
-    config.map_err(|error| Failure::new(format!("the proxy would refuse this: {error}"), "").into())
+    let node = mesh.node(proxy, &args.labels, args.metadata.as_deref())?;
+    let sent = pilot::translate(&mesh.snapshot, &node);
+    let config = Config::new(&sent.listeners, &sent.routes, &sent.clusters, &sent.endpoints);
+    let config = config.map_err(|error| Failure::new(format!("the proxy would refuse this: {error}"), ""))?;
+    let mut explanation = explain::explain(&config, call);
+    // Clusters say which resource made them, not where it is written.
+    for step in explanation.steps.iter_mut().filter(|step| step.file.is_none()) {
+        if let Some(object) = mesh.object(&step.resource)
+            && !object.source.file.is_empty()
+        {
+            (step.file, step.line) = (Some(object.source.file.to_string()), Some(object.source.line));
+        }
+    }
+    Ok(explanation)
 }
 
 fn call(args: &Args) -> Result<Call> {
@@ -153,12 +165,17 @@ fn call(args: &Args) -> Result<Call> {
         _ => return Err(bad("is neither http, https nor tcp").into()),
     };
     let port = url.port_u16().unwrap_or(default);
+    if port == 0 && args.to.is_none() {
+        return Err(bad("names no port").into());
+    }
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let address = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let address: Option<IpAddr> = host.parse().ok();
+    let guess = SocketAddr::new(address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port);
     let name = args.sni.clone().or_else(|| (default == 443).then(|| host.to_owned()));
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     Ok(Call {
-        destination: args.to.unwrap_or_else(|| SocketAddr::new(address, port)),
+        destination: args.to.unwrap_or(guess),
+        looked_up: (args.to.is_none() && address.is_none()).then(|| host.to_owned()),
         source: SocketAddr::new(args.source.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 40_000),
         inbound: args.inbound,
         server_name: name.map(|name| name.to_ascii_lowercase()),

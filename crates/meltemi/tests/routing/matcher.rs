@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use meltemi_config::Options;
 use meltemi_pilot::{node::Node, offline, snapshot::Snapshot};
-use meltemi_proxy::explain::{self, Config, Explanation, Outcome, Request};
+use meltemi_proxy::explain::{self, Branch, Config, Explanation, Outcome, Request};
 use meltemi_testkit::table::Expect;
 
 use super::{
@@ -64,6 +64,7 @@ fn as_explained(world: &World, call: &Call) -> explain::Call {
     };
     explain::Call {
         destination: world.destination(call),
+        looked_up: None,
         source: SocketAddr::from(([127, 0, 0, 1], 40000)),
         inbound: call.inbound,
         server_name,
@@ -76,15 +77,27 @@ fn as_explained(world: &World, call: &Call) -> explain::Call {
 fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<String> {
     let expect = call.matcher.as_ref().unwrap_or(&call.expect);
     match &explanation.outcome {
-        Outcome::Forwarded { path, authority, .. } => {
-            let reached = upstreams(world, explanation);
+        Outcome::Forwarded { path, authority, clusters, mirrors } => {
             if !call.shares.is_empty() {
-                // The rest is what is drawn before an upstream: faults.
-                let wanted: Vec<&str> =
-                    call.shares.keys().map(String::as_str).filter(|name| world.is_upstream(name)).collect();
-                let missing = wanted.iter().find(|name| !reached.contains(name));
-                return missing.map(|name| format!("it does not reach {name} but {reached:?}"));
+                let found = shares(world, explanation, clusters);
+                // The rest is what is drawn before an upstream: faults. Then only who is reached is certain.
+                let wanted: Vec<_> = call.shares.iter().filter(|(name, _)| world.is_upstream(name)).collect();
+                let all = wanted.len() == call.shares.len();
+                let near = |name: &String, share: u32| {
+                    found.get(name.as_str()).is_some_and(|found| !all || found.abs_diff(share) <= 1)
+                };
+                let same = found.len() == wanted.len() && wanted.iter().all(|(name, share)| near(name, **share));
+                return (!same).then(|| format!("shares {found:?}, wanted {:?}", call.shares));
             }
+            let mirrored = call.mirrored.as_deref();
+            let copies: Vec<_> =
+                mirrors.iter().flat_map(|cluster| of_cluster(world, explanation, cluster)).collect();
+            if mirrored.is_some_and(|wanted| !copies.is_empty() && !copies.contains(&wanted))
+                || mirrored.is_some() && mirrors.is_empty()
+            {
+                return Some(format!("copies go to {copies:?}, wanted {mirrored:?}"));
+            }
+            let reached = upstreams(world, explanation);
             let wanted =
                 expect.upstream.clone().or_else(|| expect.body.clone().filter(|_| call.tcp.is_some()));
             let Some(wanted) = wanted else {
@@ -101,11 +114,15 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
                     )
                 })
         }
-        Outcome::Answered { status, location, .. } => differ_status(expect, *status).or_else(|| {
-            let wanted =
-                expect.headers.get("location").cloned().flatten().map(|location| world.fill(&location));
-            differ("location", &wanted, location)
-        }),
+        Outcome::Answered { status, location, flag, reason } => differ_status(expect, *status)
+            .or_else(|| {
+                let wanted =
+                    expect.headers.get("location").cloned().flatten().map(|location| world.fill(&location));
+                differ("location", &wanted, location)
+            })
+            .or_else(|| {
+                (!flag.is_empty() && reason.is_empty()).then(|| format!("no reason is given for {flag}"))
+            }),
         Outcome::Refused { reason } => (expect.status != 0).then(|| reason.clone()),
     }
 }
@@ -120,12 +137,46 @@ fn differ(what: &str, wanted: &Option<String>, got: &Option<String>) -> Option<S
 
 /// The names of the upstreams behind the clusters.
 fn upstreams(world: &World, explanation: &Explanation) -> Vec<&'static str> {
-    let endpoints =
+    let reached =
         explanation.steps.iter().filter(|step| step.what == explain::What::Endpoints && step.matched);
-    let ports =
-        endpoints.flat_map(|step| step.because.split(", ")).filter_map(|address| address.rsplit(':').next());
-    let mut names: Vec<_> = ports.filter_map(|port| world.upstream(port)).collect();
+    let mut names: Vec<_> = reached.flat_map(|step| of_step(world, step)).collect();
     names.sort_unstable();
     names.dedup();
     names
+}
+
+/// The upstreams of one step on endpoints, those that are well.
+fn of_step<'a>(world: &'a World, step: &'a explain::Step) -> impl Iterator<Item = &'static str> + use<'a> {
+    let usable = step.endpoints.iter().filter(|seat| seat.is_usable());
+    usable.filter_map(|seat| world.upstream(seat.address.rsplit(':').next()?))
+}
+
+fn of_cluster(world: &World, explanation: &Explanation, cluster: &str) -> Vec<&'static str> {
+    let steps = explanation.steps.iter();
+    let steps = steps.filter(|step| step.what == explain::What::Endpoints && step.name == cluster);
+    steps.flat_map(|step| of_step(world, step)).collect()
+}
+
+/// Percent by upstream: of the clusters' weights, and within a cluster of the endpoints'.
+fn shares(world: &World, explanation: &Explanation, clusters: &[Branch]) -> BTreeMap<&'static str, u32> {
+    let total: u32 = clusters.iter().map(|branch| branch.weight).sum();
+    let mut shares: BTreeMap<&'static str, f64> = BTreeMap::new();
+    for branch in clusters {
+        let part = f64::from(branch.weight) * 100.0 / f64::from(total.max(1));
+        let step = explanation
+            .steps
+            .iter()
+            .find(|step| step.what == explain::What::Endpoints && step.name == *branch.cluster);
+        let Some(step) = step else { continue };
+        let first = step.endpoints.iter().filter(|seat| seat.is_usable()).map(|seat| seat.priority).min();
+        let seats: Vec<_> =
+            step.endpoints.iter().filter(|seat| seat.is_usable() && Some(seat.priority) == first).collect();
+        let all: u32 = seats.iter().map(|seat| seat.weight).sum();
+        for seat in seats {
+            if let Some(name) = seat.address.rsplit(':').next().and_then(|port| world.upstream(port)) {
+                *shares.entry(name).or_default() += part * f64::from(seat.weight) / f64::from(all.max(1));
+            }
+        }
+    }
+    shares.into_iter().map(|(name, share)| (name, share.round() as u32)).collect()
 }

@@ -190,6 +190,7 @@ fn proxy_json(proxy: &Proxy) -> Value {
         "role": proxy.role,
         "address": &*proxy.address,
         "program": proxy.program,
+        "admin": proxy.admin,
         "protocol": if proxy.delta { "delta" } else { "sotw" },
         "connected": proxy.connected.elapsed().as_secs_f64(),
         "types": proxy.types.iter().map(|(name, status)| type_json(name, status)).collect::<Vec<_>>(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use meltemi_config::Str;
 use meltemi_xds::pb::envoy::config::core::v3::Node as EnvoyNode;
 use meltemi_xds::pb::envoy::config::core::v3::node::UserAgentVersionType;
+use meltemi_xds::pb::google::protobuf::value;
 use meltemi_xds::server::Event;
 
 use super::role;
@@ -27,6 +28,8 @@ pub struct Proxy {
     pub address: Str,
     /// Name and version of the program.
     pub program: String,
+    /// Where its admin interface listens, as its metadata says (`MELTEMI_ADMIN`); empty if it does not.
+    pub admin: String,
     /// Whether it speaks delta.
     pub delta: bool,
     /// When it came.
@@ -75,6 +78,7 @@ impl Proxy {
             role: role(node),
             address: node.addresses.first().cloned().unwrap_or_default(),
             program: program(envoy),
+            admin: admin(envoy),
             delta,
             connected: Instant::now(),
             types: BTreeMap::new(),
@@ -104,6 +108,15 @@ impl Proxy {
                 status.pending = false;
             }
         }
+    }
+}
+
+fn admin(envoy: &EnvoyNode) -> String {
+    let said =
+        envoy.metadata.as_ref().and_then(|metadata| metadata.fields.get("MELTEMI_ADMIN")?.kind.as_ref());
+    match said {
+        Some(value::Kind::StringValue(address)) => address.clone(),
+        _ => String::new(),
     }
 }
 

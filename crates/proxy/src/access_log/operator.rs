@@ -325,7 +325,8 @@ impl Kind {
             Self::ConnectionId => number(out, record.connection),
             Self::Attempts => number(out, u64::from(record.attempts)),
             Self::Reason => {
-                let reason = record.info.and_then(|info| reason::of(info, record.request));
+                let of_request = || record.info.and_then(|info| reason::of(info, record.request));
+                let reason = of_request().or_else(|| record.outcome.and_then(reason::of_connection));
                 reason.is_some_and(|reason| text(out, &reason))
             }
             Self::GrpcStatus => grpc_status(record).is_some_and(|status| match GRPC.get(status as usize) {

@@ -67,6 +67,8 @@ pub struct Record<'a> {
     pub attempts: u32,
     /// All that is known of an HTTP exchange, for what is worked out only when asked.
     pub info: Option<&'a Info>,
+    /// The same of a TCP connection.
+    pub outcome: Option<&'a crate::tcp_proxy::Outcome>,
     /// What protocol detection found; empty when nobody looked.
     pub detected: &'a str,
     /// The Unix socket that the client came by; empty for TCP.
@@ -112,6 +114,7 @@ impl Default for Record<'_> {
             connection: 0,
             attempts: 0,
             info: None,
+            outcome: None,
             detected: "",
             pipe: "",
         }

@@ -18,6 +18,9 @@ use crate::{
 pub struct Call {
     /// Where the client connects to: before any interception.
     pub destination: SocketAddr,
+    /// The name that the client looked up to get the destination, where nobody knows what DNS said: then a listener for
+    /// that name is looked for, and only the destination's port counts.
+    pub looked_up: Option<String>,
     /// Where from.
     pub source: SocketAddr,
     /// True at the destination's own proxy.
@@ -89,6 +92,16 @@ pub struct Hop {
 }
 
 impl Hop {
+    /// What the connection is to become, where the client asks for that; `connect` for CONNECT.
+    pub(super) fn upgrade(&self) -> Option<String> {
+        if self.method == "CONNECT" {
+            return Some("connect".to_owned());
+        }
+        let asked =
+            self.header("connection")?.split(',').any(|word| word.trim().eq_ignore_ascii_case("upgrade"));
+        self.header("upgrade").filter(|_| asked).map(Cow::into_owned)
+    }
+
     /// The cluster that a header names; empty when there is no such header.
     pub(super) fn named_cluster(&self, header: &str) -> String {
         self.header(header).unwrap_or_default().into_owned()

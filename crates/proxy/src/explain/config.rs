@@ -6,9 +6,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use meltemi_xds::pb::{
     envoy::config::{
-        cluster::v3::{Cluster, cluster},
-        core::v3::{HealthStatus, Metadata, address, socket_address::PortSpecifier},
-        endpoint::v3::{ClusterLoadAssignment, lb_endpoint::HostIdentifier},
+        cluster::v3::{Cluster, circuit_breakers::Thresholds, cluster::LbPolicy},
+        core::v3::{Metadata, RoutingPriority},
+        endpoint::v3::ClusterLoadAssignment,
         listener::v3::Listener as ListenerMessage,
         route::v3::RouteConfiguration,
     },
@@ -16,22 +16,13 @@ use meltemi_xds::pb::{
 };
 use prost::Message as _;
 
-use super::Call;
+use super::{Call, Endpoints, Seat, endpoints};
 use crate::{
     cluster::store::ClusterStore,
     http::config::RouteSlot,
-    listener::{Listener, address::ListenAddress},
+    listener::{FilterChain, Listener, Terminal, address::ListenAddress},
     xds::{self, Context, Rejection},
 };
-
-/// Where a cluster's endpoints come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoints {
-    /// These addresses, without those that are not healthy.
-    Known(Vec<String>),
-    /// From somewhere else than configuration: DNS, the connection's original destination.
-    Elsewhere(String),
-}
 
 /// Listeners, route tables and clusters of one proxy.
 #[derive(Debug, Default)]
@@ -44,10 +35,17 @@ pub struct Config {
     clusters: HashMap<String, Known>,
 }
 
+/// What is to be said of a cluster.
 #[derive(Debug)]
-struct Known {
-    endpoints: Endpoints,
-    resource: Option<Origin>,
+pub(super) struct Known {
+    pub(super) endpoints: Endpoints,
+    pub(super) resource: Option<Origin>,
+    /// Whether its balancer hashes.
+    pub(super) hashes: bool,
+    /// Whether unhealthy endpoints are used when no other is left.
+    pub(super) panics: bool,
+    /// Balancer, circuit breakers, ejection, where they are not what everybody has.
+    pub(super) facts: Vec<String>,
 }
 
 /// Where something is written, as pilot notes it in metadata.
@@ -76,8 +74,14 @@ impl Config {
             context.declared.insert(name);
             let assignment = assignments.iter().find(|assignment| assignment.cluster_name == cluster.name);
             let resource = cluster.metadata.as_ref().and_then(resource);
-            let endpoints = endpoints(cluster, assignment);
-            config.clusters.insert(cluster.name.clone(), Known { endpoints, resource });
+            let known = Known {
+                endpoints: endpoints::of(cluster, assignment),
+                resource,
+                hashes: matches!(cluster.lb_policy(), LbPolicy::RingHash | LbPolicy::Maglev),
+                panics: panics(cluster),
+                facts: facts(cluster),
+            };
+            config.clusters.insert(cluster.name.clone(), known);
         }
         for message in tables {
             let slot = context.route_slot(&message.name);
@@ -116,6 +120,10 @@ impl Config {
         let any = |address: &std::net::SocketAddr| {
             address.ip().is_unspecified() && address.port() == destination.port()
         };
+        let named = call.looked_up.as_deref().and_then(|name| self.listener_of(name, call));
+        if let Some(found) = named {
+            return Some(found);
+        }
         if let Some(listener) = at(&any) {
             return Some((listener, format!("it listens at port {} of any address", destination.port())));
         }
@@ -128,12 +136,61 @@ impl Config {
         Some((intercepting.clone(), because))
     }
 
+    /// The listener that a client comes to who looks a name up: one with a cluster of that name, else, for HTTP, one whose
+    /// filter chains speak HTTP, as all names share it.
+    fn listener_of(&self, name: &str, call: &Call) -> Option<(Arc<Listener>, String)> {
+        let port = call.destination.port();
+        let at_port = |listener: &Listener| {
+            let mut sockets = listener.addresses.iter().filter_map(ListenAddress::socket);
+            sockets.find(|address| address.port() == port)
+        };
+        let open = |listener: &&Arc<Listener>| {
+            listener.inbound == call.inbound && !listener.use_original_dst && at_port(listener).is_some()
+        };
+        let of_name = |cluster: &str| {
+            let host = cluster.rsplit('|').next().unwrap_or_default();
+            cluster.contains('|')
+                && (host == name || host.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+        };
+        let leads_there = |listener: &&Arc<Listener>| {
+            listener.chains.iter().any(|chain| match &chain.terminal {
+                Terminal::Tcp(proxy) => proxy.clusters.iter().any(|(slot, _)| of_name(&slot.name)),
+                Terminal::Http(_) => false,
+            })
+        };
+        let speaks_http = |listener: &&Arc<Listener>| {
+            let http = |chain: &Arc<FilterChain>| matches!(chain.terminal, Terminal::Http(_));
+            call.http.is_some() && call.server_name.is_none() && listener.chains.iter().any(http)
+        };
+        let candidates = || self.listeners.iter().filter(open);
+        let found = candidates().find(leads_there).or_else(|| candidates().find(speaks_http))?;
+        let because = match at_port(found) {
+            Some(address) if !address.ip().is_unspecified() => format!("it listens at {address} for {name}"),
+            _ => format!("it listens at port {port} of any address"),
+        };
+        Some((found.clone(), because))
+    }
+
     pub(super) fn has_cluster(&self, name: &str) -> bool {
         self.clusters.contains_key(name)
     }
 
-    pub(super) fn endpoints(&self, cluster: &str) -> Option<Endpoints> {
-        self.clusters.get(cluster).map(|known| known.endpoints.clone())
+    pub(super) fn cluster(&self, name: &str) -> Option<&Known> {
+        self.clusters.get(name)
+    }
+
+    pub(super) fn hashes(&self, cluster: &str) -> bool {
+        self.clusters.get(cluster).is_some_and(|known| known.hashes)
+    }
+
+    /// Takes over what a running proxy knows of a cluster's endpoints, which may be more than it was told: what DNS said,
+    /// whom outlier detection has ejected.
+    pub fn observe(&mut self, cluster: &str, seats: Vec<Seat>) {
+        if let Some(known) = self.clusters.get_mut(cluster)
+            && !seats.is_empty()
+        {
+            known.endpoints = Endpoints::Known(seats);
+        }
     }
 
     pub(super) fn cluster_resource(&self, cluster: &str) -> Option<Origin> {
@@ -162,47 +219,63 @@ fn resource(metadata: &Metadata) -> Option<Origin> {
     (origin != Origin::default()).then_some(origin)
 }
 
-fn endpoints(cluster: &Cluster, assignment: Option<&ClusterLoadAssignment>) -> Endpoints {
-    use cluster::DiscoveryType;
-    let kind = match &cluster.cluster_discovery_type {
-        Some(cluster::ClusterDiscoveryType::Type(kind)) => DiscoveryType::try_from(*kind).unwrap_or_default(),
-        Some(cluster::ClusterDiscoveryType::ClusterType(custom)) => {
-            return Endpoints::Elsewhere(format!("looked up by {}", custom.name));
-        }
-        None => DiscoveryType::Static,
-    };
-    match kind {
-        DiscoveryType::OriginalDst => {
-            Endpoints::Elsewhere("the address that the client asked for".to_owned())
-        }
-        DiscoveryType::StrictDns | DiscoveryType::LogicalDns => {
-            let names = cluster.load_assignment.as_ref().map(addresses).unwrap_or_default();
-            Endpoints::Elsewhere(format!("what DNS says of {}", names.join(", ")))
-        }
-        DiscoveryType::Eds => Endpoints::Known(assignment.map(addresses).unwrap_or_default()),
-        DiscoveryType::Static => {
-            Endpoints::Known(cluster.load_assignment.as_ref().map(addresses).unwrap_or_default())
-        }
-    }
+/// Below `healthy_panic_threshold` everybody is used; 50 % unless said otherwise.
+fn panics(cluster: &Cluster) -> bool {
+    let common = cluster.common_lb_config.as_ref();
+    let threshold = common.and_then(|common| common.healthy_panic_threshold.as_ref());
+    threshold.is_none_or(|threshold| threshold.value > 0.0)
 }
 
-fn addresses(assignment: &ClusterLoadAssignment) -> Vec<String> {
-    let out =
-        [HealthStatus::Unhealthy, HealthStatus::Draining, HealthStatus::Timeout].map(|health| health as i32);
-    let endpoints = assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints);
-    let endpoints = endpoints.filter(|endpoint| !out.contains(&endpoint.health_status));
-    let addresses = endpoints.filter_map(|endpoint| match &endpoint.host_identifier {
-        Some(HostIdentifier::Endpoint(endpoint)) => endpoint.address.as_ref()?.address.as_ref(),
-        _ => None,
-    });
-    addresses
-        .map(|address| match address {
-            address::Address::SocketAddress(socket) => match socket.port_specifier {
-                Some(PortSpecifier::PortValue(port)) => format!("{}:{port}", socket.address),
-                _ => socket.address.clone(),
-            },
-            address::Address::Pipe(pipe) => format!("unix:{}", pipe.path),
-            address::Address::EnvoyInternalAddress(_) => "an internal listener".to_owned(),
-        })
-        .collect()
+/// Balancer, circuit breakers and ejection; Istio's defaults say nothing.
+fn facts(cluster: &Cluster) -> Vec<String> {
+    let mut facts = Vec::new();
+    let policy = cluster.lb_policy();
+    if !matches!(policy, LbPolicy::LeastRequest | LbPolicy::ClusterProvided) {
+        facts.push(policy.as_str_name().to_owned());
+    }
+    let breakers = cluster.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
+    let default = RoutingPriority::Default as i32;
+    breakers.filter(|limits| limits.priority == default).for_each(|limits| breaker(limits, &mut facts));
+    if let Some(outlier) = &cluster.outlier_detection {
+        let errors = [
+            (outlier.consecutive_5xx, outlier.enforcing_consecutive_5xx, "5xx"),
+            (
+                outlier.consecutive_gateway_failure,
+                outlier.enforcing_consecutive_gateway_failure,
+                "gateway errors",
+            ),
+            (
+                outlier.consecutive_local_origin_failure,
+                outlier.enforcing_consecutive_local_origin_failure,
+                "failures to connect",
+            ),
+        ];
+        for (count, enforcing, what) in errors {
+            if let Some(count) = count.filter(|_| enforcing.is_none_or(|share| share.value > 0)) {
+                facts.push(format!("an endpoint is ejected after {} {what}", count.value));
+            }
+        }
+    }
+    facts
+}
+
+fn breaker(limits: &Thresholds, facts: &mut Vec<String>) {
+    let set = |value: Option<meltemi_xds::pb::google::protobuf::UInt32Value>| {
+        value.map(|limit| limit.value).filter(|limit| *limit != u32::MAX)
+    };
+    for (value, what) in [
+        (limits.max_connections, "connections"),
+        (limits.max_pending_requests, "pending requests"),
+        (limits.max_requests, "requests at a time"),
+        (limits.max_retries, "retries at a time"),
+    ] {
+        if let Some(limit) = set(value) {
+            facts.push(format!("at most {limit} {what}"));
+        }
+    }
+    if let Some(budget) = &limits.retry_budget {
+        let percent = budget.budget_percent.as_ref().map_or(20.0, |percent| percent.value);
+        let least = budget.min_retry_concurrency.map_or(3, |least| least.value);
+        facts.push(format!("retries are at most {percent} % of requests, or {least}"));
+    }
 }

@@ -172,6 +172,10 @@ async fn route<D: Downstream>(
     let found = find(&table, &view);
     allow_upgrade(session, exchange, found.map(|(_, route)| &**route))?;
     let Some((host, route)) = found else {
+        if let Some(host) = table.virtual_host(exchange.request.authority()) {
+            exchange.info.virtual_host = Some(host.name.clone());
+            exchange.info.blamed = host.routes().find_map(|entry| entry.route.origin.clone());
+        }
         filter(session, downstream, exchange, deadline, None).await?;
         return Err(LocalReply::no_route().into());
     };
@@ -285,17 +289,21 @@ fn allow_upgrade(session: &Session, exchange: &Exchange, route: Option<&Route>) 
         true => "connect",
         false => head.headers.get_str(Known::Upgrade).unwrap_or_default(),
     };
-    let enabled = session.manager.upgrades.iter().any(|upgrade| upgrade.eq_ignore_ascii_case(name));
-    let allowed = match route.map(|route| &route.action) {
-        Some(Action::Forward(forward)) => forward.allows_upgrade(name, enabled),
-        // A CONNECT that matches no route is simply not found.
-        None if head.is_connect() => true,
-        _ => enabled,
-    };
-    if allowed {
+    if upgrades(&session.manager, route, name) {
         Ok(())
     } else {
         Err(LocalReply { close: true, ..LocalReply::new(403, "", "upgrade_failed", 0) })
+    }
+}
+
+/// Whether an upgrade passes; the name of CONNECT is `connect`.
+pub(crate) fn upgrades(manager: &HttpConnectionManager, route: Option<&Route>, name: &str) -> bool {
+    let enabled = manager.upgrades.iter().any(|upgrade| upgrade.eq_ignore_ascii_case(name));
+    match route.map(|route| &route.action) {
+        Some(Action::Forward(forward)) => forward.allows_upgrade(name, enabled),
+        // A CONNECT that matches no route is simply not found.
+        None if name == "connect" => true,
+        _ => enabled,
     }
 }
 

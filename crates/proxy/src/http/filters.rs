@@ -75,7 +75,7 @@ pub async fn request<D: Downstream>(
 }
 
 /// What a route says of filters: the drawn part of a weighted set before the route.
-fn overrides_of(route: &Route, random: u64) -> Option<&Arc<Overrides>> {
+pub(crate) fn overrides_of(route: &Route, random: u64) -> Option<&Arc<Overrides>> {
     if let Action::Forward(forward) = &route.action
         && forward.parts_override
         && let Picked::Weighted(part) = forward.target.pick(random)
@@ -120,7 +120,8 @@ async fn run<D: Downstream>(
 }
 
 impl HttpFilter {
-    fn is_off(&self, overrides: Option<&Overrides>) -> bool {
+    /// Whether the filter is switched off for a request.
+    pub(crate) fn is_off(&self, overrides: Option<&Overrides>) -> bool {
         overrides.and_then(|overrides| overrides.disabled(&self.name)).unwrap_or(self.disabled)
     }
 

@@ -4,13 +4,18 @@
 //! Resources are named after the `config` that pilot puts into the `istio` metadata of routes and clusters.
 //! Invariant: composed only when asked, from what the exchange has kept anyway.
 
+pub mod blame;
+
 use std::fmt::Write;
 
+use self::blame::{BLOCK_ALL, Destination, named};
 use crate::{
     cluster::{Endpoint, Health},
     error::Flags,
     http::{connection_manager::Info, message::RequestHead},
     route::{Action, Route, rewrite::Picked},
+    tcp_proxy,
+    upstream::{cluster::ClusterState, limits::Resource},
 };
 
 /// The reason; `None` for answers of upstreams and for those that a route asked for.
@@ -24,6 +29,44 @@ pub fn of(info: &Info, request: Option<&RequestHead>) -> Option<String> {
     if info.attempts > 1 {
         let _ = write!(text, ", in the last of {} tries", info.attempts);
     }
+    if info.flags.has(Flags::UPSTREAM_OVERFLOW) && !info.details.contains("overflow") {
+        let _ = match retries_of(info) {
+            Some((percent, _)) => write!(text, "; the retry budget of {percent} % was spent"),
+            None => write!(text, "; as many retries as allowed were under way"),
+        };
+    }
+    Some(text)
+}
+
+/// The reason why a connection of bytes came to nothing; `None` where it ended as its ends wanted.
+pub fn of_connection(outcome: &tcp_proxy::Outcome) -> Option<String> {
+    let flags = outcome.flags;
+    let mut text = String::new();
+    let cluster = outcome.cluster.as_deref();
+    if flags.has(Flags::NO_CLUSTER) {
+        text.push_str("the cluster that the connection is for does not exist");
+    } else if flags.has(Flags::NO_HEALTHY_UPSTREAM) {
+        no_endpoint(&mut text, cluster?).ok()?;
+    } else if flags.has(Flags::UPSTREAM_OVERFLOW) {
+        overflow(&mut text, cluster).ok()?;
+    } else if flags.has(Flags::DNS_RESOLUTION_FAILED) {
+        let _ = write!(
+            text,
+            "the name that the client asked for cannot be resolved: {}",
+            outcome.transport_failure
+        );
+    } else if flags.has(Flags::UPSTREAM_CONNECTION_FAILURE) {
+        no_connection(&mut text, &upstream(cluster, outcome.endpoint.as_deref()), &outcome.transport_failure)
+            .ok()?;
+    } else if flags.has(Flags::STREAM_IDLE_TIMEOUT) {
+        text.push_str("nothing moved for as long as the idle timeout of the connection");
+    }
+    if text.is_empty() {
+        return None;
+    }
+    if outcome.attempts > 1 {
+        let _ = write!(text, ", in the last of {} tries", outcome.attempts);
+    }
     Some(text)
 }
 
@@ -31,43 +74,51 @@ fn explain(out: &mut String, info: &Info, request: Option<&RequestHead>) -> std:
     let (flags, route) = (info.flags, info.route.as_deref());
     let rule = || named(route.and_then(|route| route.origin.as_deref()), "the route");
     let (host, path) = request.map_or(("", ""), |head| (head.authority(), head.path()));
+    let method = request.map_or("", |head| head.method());
+    let cluster = info.cluster.as_deref();
+    let upstream = || upstream(cluster, info.endpoint.as_deref());
     if flags.has(Flags::FAULT_INJECTED) {
         return write!(out, "{} injected a fault", rule());
     }
     if flags.has(Flags::NO_ROUTE) {
-        return match &info.virtual_host {
-            Some(known) => write!(out, "virtual host {known} has no route that answers {path}"),
-            None => write!(out, "no route for host {host} and path {path}"),
-        };
+        return out.write_str(&match (&info.virtual_host, route) {
+            (_, Some(_)) => format!("{} does nothing with requests", rule()),
+            (Some(known), None) => blame::no_rule(info.blamed.as_deref(), known, method, path),
+            (None, None) => blame::no_host(host),
+        });
     }
     if flags.has(Flags::NO_CLUSTER) {
-        let cluster = route.and_then(|route| target(route, info.random)).unwrap_or("that a header names");
-        return write!(out, "{} leads to cluster {cluster}, which does not exist", rule());
+        let cluster = route.and_then(|route| target(route, info.random)).unwrap_or_default();
+        return out.write_str(&Destination::of(cluster, None).unknown(&rule()));
     }
     if flags.has(Flags::NO_HEALTHY_UPSTREAM) {
-        return no_endpoint(out, info);
+        return cluster.map_or(Ok(()), |cluster| no_endpoint(out, cluster));
+    }
+    if flags.has(Flags::DNS_RESOLUTION_FAILED) {
+        let why = info.details.trim_start_matches("dns_resolution_failure{").trim_end_matches('}');
+        return write!(out, "host {host} cannot be resolved: {}", why.replace('_', " "));
     }
     if flags.has(Flags::UPSTREAM_OVERFLOW) && info.details.contains("overflow") {
-        return write!(out, "a circuit breaker of {} is open", destination(info));
+        return match &*info.details {
+            "dns_cache_overflow" => out.write_str("more names are being resolved than the DNS cache takes"),
+            _ => overflow(out, cluster),
+        };
     }
     if flags.has(Flags::UPSTREAM_REQUEST_TIMEOUT) {
-        let whose = if info.details.contains("per_try") { "a try" } else { "a request" };
-        return write!(out, "{} did not answer in the time that {} gives {whose}", upstream(info), rule());
+        return timeout(out, info, &upstream(), &rule());
     }
     if flags.has(Flags::UPSTREAM_CONNECTION_FAILURE) {
-        write!(out, "cannot connect to {}", upstream(info))?;
-        return match info.transport_failure.rsplit(": ").next() {
-            Some(why) if !why.is_empty() => write!(out, ": {why}"),
-            _ => out.write_str(": no answer within the connect timeout"),
-        };
+        return no_connection(out, &upstream(), &info.transport_failure);
     }
     for (flag, what) in [
         (Flags::UPSTREAM_REMOTE_RESET, "reset the request"),
         (Flags::UPSTREAM_CONNECTION_TERMINATION, "closed the connection before its answer was complete"),
         (Flags::UPSTREAM_PROTOCOL_ERROR, "answered something that is not HTTP"),
+        (Flags::UPSTREAM_MAX_STREAM_DURATION, "took longer than a stream to it may last"),
+        (Flags::LOCAL_RESET, "was given up on, as this proxy reset the request"),
     ] {
         if flags.has(flag) {
-            return write!(out, "{} {what}", upstream(info));
+            return write!(out, "{} {what}", upstream());
         }
     }
     if flags.has(Flags::STREAM_IDLE_TIMEOUT) {
@@ -79,20 +130,89 @@ fn explain(out: &mut String, info: &Info, request: Option<&RequestHead>) -> std:
     if flags.has(Flags::DOWNSTREAM_PROTOCOL_ERROR) {
         return write!(out, "the client sent something that is not valid HTTP ({})", info.details);
     }
+    if flags.has(Flags::DOWNSTREAM_REMOTE_RESET | Flags::DOWNSTREAM_CONNECTION_TERMINATION) {
+        return out.write_str("the client went away before the answer was complete");
+    }
+    if flags.has(Flags::OVERLOAD) {
+        return out.write_str("this proxy is overloaded");
+    }
+    if info.details == "direct_response" && route.is_some_and(|route| &*route.name == BLOCK_ALL) {
+        return out.write_str(&blame::not_in_registry(&format!("host {host}")));
+    }
+    by_details(out, info, &rule())
+}
+
+/// Answers without a flag.
+fn by_details(out: &mut String, info: &Info, rule: &str) -> std::fmt::Result {
     match &*info.details {
-        "upgrade_failed" => write!(out, "{} does not allow the upgrade", rule()),
+        "upgrade_failed" => write!(out, "{rule} does not allow the upgrade"),
         "missing_host_header" => out.write_str("the request has no host"),
         "path_normalization_failed" => out.write_str("the path cannot be normalised"),
         "request_header_timeout" | "request_overall_timeout" => {
             out.write_str("the client took too long to send its request")
         }
+        "http2.too_large_headers" | "request_headers_too_large" => {
+            out.write_str("the headers of the request are larger than this listener takes")
+        }
+        "request_payload_too_large" => {
+            out.write_str("the body of the request is larger than this listener takes")
+        }
         _ => Ok(()),
     }
 }
 
+/// Whose time was up, and how much it was.
+fn timeout(out: &mut String, info: &Info, upstream: &str, rule: &str) -> std::fmt::Result {
+    let forward = match info.route.as_deref().map(|route| &route.action) {
+        Some(Action::Forward(forward)) => Some(forward),
+        _ => None,
+    };
+    let policy = forward.and_then(|forward| forward.retry.as_ref());
+    let (limit, whose) = match &*info.details {
+        "upstream_per_try_idle_timeout" => {
+            (policy.and_then(|policy| policy.per_try_idle_timeout), "between two bytes of a try")
+        }
+        details if details.contains("per_try") => (policy.and_then(|policy| policy.per_try_timeout), "a try"),
+        _ => (forward.and_then(|forward| forward.timeout), "a request"),
+    };
+    write!(out, "{upstream} did not answer in the time that {rule} gives {whose}")?;
+    // Headers of the request may have set another one, but then nothing here says so.
+    limit.map_or(Ok(()), |limit| write!(out, " ({limit:?})"))
+}
+
+fn no_connection(out: &mut String, upstream: &str, failure: &str) -> std::fmt::Result {
+    write!(out, "cannot connect to {upstream}")?;
+    match failure.rsplit(": ").next() {
+        Some(why) if !why.is_empty() => write!(out, ": {why}"),
+        _ => out.write_str(": no answer within the connect timeout"),
+    }
+}
+
+/// Which circuit breakers are open, by the names that a DestinationRule has for them.
+fn overflow(out: &mut String, cluster: Option<&ClusterState>) -> std::fmt::Result {
+    let Some(state) = cluster else { return out.write_str("a circuit breaker is open") };
+    write!(out, "a circuit breaker of {} is open", destination(state).text().trim_end_matches(','))?;
+    let limits = &state.cluster.settings.limits;
+    let full = [
+        (Resource::Requests, limits.requests, "http2MaxRequests"),
+        (Resource::Pending, limits.pending_requests, "http1MaxPendingRequests"),
+        (Resource::Connections, limits.connections, "maxConnections"),
+    ]
+    .into_iter()
+    .filter(|(resource, limit, _)| state.slot.in_use.get(*resource) >= *limit)
+    .map(|(_, limit, name)| format!("{name}: {limit}"));
+    let full: Vec<String> = full.collect();
+    if full.is_empty() { Ok(()) } else { write!(out, " ({})", full.join(", ")) }
+}
+
+/// Percent and least number of a retry budget.
+fn retries_of(info: &Info) -> Option<(u32, u32)> {
+    let (share, least) = info.cluster.as_deref()?.cluster.settings.limits.retry_budget?;
+    Some((share / 100, least))
+}
+
 /// Why no endpoint could be picked.
-fn no_endpoint(out: &mut String, info: &Info) -> std::fmt::Result {
-    let Some(state) = &info.cluster else { return Ok(()) };
+fn no_endpoint(out: &mut String, state: &ClusterState) -> std::fmt::Result {
     if state.cluster.settings.original_dst {
         return out.write_str("the original destination of the connection is not known");
     }
@@ -102,52 +222,25 @@ fn no_endpoint(out: &mut String, info: &Info) -> std::fmt::Result {
         all += 1;
         bad += usize::from(is_bad(endpoint));
     }
-    match all {
-        0 => {
-            let (rule, subset, host) = parts(info);
-            match (rule, subset) {
-                (Some(rule), subset) if !subset.is_empty() => {
-                    write!(out, "{} has no endpoints for subset {subset}", named(Some(rule), ""))
-                }
-                _ => write!(out, "{host} has no endpoints"),
-            }
-        }
-        all => write!(out, "{} has no healthy endpoint: {bad} of {all} are not", destination(info)),
-    }
+    let destination = destination(state);
+    out.write_str(&match all {
+        0 => destination.no_endpoints(),
+        all => destination.none_healthy(bad, all),
+    })
 }
 
 fn is_bad(endpoint: &Endpoint) -> bool {
     endpoint.health() != Health::Healthy
 }
 
-/// Rule, subset and host of the cluster, from its origin and its name (`outbound|PORT|SUBSET|HOST`).
-fn parts(info: &Info) -> (Option<&str>, &str, &str) {
-    let Some(state) = &info.cluster else { return (None, "", "the cluster") };
-    let name = &*state.cluster.name;
-    let rule = state.cluster.origin.as_deref();
-    let mut fields = name.splitn(4, '|');
-    match (fields.next(), fields.next(), fields.next(), fields.next()) {
-        (Some("outbound" | "inbound"), Some(_), Some(subset), Some(host)) if !host.is_empty() => {
-            (rule, subset, host)
-        }
-        _ => (rule, "", name),
-    }
-}
-
-/// The rule that made the cluster what it is, else the service.
-fn destination(info: &Info) -> String {
-    let (rule, subset, host) = parts(info);
-    match (rule, subset) {
-        (Some(rule), "") => named(Some(rule), ""),
-        (Some(rule), subset) => format!("{}, subset {subset},", named(Some(rule), "")),
-        (None, _) => host.to_owned(),
-    }
+fn destination(state: &ClusterState) -> Destination<'_> {
+    Destination::of(&state.cluster.name, state.cluster.origin.as_deref())
 }
 
 /// The endpoint of the last try and whose it is.
-fn upstream(info: &Info) -> String {
-    let (_, _, host) = parts(info);
-    match &info.endpoint {
+fn upstream(cluster: Option<&ClusterState>, endpoint: Option<&Endpoint>) -> String {
+    let host = cluster.map_or("the cluster", |state| destination(state).host);
+    match endpoint {
         Some(endpoint) => format!("endpoint {} of {host}", endpoint.label),
         None => host.to_owned(),
     }
@@ -162,33 +255,9 @@ fn target(route: &Route, random: u64) -> Option<&str> {
     }
 }
 
-/// `/apis/GROUP/VERSION/namespaces/NS/virtual-service/NAME` as `VirtualService NS/NAME`.
-fn named(config: Option<&str>, otherwise: &str) -> String {
-    let Some(config) = config else { return otherwise.to_owned() };
-    let mut parts = config.rsplit('/');
-    let (Some(name), Some(kind), Some(namespace)) = (parts.next(), parts.next(), parts.next()) else {
-        return config.to_owned();
-    };
-    let words = kind.split('-').map(|word| {
-        let mut letters = word.chars();
-        letters
-            .next()
-            .map_or(String::new(), |first| first.to_ascii_uppercase().to_string() + letters.as_str())
-    });
-    format!("{} {namespace}/{name}", words.collect::<String>())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resources_are_named_as_users_write_them() {
-        let config = "/apis/networking.istio.io/v1alpha3/namespaces/default/destination-rule/reviews";
-        assert_eq!(named(Some(config), ""), "DestinationRule default/reviews");
-        assert_eq!(named(None, "the route"), "the route");
-        assert_eq!(named(Some("odd"), ""), "odd");
-    }
 
     #[test]
     fn answers_without_fault_have_no_reason() {
@@ -197,6 +266,6 @@ mod tests {
         info.details = "direct_response".into();
         assert_eq!(of(&info, None), None);
         info.flags.set(Flags::NO_ROUTE);
-        assert_eq!(of(&info, None).as_deref(), Some("no route for host  and path "));
+        assert_eq!(of(&info, None).as_deref(), Some("no VirtualService or service here is for host "));
     }
 }

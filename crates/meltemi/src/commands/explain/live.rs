@@ -1,61 +1,67 @@
-//! The configuration of a running proxy, ours or an Envoy, read from `/config_dump?include_eds`.
-
-use std::net::SocketAddr;
+//! The configuration of a running proxy, ours or an Envoy, compiled from its config dump; with what it knows of endpoints.
 
 use anyhow::{Context, Result};
-use http::{Method, StatusCode};
-use meltemi_agent::admin;
-use meltemi_proxy::explain::Config;
+use meltemi_proxy::explain::{Config, Seat};
 use meltemi_xds::json::from_value;
 use prost::{Message, Name};
 use serde_json::Value;
 
+use crate::commands::live::{self, Source};
 use crate::failure::Failure;
 
 /// Asks a proxy and compiles what it has.
-pub(super) fn config(address: SocketAddr) -> Result<Config> {
-    let dump = dump(address)?;
+pub(super) fn config(source: &Source) -> Result<Config> {
+    let dump = source.config_dump()?;
     let config = Config::new(
         &of(&dump, "listener")?,
         &of(&dump, "route_config")?,
         &of(&dump, "cluster")?,
         &of(&dump, "endpoint_config")?,
     );
-    config.map_err(|error| Failure::new(format!("what the proxy at {address} has: {error}"), "").into())
+    let mut config = config.map_err(|error| Failure::new(format!("what the proxy has: {error}"), ""))?;
+    let clusters = source.clusters()?.unwrap_or_default();
+    for cluster in clusters["cluster_statuses"].as_array().into_iter().flatten() {
+        let hosts = cluster["host_statuses"].as_array().into_iter().flatten();
+        config.observe(cluster["name"].as_str().unwrap_or_default(), hosts.filter_map(seat).collect());
+    }
+    Ok(config)
 }
 
-/// The proxy's own account of its configuration.
-pub(super) fn dump(address: SocketAddr) -> Result<Value> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(admin::request(address, Method::GET, "/config_dump?include_eds"));
-    let answer = answer.ok().filter(|answer| answer.status == StatusCode::OK).ok_or_else(|| {
-        let hint = "`meltemi proxy-status` lists proxies; a sidecar's admin is at port 15000";
-        Failure::new(format!("no proxy's admin interface at {address}"), hint)
-    })?;
-    serde_json::from_slice(&answer.body).context("the proxy's config dump")
+/// A host as `/clusters` shows it.
+fn seat(host: &Value) -> Option<Seat> {
+    let address = match (&host["address"]["socket_address"], host["address"]["pipe"]["path"].as_str()) {
+        (_, Some(path)) => format!("unix:{path}"),
+        (socket, None) => format!("{}:{}", socket["address"].as_str()?, socket["port_value"]),
+    };
+    let number = |key: &str| host[key].as_u64().and_then(|number| u32::try_from(number).ok());
+    let parts =
+        ["region", "zone", "sub_zone"].map(|part| host["locality"][part].as_str().unwrap_or_default());
+    let locality: Vec<&str> = parts.into_iter().take_while(|part| !part.is_empty()).collect();
+    Some(Seat {
+        address,
+        health: health(&host["health_status"]),
+        priority: number("priority").unwrap_or(0),
+        weight: number("weight").unwrap_or(1).max(1),
+        locality: locality.join("/"),
+    })
+}
+
+fn health(status: &Value) -> String {
+    let failed = |key: &str| status[key].as_bool() == Some(true);
+    if failed("failed_outlier_check") {
+        return "EJECTED".to_owned();
+    }
+    if failed("failed_active_health_check") {
+        return "UNHEALTHY".to_owned();
+    }
+    match status["eds_health_status"].as_str() {
+        None | Some("UNKNOWN") => "HEALTHY".to_owned(),
+        Some(word) => word.to_owned(),
+    }
 }
 
 /// Every resource under this key that is in force.
 fn of<M: Message + Name + Default>(dump: &Value, key: &str) -> Result<Vec<M>> {
-    let mut found = Vec::new();
-    collect(dump, key, &mut found);
-    found.into_iter().map(|value| from_value(&value).with_context(|| key.to_owned())).collect()
-}
-
-fn collect(value: &Value, key: &str, found: &mut Vec<Value>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, key, found)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if name == key && value.get("@type").is_some() {
-                    let mut value = value.clone();
-                    value.as_object_mut().map(|fields| fields.remove("@type"));
-                    found.push(value);
-                } else if name != "warming_state" && !name.starts_with("error_state") {
-                    collect(value, key, found);
-                }
-            }
-        }
-        _ => {}
-    }
+    let found = live::resources(dump, key);
+    found.iter().map(|value| from_value(value).with_context(|| key.to_owned())).collect()
 }

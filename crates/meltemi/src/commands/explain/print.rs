@@ -1,10 +1,10 @@
 //! An explanation, for people and for machines.
 
-use meltemi_proxy::explain::{Explanation, Outcome, Step};
+use meltemi_proxy::explain::{Branch, Explanation, Outcome, Seat, Step};
 use owo_colors::{OwoColorize, Style};
 use serde_json::{Value, json};
 
-/// The contract's JSON.
+/// The contract's JSON; `docs/explain.md` says what is in it.
 pub(super) fn json(explanation: &Explanation) -> Value {
     let step = |step: &Step| {
         let mut value = json!({
@@ -18,6 +18,9 @@ pub(super) fn json(explanation: &Explanation) -> Value {
         if !step.resource.is_empty() {
             value["resource"] = named(&step.resource).into();
         }
+        if !step.endpoints.is_empty() {
+            value["endpoints"] = step.endpoints.iter().map(seat_json).collect();
+        }
         value
     };
     json!({
@@ -26,20 +29,54 @@ pub(super) fn json(explanation: &Explanation) -> Value {
     })
 }
 
+fn seat_json(seat: &Seat) -> Value {
+    json!({
+        "address": seat.address,
+        "health": seat.health,
+        "priority": seat.priority,
+        "weight": seat.weight,
+        "locality": seat.locality,
+    })
+}
+
 fn outcome_json(outcome: &Outcome) -> Value {
     match outcome {
-        Outcome::Forwarded { clusters, path, authority } => json!({
-            "forwarded": {
-                "clusters": clusters.iter().map(|(name, weight)| json!({"name": **name, "weight": weight})).collect::<Vec<_>>(),
-                "path": path,
-                "authority": authority,
-            },
-        }),
-        Outcome::Answered { status, location, flag } => json!({
-            "answered": { "status": status, "location": location, "flag": flag },
+        Outcome::Forwarded { clusters, mirrors, path, authority } => {
+            let total = total(clusters);
+            let cluster = |branch: &Branch| {
+                let mut value = json!({
+                    "name": &*branch.cluster,
+                    "weight": branch.weight,
+                    "percent": percent(branch.weight, total),
+                });
+                if let Some(problem) = &branch.problem {
+                    value["reason"] = problem.as_str().into();
+                }
+                value
+            };
+            json!({
+                "forwarded": {
+                    "clusters": clusters.iter().map(cluster).collect::<Vec<_>>(),
+                    "mirrors": mirrors.iter().map(|name| &**name).collect::<Vec<_>>(),
+                    "path": path,
+                    "authority": authority,
+                },
+            })
+        }
+        Outcome::Answered { status, location, flag, reason } => json!({
+            "answered": { "status": status, "location": location, "flag": flag, "reason": reason },
         }),
         Outcome::Refused { reason } => json!({ "refused": { "reason": reason } }),
     }
+}
+
+fn total(clusters: &[Branch]) -> u32 {
+    clusters.iter().map(|branch| branch.weight).sum()
+}
+
+/// To a hundredth.
+fn percent(weight: u32, total: u32) -> f64 {
+    (f64::from(weight) * 10_000.0 / f64::from(total.max(1))).round() / 100.0
 }
 
 /// A trace, a line a step.
@@ -86,19 +123,27 @@ fn named(path: &str) -> String {
 
 fn outcome(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Forwarded { clusters, path, authority } => {
-            let total: u32 = clusters.iter().map(|(_, weight)| weight).sum();
-            let share = |(name, weight): &(std::sync::Arc<str>, u32)| match clusters.len() {
-                1 => name.to_string(),
-                _ => format!("{name} ({weight} of {total})"),
+        Outcome::Forwarded { clusters, mirrors, path, authority } => {
+            let total = total(clusters);
+            let share = |branch: &Branch| {
+                let failing = if branch.problem.is_some() { ", which fails" } else { "" };
+                match clusters.len() {
+                    1 => branch.cluster.to_string(),
+                    _ => format!("{} ({} %{failing})", branch.cluster, percent(branch.weight, total)),
+                }
             };
             let to = clusters.iter().map(share).collect::<Vec<_>>().join(", ");
-            if path.is_empty() { format!("to {to}") } else { format!("{authority}{path} to {to}") }
+            let copies = match mirrors.len() {
+                0 => String::new(),
+                _ => format!("; a copy to {}", mirrors.join(", ")),
+            };
+            if path.is_empty() { format!("to {to}") } else { format!("{authority}{path} to {to}{copies}") }
         }
-        Outcome::Answered { status, location, flag } => {
+        Outcome::Answered { status, location, flag, reason } => {
             let location = location.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
             let flag = if flag.is_empty() { String::new() } else { format!(" ({flag})") };
-            format!("answered by the proxy: {status}{location}{flag}")
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            format!("answered by the proxy: {status}{location}{flag}{reason}")
         }
         Outcome::Refused { reason } => format!("the connection is closed: {reason}"),
     }

@@ -36,6 +36,11 @@ impl<'a> Levels<'a> {
         Self { levels }
     }
 
+    /// The operations of each level, in order of application.
+    pub fn rules(&self) -> impl Iterator<Item = &'a HeaderRules> {
+        self.levels.into_iter().flatten()
+    }
+
     /// Applies the request operations.
     pub fn apply_request(&self, session: &Session, exchange: &mut Exchange) {
         for rules in self.levels.into_iter().flatten() {

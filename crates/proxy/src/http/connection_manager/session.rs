@@ -152,6 +152,7 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
         server_name: connection.server_name.as_deref().unwrap_or(""),
         connection: connection.id,
         attempts: info.attempts,
+        outcome: None,
         info: Some(info),
     }
 }

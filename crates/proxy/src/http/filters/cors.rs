@@ -99,22 +99,28 @@ pub(super) fn request(
     }
 }
 
-fn is_allowed(policies: &[Arc<Policy>], origin: &str) -> bool {
+/// Whether requests of an origin are allowed.
+pub fn is_allowed(policies: &[Arc<Policy>], origin: &str) -> bool {
     let listed = policies.iter().find(|policy| !policy.origins.is_empty());
     let mut origins = listed.into_iter().flat_map(|policy| &policy.origins);
     origins.any(|condition| condition.matches("*") || condition.matches(origin))
 }
 
+/// Whether a request is a preflight that is answered here; `wanted` is its `access-control-request-method`.
+pub fn answers(policies: &[Arc<Policy>], method: &str, wanted: Option<&[u8]>, allowed: bool) -> bool {
+    method == "OPTIONS"
+        && wanted.is_some_and(|wanted| !wanted.is_empty())
+        && (allowed || !first(policies, |policy| policy.forward_preflights).unwrap_or(true))
+}
+
 /// The answer to a preflight, unless it is left to the upstream.
 fn preflight(exchange: &Exchange, policies: &[Arc<Policy>], allowed: bool) -> Option<LocalReply> {
     let head = &exchange.request;
-    let method = head.headers.get_named("access-control-request-method").filter(|name| !name.is_empty())?;
-    if head.method() != "OPTIONS" {
+    let method = head.headers.get_named("access-control-request-method");
+    if !answers(policies, head.method(), method, allowed) {
         return None;
     }
-    if !allowed && first(policies, |policy| policy.forward_preflights).unwrap_or(true) {
-        return None;
-    }
+    let method = method?;
     let mut reply = LocalReply::new(200, "", "cors_response", 0);
     let mut say = |name: &'static str, value: &[u8]| reply.headers.push((name, value.to_vec()));
     if first(policies, |policy| policy.credentials).unwrap_or(false) {

@@ -25,7 +25,7 @@ use crate::{
         headers::Known,
         message::{RequestHead, View},
     },
-    route::{Action, Route, matcher::HeaderMatch, rewrite::Picked},
+    route::{Action, RequestView, Route, matcher::HeaderMatch, rewrite::Picked},
 };
 
 /// A fault filter of a connection manager.
@@ -121,24 +121,28 @@ pub(super) async fn inject<D: Downstream>(
     mut request: Request<'_, D>,
     route: Option<&Route>,
 ) -> Result<(), Ended> {
-    if !settings.applies(request.session, request.exchange, route) {
+    let cluster = cluster_of(route, request.exchange.info.random);
+    if !settings.applies(&request.view(), cluster) {
         return Ok(());
     }
-    if let Some(kbps) = settings.rate_of(request.session, &request.exchange.request)
+    if let Some((kbps, share)) = settings.rate_for(&request.view())
+        && settings.happens(request.session, &request.exchange.request, share)
         && request.begin(fault, settings)
     {
         request.stats().response_rl_injected.inc();
         let state = request.exchange.info.filters.get_or_insert_default();
         state.throttle = Some(Box::new(throttle::Throttle::new(kbps)));
     }
-    if let Some(delay) = settings.delay_of(request.session, &request.exchange.request)
+    if let Some((delay, share)) = settings.delay_for(&request.view())
+        && settings.happens(request.session, &request.exchange.request, share)
         && request.begin(fault, settings)
     {
         request.stats().delays_injected.inc();
         request.exchange.info.flags.set(Flags::DELAY_INJECTED);
         request.wait(delay).await?;
     }
-    if let Some((status, grpc)) = settings.abort_of(request.session, &request.exchange.request)
+    if let Some(((status, grpc), share)) = settings.abort_for(&request.view())
+        && settings.happens(request.session, &request.exchange.request, share)
         && request.begin(fault, settings)
     {
         request.stats().aborts_injected.inc();
@@ -159,86 +163,89 @@ impl Settings {
         self.delay.is_none() && self.abort.is_none() && self.rate.is_none()
     }
 
-    fn applies(&self, session: &Session, exchange: &Exchange, route: Option<&Route>) -> bool {
-        let head = &exchange.request;
+    /// Whether a request to this cluster is one that the settings are for.
+    pub fn applies<V: RequestView>(&self, request: &V, cluster: Option<&str>) -> bool {
         if let Some(wanted) = &self.cluster
-            && cluster_of(route, exchange).is_none_or(|cluster| cluster != &**wanted)
+            && cluster.is_none_or(|cluster| cluster != &**wanted)
         {
             return false;
         }
         if !self.nodes.is_empty() {
-            let node = head.headers.get_str(Known::XEnvoyDownstreamServiceNode);
-            if node.is_none_or(|node| !self.nodes.iter().any(|wanted| &**wanted == node)) {
+            let node = request.header(Known::XEnvoyDownstreamServiceNode.name());
+            if node.is_none_or(|node| !self.nodes.iter().any(|wanted| **wanted == *node)) {
                 return false;
             }
         }
-        let view = View { head, tls: session.tls, random: exchange.info.random };
-        self.headers.iter().all(|condition| condition.matches(&view))
+        self.headers.iter().all(|condition| condition.matches(request))
     }
 
-    /// By chance; `steered` shares are lowered by a header.
-    fn happens(&self, session: &Session, head: &RequestHead, (share, header): (Share, Option<&str>)) -> bool {
-        let asked =
-            header.and_then(|name| number(head, name)).map_or(share.0, |asked: u32| asked.min(share.0));
-        let draw = || session.worker.random() % u64::from(share.1.max(1)) < u64::from(asked);
+    /// By chance.
+    fn happens(&self, session: &Session, head: &RequestHead, share: Share) -> bool {
+        let draw = || session.worker.random() % u64::from(share.1.max(1)) < u64::from(share.0);
         // As in Envoy, a request that names its service cluster has a second chance.
         let again = !self.ignore_downstream_cluster
             && head.headers.get(Known::XEnvoyDownstreamServiceCluster).is_some_and(|name| !name.is_empty());
         draw() || again && draw()
     }
 
-    fn delay_of(&self, session: &Session, head: &RequestHead) -> Option<Duration> {
+    /// How long a request would be held up, and the share of such requests that are.
+    pub fn delay_for<V: RequestView>(&self, request: &V) -> Option<(Duration, Share)> {
         let (delay, share) = self.delay?;
-        let (delay, header) = match delay {
-            Delay::Fixed(delay) => (delay, None),
+        let (delay, share) = match delay {
+            Delay::Fixed(delay) => (delay, share),
             Delay::Header => {
-                let delay = Duration::from_millis(number(head, "x-envoy-fault-delay-request")?);
-                (delay, Some("x-envoy-fault-delay-request-percentage"))
+                let delay = Duration::from_millis(number(request, "x-envoy-fault-delay-request")?);
+                (delay, steered(share, request, "x-envoy-fault-delay-request-percentage"))
             }
         };
-        (!delay.is_zero() && self.happens(session, head, (share, header))).then_some(delay)
+        (!delay.is_zero()).then_some((delay, share))
     }
 
-    fn rate_of(&self, session: &Session, head: &RequestHead) -> Option<u64> {
+    /// How fast answers would be sent, in KiB a second, and the share of such requests whose are.
+    pub fn rate_for<V: RequestView>(&self, request: &V) -> Option<(u64, Share)> {
         let (rate, share) = self.rate?;
-        let (kbps, header) = match rate {
-            Rate::Fixed(kbps) => (kbps, None),
+        Some(match rate {
+            Rate::Fixed(kbps) => (kbps, share),
             Rate::Header => {
-                let kbps = number(head, "x-envoy-fault-throughput-response").filter(|kbps| *kbps > 0)?;
-                (kbps, Some("x-envoy-fault-throughput-response-percentage"))
+                let kbps = number(request, "x-envoy-fault-throughput-response").filter(|kbps| *kbps > 0)?;
+                (kbps, steered(share, request, "x-envoy-fault-throughput-response-percentage"))
             }
-        };
-        self.happens(session, head, (share, header)).then_some(kbps)
+        })
     }
 
-    /// Status and gRPC status.
-    fn abort_of(&self, session: &Session, head: &RequestHead) -> Option<(u16, Option<u32>)> {
+    /// Status and gRPC status that a request would be answered with, and the share of such requests that are.
+    pub fn abort_for<V: RequestView>(&self, request: &V) -> Option<((u16, Option<u32>), Share)> {
         let (abort, share) = self.abort?;
-        let (status, header) = match abort {
-            Abort::Http(status) => ((status, None), None),
-            Abort::Grpc(status) => ((200, Some(status)), None),
+        Some(match abort {
+            Abort::Http(status) => ((status, None), share),
+            Abort::Grpc(status) => ((200, Some(status)), share),
             Abort::Header => {
                 let http =
-                    number(head, "x-envoy-fault-abort-request").filter(|code| (200..600).contains(code));
+                    number(request, "x-envoy-fault-abort-request").filter(|code| (200..600).contains(code));
                 let status = match http {
                     Some(code) => (code, None),
-                    None => (200, Some(number(head, "x-envoy-fault-abort-grpc-request")?)),
+                    None => (200, Some(number(request, "x-envoy-fault-abort-grpc-request")?)),
                 };
-                (status, Some("x-envoy-fault-abort-request-percentage"))
+                (status, steered(share, request, "x-envoy-fault-abort-request-percentage"))
             }
-        };
-        self.happens(session, head, (share, header)).then_some(status)
+        })
     }
+}
+
+/// The share, lowered by a header.
+fn steered<V: RequestView>(share: Share, request: &V, header: &str) -> Share {
+    (number(request, header).map_or(share.0, |asked: u32| asked.min(share.0)), share.1)
 }
 
 /// The first value of a header as a number.
-fn number<N: std::str::FromStr>(head: &RequestHead, name: &str) -> Option<N> {
-    std::str::from_utf8(head.headers.get_named(name)?).ok()?.trim().parse().ok()
+fn number<V: RequestView, N: std::str::FromStr>(request: &V, name: &str) -> Option<N> {
+    request.header(name)?.split(',').next()?.trim().parse().ok()
 }
 
-fn cluster_of<'a>(route: Option<&'a Route>, exchange: &Exchange) -> Option<&'a str> {
+/// The cluster that a route leads to, as far as it is known before the request has gone anywhere.
+pub fn cluster_of(route: Option<&Route>, random: u64) -> Option<&str> {
     let Action::Forward(forward) = &route?.action else { return None };
-    match forward.target.pick(exchange.info.random) {
+    match forward.target.pick(random) {
         Picked::Cluster(slot) => Some(&slot.name),
         Picked::Weighted(part) => Some(&part.cluster.name),
         Picked::Header(..) => None,
@@ -246,6 +253,10 @@ fn cluster_of<'a>(route: Option<&'a Route>, exchange: &Exchange) -> Option<&'a s
 }
 
 impl<D: Downstream> Request<'_, D> {
+    fn view(&self) -> View<'_> {
+        View { head: &self.exchange.request, tls: self.session.tls, random: self.exchange.info.random }
+    }
+
     fn stats(&self) -> Arc<crate::stats::groups::FaultStats> {
         self.session.worker.fault_stats(&self.session.manager.stat_prefix)
     }

@@ -265,26 +265,33 @@ fn grpc_covered(on: RetryOn, head: &ResponseHead) -> bool {
     on.has(flag)
 }
 
+/// The words of `retry_on` that are in effect.
+const CONDITIONS: [(&str, u32); 15] = [
+    ("5xx", RetryOn::SERVER_ERROR),
+    ("gateway-error", RetryOn::GATEWAY_ERROR),
+    ("reset", RetryOn::RESET),
+    ("reset-before-request", RetryOn::RESET_BEFORE_REQUEST),
+    ("connect-failure", RetryOn::CONNECT_FAILURE),
+    ("retriable-4xx", RetryOn::RETRIABLE_4XX),
+    ("refused-stream", RetryOn::REFUSED_STREAM),
+    ("retriable-status-codes", RetryOn::RETRIABLE_STATUS_CODES),
+    ("retriable-headers", RetryOn::RETRIABLE_HEADERS),
+    ("envoy-ratelimited", RetryOn::ENVOY_RATELIMITED),
+    ("cancelled", RetryOn::CANCELLED),
+    ("deadline-exceeded", RetryOn::DEADLINE_EXCEEDED),
+    ("internal", RetryOn::INTERNAL),
+    ("resource-exhausted", RetryOn::RESOURCE_EXHAUSTED),
+    ("unavailable", RetryOn::UNAVAILABLE),
+];
+
 /// The flag of a `retry_on` word; 0 for words that are not in effect.
 pub fn condition(word: &str) -> u32 {
-    match word {
-        "5xx" => RetryOn::SERVER_ERROR,
-        "gateway-error" => RetryOn::GATEWAY_ERROR,
-        "reset" => RetryOn::RESET,
-        "reset-before-request" => RetryOn::RESET_BEFORE_REQUEST,
-        "connect-failure" => RetryOn::CONNECT_FAILURE,
-        "retriable-4xx" => RetryOn::RETRIABLE_4XX,
-        "refused-stream" => RetryOn::REFUSED_STREAM,
-        "retriable-status-codes" => RetryOn::RETRIABLE_STATUS_CODES,
-        "retriable-headers" => RetryOn::RETRIABLE_HEADERS,
-        "envoy-ratelimited" => RetryOn::ENVOY_RATELIMITED,
-        "cancelled" => RetryOn::CANCELLED,
-        "deadline-exceeded" => RetryOn::DEADLINE_EXCEEDED,
-        "internal" => RetryOn::INTERNAL,
-        "resource-exhausted" => RetryOn::RESOURCE_EXHAUSTED,
-        "unavailable" => RetryOn::UNAVAILABLE,
-        _ => 0,
-    }
+    CONDITIONS.iter().find(|(known, _)| *known == word).map_or(0, |(_, flag)| *flag)
+}
+
+/// The words of these flags.
+pub fn words(on: RetryOn) -> impl Iterator<Item = &'static str> {
+    CONDITIONS.iter().filter(move |(_, flag)| on.has(*flag)).map(|(word, _)| *word)
 }
 
 #[cfg(test)]
