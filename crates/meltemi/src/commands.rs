@@ -5,6 +5,7 @@
 mod agent;
 mod analyze;
 mod bookinfo;
+mod completion;
 mod control_plane;
 mod dashboard;
 mod demo;
@@ -40,6 +41,8 @@ Examples:
   meltemi up -f mesh/                   the same for a mesh of your own processes
   meltemi validate mesh/                check mesh resources before they are used
   meltemi analyze mesh/                 find what goes wrong between them
+  meltemi explain -f mesh/ --proxy web http://reviews:9080/   where a request would go, and why
+  meltemi proxy-status                  who is connected, and in sync
   meltemi proxy -c envoy.yaml           the data plane alone, from an Envoy bootstrap
 
 Exit status: 0 done, 1 the thing asked about is wrong, 2 wrong usage.";
@@ -95,6 +98,8 @@ pub(crate) enum Command {
     ProxyConfig(proxy_config::Args),
     /// Open the web dashboard of a running control plane
     Dashboard(dashboard::Args),
+    /// Print a script that completes commands and flags in a shell
+    Completion(completion::Args),
     /// Run one Bookinfo service (what `demo` starts)
     #[command(hide = true)]
     Bookinfo(bookinfo::Args),
@@ -116,6 +121,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ProxyStatus(args) => proxy_status::run(args),
         Command::ProxyConfig(args) => proxy_config::run(args),
         Command::Dashboard(args) => dashboard::run(args),
+        Command::Completion(args) => completion::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
     }
 }

@@ -25,6 +25,19 @@ fn every_level_has_help() {
         &["agent", "gateway"],
         &["validate"],
         &["translate"],
+        &["analyze"],
+        &["explain"],
+        &["describe"],
+        &["proxy-config"],
+        &["proxy-config", "clusters"],
+        &["proxy-config", "listeners"],
+        &["proxy-config", "routes"],
+        &["proxy-config", "endpoints"],
+        &["proxy-config", "bootstrap"],
+        &["proxy-config", "secrets"],
+        &["proxy-config", "log"],
+        &["proxy-config", "all"],
+        &["completion"],
         &["proxy-status"],
         &["dashboard"],
     ];
@@ -46,6 +59,10 @@ fn wrong_usage_is_status_2_and_says_so_on_standard_error() {
         &["demo", "--proxy-binary", "/no/such/envoy"],
         &["agent", "sidecar", "--name", "a", "--labels", "app"],
         &["agent", "sidecar", "--name", "a", "--metadata", "[]"],
+        &["explain", "-f", ".", "http://a/"],
+        &["proxy-config", "log", "--file", "/dev/null"],
+        &["describe", "tree", "a", "-f", "/dev/null"],
+        &["completion", "tcsh"],
     ];
     for args in table {
         let output = meltemi(args);
@@ -59,11 +76,30 @@ fn wrong_usage_is_status_2_and_says_so_on_standard_error() {
 fn what_is_wrong_in_the_world_is_status_1_with_a_hint() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let table: &[&[&str]] = &[&["demo", "--gateway", &address], &["dashboard", "--address", "127.0.0.1:1"]];
+    let table: &[&[&str]] = &[
+        &["demo", "--gateway", &address],
+        &["dashboard", "--address", "127.0.0.1:1"],
+        &["proxy-status", "--control-plane", "127.0.0.1:1"],
+        &["proxy-config", "clusters", "a", "--control-plane", "127.0.0.1:1"],
+        &["explain", "--admin", "127.0.0.1:1", "http://a/"],
+        &["describe", "a", "--control-plane", "127.0.0.1:1"],
+    ];
     for args in table {
         let output = meltemi(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {}", text(&output.stderr));
         assert!(text(&output.stderr).contains("hint:"), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = meltemi(&["completion", shell]);
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let script = text(&output.stdout);
+        for command in ["explain", "proxy-config", "describe", "--control-plane"] {
+            assert!(script.contains(command.trim_start_matches("--")), "{shell}: {command}");
+        }
     }
 }
 

@@ -43,10 +43,12 @@ fn follow(guide: &Path) {
     let mut reader = Reader {
         folder: std::env::temp_dir().join(format!("meltemi-guide-{name}-{}", std::process::id())),
         gateway: format!("127.0.0.1:{}", ports::free()),
+        control_plane: format!("127.0.0.1:{}", ports::free()),
         running: Vec::new(),
         name,
     };
     fs::create_dir_all(&reader.folder).unwrap();
+    std::os::unix::fs::symlink(peers::repository().join("samples"), reader.folder.join("samples")).unwrap();
     for fence in fences(&fs::read_to_string(guide).unwrap()) {
         match (fence.language, fence.file) {
             (_, Some(file)) => reader.save(file, &fence.text),
@@ -88,6 +90,8 @@ struct Reader {
     name: String,
     folder: PathBuf,
     gateway: String,
+    /// Where commands that name a proxy ask; told in the environment.
+    control_plane: String,
     running: Vec<Process>,
 }
 
@@ -119,9 +123,14 @@ impl Reader {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
         command.current_dir(&self.folder).arg("up").args(arguments.split_whitespace());
         command.args(["--gateway", &self.gateway]);
-        for flag in ["--dashboard", "--xds", "--monitoring"] {
-            command.args([flag, "127.0.0.1:0"]);
-        }
+        command.args([
+            "--dashboard",
+            "127.0.0.1:0",
+            "--xds",
+            "127.0.0.1:0",
+            "--monitoring",
+            &self.control_plane,
+        ]);
         let process = Process::start(&mut command);
         for line in printed {
             let pieces: Vec<&str> = line.split('…').collect();
@@ -139,6 +148,7 @@ impl Reader {
             let shell = Command::new("sh")
                 .args(["-c", &typed.replace(GATEWAY, &self.gateway)])
                 .env("PATH", &path)
+                .env("MELTEMI_CONTROL_PLANE", &self.control_plane)
                 .current_dir(&self.folder)
                 .output()
                 .unwrap();

@@ -98,6 +98,8 @@ struct Call {
     /// Whether the call is to the workload and not from it.
     #[serde(default)]
     inbound: bool,
+    /// Why Meltemi answered by itself, in the header [`REASON`]; `explain` foretells it where configuration decides.
+    reason: Option<String>,
     /// What the pure matcher says where the answer depends on more than routes (faults, timeouts, CORS).
     matcher: Option<Expect>,
     /// Why our outcome differs from Envoy's on purpose.
@@ -105,6 +107,9 @@ struct Call {
     /// What Envoy does then, if `expect` does not hold for it.
     envoy: Option<Expect>,
 }
+
+/// The header that tables ask for in their mesh's settings; Envoy has none.
+const REASON: &str = "x-meltemi-reason";
 
 /// How a TCP client begins.
 #[derive(Clone, Debug, Deserialize)]
@@ -189,7 +194,14 @@ fn met(name: &str, file: &File, program: Program, results: &[world::Shot]) -> Ve
         let found = match result {
             Err(problem) => vec![problem.clone()],
             Ok(None) => Vec::new(),
-            Ok(Some(outcome)) => judge(call.expectation(program), outcome),
+            Ok(Some(outcome)) => {
+                let mut found = judge(call.expectation(program), outcome);
+                let said = outcome.headers.iter().find(|(name, _)| name == REASON).map(|(_, value)| value);
+                if program == Program::Meltemi && said != call.reason.as_ref() {
+                    found.push(format!("reason {said:?}, wanted {:?}", call.reason));
+                }
+                found
+            }
         };
         problems.extend(
             found.into_iter().map(|problem| format!("{name}, {program:?}: {}: {problem}", call.name)),
@@ -205,11 +217,17 @@ fn same(name: &str, file: &File, ours: &[world::Shot], theirs: &[world::Shot]) -
         _ => None,
     });
     compared
-        .filter(|(_, ours, theirs)| ours != theirs)
+        .filter(|(_, ours, theirs)| without_reason(ours) != **theirs)
         .map(|(call, ours, theirs)| {
             format!("{name}: {} differs\n   meltemi {}\n   envoy   {}", call.name, shown(ours), shown(theirs))
         })
         .collect()
+}
+
+fn without_reason(outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    outcome.headers.retain(|(name, _)| name != REASON);
+    outcome
 }
 
 fn shown(outcome: &Outcome) -> String {

@@ -201,6 +201,11 @@ impl Metadata {
         !self.extensions.is_empty()
     }
 
+    /// Whether the proxy can say why it answers by itself.
+    pub fn knows_reasons(&self) -> bool {
+        self.extensions.iter().any(|known| &**known == extension::LOCAL_REPLY_REASON)
+    }
+
     /// Whether the proxy can retry with care.
     pub fn knows_safe_retries(&self) -> bool {
         self.extensions.iter().any(|known| &**known == extension::RETRY_SAFE)

@@ -42,7 +42,7 @@ pub(crate) struct Args {
     filename: Vec<PathBuf>,
 
     /// Where the control plane serves its debug pages
-    #[arg(long, value_name = "ADDR", default_value = CONTROL_PLANE)]
+    #[arg(long, value_name = "ADDR", env = "MELTEMI_CONTROL_PLANE", default_value = CONTROL_PLANE)]
     control_plane: SocketAddr,
 
     #[command(flatten)]
@@ -153,7 +153,9 @@ fn describe(mesh: &Mesh, wanted: Wanted, name: &str) -> Result<Description> {
     };
     match wanted {
         Wanted::Service => as_service(name),
-        Wanted::Workload => workload::describe(mesh, target::choose(name, "workload or gateway", &workloads)?),
+        Wanted::Workload => {
+            workload::describe(mesh, target::choose(name, "workload or gateway", &workloads)?)
+        }
         Wanted::Any => {
             let is_workload = target::choose(name, "workload or gateway", &workloads);
             match is_workload {
@@ -171,7 +173,8 @@ fn describe(mesh: &Mesh, wanted: Wanted, name: &str) -> Result<Description> {
 impl Description {
     /// Kind, namespace and name of all resources that it names.
     fn resources(&self) -> Vec<(String, String, String)> {
-        let id = |resource: &Resource| (resource.kind.clone(), resource.namespace.clone(), resource.name.clone());
+        let id =
+            |resource: &Resource| (resource.kind.clone(), resource.namespace.clone(), resource.name.clone());
         let mut all = Vec::new();
         for service in &self.services {
             all.extend(service.resource.iter().map(id));

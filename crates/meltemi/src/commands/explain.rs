@@ -59,7 +59,7 @@ pub(crate) struct Args {
     config_dump: Option<PathBuf>,
 
     /// Where the control plane that knows running proxies by name serves its debug pages
-    #[arg(long, value_name = "ADDR", default_value = CONTROL_PLANE)]
+    #[arg(long, value_name = "ADDR", env = "MELTEMI_CONTROL_PLANE", default_value = CONTROL_PLANE)]
     control_plane: SocketAddr,
 
     /// The proxy's labels; unset: from the metadata, else from its Pod or WorkloadEntry

@@ -93,7 +93,8 @@ impl Mesh {
         if self.paths.is_empty() {
             return Ok(Vec::new());
         }
-        let options = meltemi_config::Options { namespace: settings.namespace.as_str().into(), analysis: true };
+        let options =
+            meltemi_config::Options { namespace: settings.namespace.as_str().into(), analysis: true };
         let loaded = meltemi_config::load(&self.paths, &options);
         let read = settings.read(Some(&loaded))?;
         let settings = analysis::Settings {
@@ -182,7 +183,10 @@ impl Mesh {
 
 /// Kubernetes objects have their content at the top of the document.
 fn unwrap_content(object: &mut Value) {
-    let group = object["apiVersion"].as_str().and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+    let group = object["apiVersion"]
+        .as_str()
+        .and_then(|version| version.split_once('/'))
+        .map_or("", |(group, _)| group);
     let kind = Kind::find(group, object["kind"].as_str().unwrap_or_default());
     if kind.is_none_or(Kind::is_mesh) {
         return;

@@ -79,7 +79,7 @@ struct From {
     file: Option<PathBuf>,
 
     /// Where the control plane serves its debug pages
-    #[arg(long, value_name = "ADDR", default_value = CONTROL_PLANE)]
+    #[arg(long, value_name = "ADDR", env = "MELTEMI_CONTROL_PLANE", default_value = CONTROL_PLANE)]
     control_plane: SocketAddr,
 }
 

@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use http::{Method, StatusCode};
 use meltemi_agent::admin;
-use owo_colors::{OwoColorize, Style};
+use owo_colors::Style;
 use serde_json::Value;
 
+use super::live::CONTROL_PLANE;
+use super::table;
 use crate::failure::Failure;
 
 /// The columns, in the order of a push.
@@ -25,8 +27,8 @@ pub(crate) struct Args {
     name: Option<String>,
 
     /// Where the control plane serves its debug pages
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15014")]
-    address: SocketAddr,
+    #[arg(long, alias = "address", value_name = "ADDR", env = "MELTEMI_CONTROL_PLANE", default_value = CONTROL_PLANE)]
+    control_plane: SocketAddr,
 
     /// How to print
     #[arg(short, long, value_name = "FORM", default_value = "table")]
@@ -44,10 +46,10 @@ enum Form {
 /// Asks and prints.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(admin::request(args.address, Method::GET, "/debug/syncz"));
+    let answer = runtime.block_on(admin::request(args.control_plane, Method::GET, "/debug/syncz"));
     let answer = answer.ok().filter(|answer| answer.status == StatusCode::OK).ok_or_else(|| {
-        let hint = "`meltemi demo`, `up` and `control-plane` run one; say where with --address ADDR";
-        Failure::new(format!("no control plane at {}", args.address), hint)
+        let hint = "`meltemi demo`, `up` and `control-plane` run one; say where with --control-plane ADDR";
+        Failure::new(format!("no control plane at {}", args.control_plane), hint)
     })?;
     let mut proxies: Vec<Value> =
         serde_json::from_slice(&answer.body).context("the control plane's answer")?;
@@ -68,16 +70,10 @@ fn print(proxies: &[Value]) {
         eprintln!("no proxy is connected");
         return;
     }
-    let header = ["NAME", "ROLE", "PROGRAM"].into_iter().chain(TYPES).chain(["CONNECTED"]);
-    let mut rows: Vec<Vec<String>> = vec![header.map(str::to_owned).collect()];
-    rows.extend(proxies.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| paint(&format!("{cell:<width$}"))).collect();
-        anstream::println!("{}", cells.join("  ").trim_end());
-    }
+    let heading: Vec<&str> =
+        ["NAME", "ROLE", "PROGRAM"].into_iter().chain(TYPES).chain(["CONNECTED"]).collect();
+    let rows: Vec<Vec<String>> = proxies.iter().map(row).collect();
+    table::print(&heading, &rows, paint);
     for (proxy, status) in proxies.iter().flat_map(|proxy| types(proxy).map(move |status| (proxy, status))) {
         if let Some(error) = status["error"].as_str() {
             anstream::println!("\n{} refused {}: {error}", name(proxy), text(status, "type"));
@@ -99,14 +95,13 @@ fn cell(status: Option<&Value>) -> String {
     format!("{} {} ({})", text(status, "state"), status["resources"], age(&status["age"]))
 }
 
-fn paint(cell: &str) -> String {
-    let style = match cell.split(' ').next() {
+fn paint(cell: &str) -> Style {
+    match cell.split(' ').next() {
         Some("SYNCED") => Style::new().green(),
         Some("STALE") => Style::new().yellow(),
         Some("REJECTED") => Style::new().red(),
         _ => Style::new(),
-    };
-    format!("{}", cell.style(style))
+    }
 }
 
 fn types(proxy: &Value) -> impl Iterator<Item = &Value> {

@@ -63,9 +63,13 @@ fn listed<T: Named>(all: &[&T]) -> String {
     names.join(", ")
 }
 
-/// The one whose name differs by the fewest letters, if those are few.
+/// The only one whose name has the wanted one in it, else the one that differs by the fewest letters, if those are few.
 fn nearest<'a, T: Named>(wanted: &str, all: &'a [T]) -> Option<&'a T> {
     let name = wanted.split('.').next().unwrap_or(wanted);
+    let mut holding = all.iter().filter(|one| name.len() > 2 && one.name().contains(name));
+    if let (Some(only), None) = (holding.next(), holding.next()) {
+        return Some(only);
+    }
     let distance = |one: &T| {
         let stem = one.name().get(..name.len()).unwrap_or(one.name());
         edits(name, one.name()).min(edits(name, stem) + 1)
@@ -118,6 +122,10 @@ mod tests {
         assert_eq!(name("web").unwrap_err().to_string(), "\"web\" names several workloads");
         assert_eq!(
             choose("reveiws", "workload", &all).err().unwrap().hint(),
+            "did you mean reviews-v1-6b9f.shop?"
+        );
+        assert_eq!(
+            choose("eviews", "workload", &all).err().unwrap().hint(),
             "did you mean reviews-v1-6b9f.shop?"
         );
         assert!(choose("x", "workload", &all).err().unwrap().hint().starts_with("there are: "));

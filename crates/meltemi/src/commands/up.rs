@@ -50,6 +50,10 @@ pub(crate) struct MeshArgs {
     #[arg(long, value_name = "LEVEL", default_value = "warn", value_parser = ["trace", "debug", "info", "warn", "error"])]
     proxy_log_level: String,
 
+    /// File with the mesh's settings (MeshConfig), laid over the defaults; edits are in force at once
+    #[arg(long, value_name = "FILE")]
+    mesh_config: Option<PathBuf>,
+
     /// Namespace of documents that name none
     #[arg(short, long, value_name = "NS", default_value = "default")]
     namespace: String,
@@ -66,6 +70,7 @@ impl MeshArgs {
             monitoring: self.monitoring,
             proxy_binary: self.proxy_binary,
             proxy_log: self.proxy_log_level,
+            mesh_config: self.mesh_config,
             namespace: self.namespace,
             page,
         }

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) proxy_binary: String,
     /// Log level of the proxies.
     pub(crate) proxy_log: String,
+    /// File with the mesh's settings, if there is one.
+    pub(crate) mesh_config: Option<PathBuf>,
     /// Namespace of documents that name none.
     pub(crate) namespace: String,
     /// Shown after `ready`: what to look at, as a path on the gateway.

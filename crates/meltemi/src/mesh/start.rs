@@ -46,6 +46,9 @@ impl Start<'_> {
             args.extend([flag.to_owned(), address.to_string()]);
         }
         args.extend(["--namespace".to_owned(), namespace.clone()]);
+        if let Some(file) = &self.options.mesh_config {
+            args.extend(["--mesh-config".to_owned(), file.display().to_string()]);
+        }
         let spec = Spec {
             name: CONTROL_PLANE.to_owned(),
             program: self.executable.clone(),

@@ -120,6 +120,7 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
                     expect.headers.get("location").cloned().flatten().map(|location| world.fill(&location));
                 differ("location", &wanted, location)
             })
+            .or_else(|| differ("reason", &call.reason, &Some(world.forget(reason))))
             .or_else(|| {
                 (!flag.is_empty() && reason.is_empty()).then(|| format!("no reason is given for {flag}"))
             }),

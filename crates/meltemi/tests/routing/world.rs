@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Ports differ from run to run; their names do not.
-    fn forget(&self, text: &str) -> String {
+    pub(crate) fn forget(&self, text: &str) -> String {
         let forget = |text: String, (name, port): &(&str, u16)| {
             text.replace(&port.to_string(), &format!("{{{name}}}"))
         };

@@ -148,6 +148,8 @@ pub struct Http {
     pub hide_envoy: bool,
     /// Names that requests ask for are resolved as they come, and kept this long.
     pub dynamic_dns: Option<Duration>,
+    /// Header in which answers of the proxy's own say why they are given.
+    pub reason_header: Option<Str>,
 }
 
 /// Where routes come from.

@@ -79,7 +79,7 @@ pub(super) fn of(mesh: &MeshConfig, resources: &[&Arc<Telemetry>], side: Side) -
 /// Those that our proxy can write: one that it cannot would have it refuse the listener.
 pub(super) fn known_to_meltemi(logs: &[AccessLog]) -> AccessLogs {
     let known = |log: &&AccessLog| matches!(log.sink, LogSink::File { .. }) && log.filter.is_none();
-    logs.iter().filter(known).cloned().collect()
+    logs.iter().filter(known).map(with_reason).collect()
 }
 
 /// Names of providers that hold, each with its filter; `None`: nobody says anything about this side.
@@ -211,6 +211,25 @@ fn grpc(name: Option<&Str>, default: &str, (service, port): (&Str, u32)) -> Grpc
     }
 }
 
+/// A file's log of Istio's default form with one more field at the end, for proxies that can fill it: why they answered by
+/// themselves. Forms that somebody wrote stay as they are.
+fn with_reason(log: &AccessLog) -> AccessLog {
+    const REASON: &str = "%LOCAL_REPLY_REASON%";
+    let mut log = log.clone();
+    if let LogSink::File { format, .. } = &mut log.sink {
+        match format {
+            LogFormat::Text(line) if **line == *DEFAULT_TEXT => {
+                *line = format!("{} \"{REASON}\"\n", line.trim_end()).into();
+            }
+            LogFormat::Json(fields) if *fields == default_json() => {
+                *fields = as_json(DEFAULT_JSON.iter().chain(&[("local_reply_reason", REASON)]));
+            }
+            LogFormat::Text(_) | LogFormat::Json(_) => {}
+        }
+    }
+    log
+}
+
 /// A line, which ends in a line break whatever the format says.
 fn text(custom: Option<&str>) -> Str {
     match custom {
@@ -221,8 +240,12 @@ fn text(custom: Option<&str>) -> Str {
 }
 
 fn default_json() -> Str {
+    as_json(DEFAULT_JSON.iter())
+}
+
+fn as_json<'a>(fields: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Str {
     let fields: serde_json::Map<String, serde_json::Value> =
-        DEFAULT_JSON.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        fields.map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     serde_json::Value::Object(fields).to_string().into()
 }
 
@@ -234,4 +257,26 @@ fn json(custom: &str) -> Option<Str> {
 /// An object that is not empty.
 fn object(value: &serde_json::Value) -> Option<Str> {
     value.as_object().filter(|fields| !fields.is_empty()).map(|_| value.to_string().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_added_to_default_forms_only() {
+        let log = |config: &str| {
+            let (mesh, _) = meltemi_config::load::mesh_config("settings.yaml", config);
+            let logs = known_to_meltemi(&of(&mesh, &[], Side::Client));
+            match &logs[0].sink {
+                LogSink::File { format: LogFormat::Text(text) | LogFormat::Json(text), .. } => text.to_string(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let line = log("accessLogFile: /dev/stdout");
+        assert!(line.ends_with("%ROUTE_NAME% \"%LOCAL_REPLY_REASON%\"\n"), "{line}");
+        let fields = log("{accessLogFile: /dev/stdout, accessLogEncoding: JSON}");
+        assert!(fields.contains("\"local_reply_reason\":\"%LOCAL_REPLY_REASON%\""), "{fields}");
+        assert_eq!(log("{accessLogFile: /dev/stdout, accessLogFormat: x}"), "x\n");
+    }
 }

@@ -17,6 +17,9 @@ use crate::names::SERVER_NAME;
 use crate::node::Role;
 use crate::registry::Service;
 
+/// Key of `proxyMetadata`: the response header in which answers of the proxy's own say why they are given.
+const REASON_HEADER: &str = "MELTEMI_REASON_HEADER";
+
 impl View<'_> {
     /// HTTP of connections that the workload opens, and of gateways.
     pub(super) fn outbound_http(&self, stat_prefix: String, routes: Routes) -> Http {
@@ -44,6 +47,7 @@ impl View<'_> {
                 .unwrap_or(false),
             hide_envoy: off(headers.and_then(|headers| headers.envoy_debug_headers.as_ref())),
             dynamic_dns: self.looks_up().then(|| self.dns_refresh()),
+            reason_header: self.reason_header(),
         }
     }
 
@@ -112,6 +116,12 @@ impl View<'_> {
     /// Bytes to the workload.
     pub(super) fn tcp_inbound(&self, cluster: &str) -> Tcp {
         Tcp { access_log: self.access_logs(Side::Server), ..self.tcp_to(cluster) }
+    }
+
+    /// Where answers of the proxy's own say why they are given, if the mesh wants that and the proxy can.
+    fn reason_header(&self) -> Option<Str> {
+        let config = self.proxy_config().filter(|_| self.node.metadata.knows_reasons())?;
+        config.proxy_metadata.get(REASON_HEADER).filter(|name| !name.is_empty()).cloned()
     }
 
     /// The logs of requests and connections.

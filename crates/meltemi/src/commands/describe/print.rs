@@ -12,7 +12,10 @@ pub(super) fn text(description: &Description) {
     if let Some(workload) = &description.workload {
         self::workload(workload);
     }
-    for service in &description.services {
+    for (at, service) in description.services.iter().enumerate() {
+        if at > 0 || description.workload.is_some() {
+            anstream::println!();
+        }
         self::service(service);
     }
     if !description.warnings.is_empty() || !description.findings.is_empty() {
@@ -54,18 +57,26 @@ fn workload(workload: &workload::Workload) {
         }
         return;
     }
-    let sidecar = workload.sidecar.as_ref().map_or("none: it may call every visible service".to_owned(), named);
+    let sidecar =
+        workload.sidecar.as_ref().map_or("none: it may call every visible service".to_owned(), named);
     line("sidecar scope", &sidecar);
-    let visible = format!("{} services visible; unknown destinations: {}", workload.visible_services, workload.outbound_traffic_policy);
+    let visible = format!(
+        "{} services visible; unknown destinations: {}",
+        workload.visible_services, workload.outbound_traffic_policy
+    );
     line("may call", &visible);
     for port in &workload.inbound {
-        line("serves", &format!("{} ({}) as {}:{}", port.port, port.protocol, port.service, port.service_port));
+        line(
+            "serves",
+            &format!("{} ({}) as {}:{}", port.port, port.protocol, port.service, port.service_port),
+        );
     }
 }
 
 fn service(service: &service::Service) {
-    let place = service.resource.as_ref().map(|resource| format!("  {}", named(resource))).unwrap_or_default();
-    anstream::println!("\n{} {}{place}", "Service".style(HEAD), service.host);
+    let place =
+        service.resource.as_ref().map(|resource| format!("  {}", named(resource))).unwrap_or_default();
+    anstream::println!("{} {}{place}", "Service".style(HEAD), service.host);
     for port in &service.ports {
         let targets: Vec<String> = port.target_ports.iter().map(u32::to_string).collect();
         let targets = if targets.is_empty() { "nobody".to_owned() } else { targets.join(", ") };
@@ -81,13 +92,19 @@ fn service(service: &service::Service) {
                 line("  policies", &rule.policies.join(", "));
             }
             for subset in &rule.subsets {
-                let labels: Vec<String> = subset.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let labels: Vec<String> =
+                    subset.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 let mark = match subset.has_workload {
                     Some(true) => "  ← this workload",
                     _ => "",
                 };
                 let endpoints = if subset.endpoints == 1 { "endpoint" } else { "endpoints" };
-                let text = format!("{} ({}): {} {endpoints}{mark}", subset.name, labels.join(", "), subset.endpoints);
+                let text = format!(
+                    "{} ({}): {} {endpoints}{mark}",
+                    subset.name,
+                    labels.join(", "),
+                    subset.endpoints
+                );
                 line("  subset", &text);
             }
         }
@@ -98,7 +115,8 @@ fn service(service: &service::Service) {
     for one in &service.virtual_services {
         line("virtual service", &named(&one.resource));
         for gateway in &one.gateways {
-            let urls = if gateway.exposes.is_empty() { "nothing".to_owned() } else { gateway.exposes.join(", ") };
+            let urls =
+                if gateway.exposes.is_empty() { "nothing".to_owned() } else { gateway.exposes.join(", ") };
             line("  exposed by", &format!("{}: {urls}", named(&gateway.resource)));
         }
         for rule in &one.rules {
@@ -106,7 +124,15 @@ fn service(service: &service::Service) {
                 (Some(file), Some(line)) => format!(" at {file}:{line}"),
                 _ => String::new(),
             };
-            line(&format!("  {} {}", rule.layer, rule.name), &format!("{} {}{}", format!("{}:", rule.takes).style(Style::new()), rule.does, place.dimmed()));
+            line(
+                &format!("  {} {}", rule.layer, rule.name),
+                &format!(
+                    "{} {}{}",
+                    format!("{}:", rule.takes).style(Style::new()),
+                    rule.does,
+                    place.dimmed()
+                ),
+            );
         }
     }
 }

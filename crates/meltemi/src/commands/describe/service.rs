@@ -116,13 +116,15 @@ impl Named for Entry {
 
 impl Entry {
     pub(super) fn of(service: &Arc<registry::Service>) -> Entry {
-        let name = if service.kubernetes { service.name.to_string() } else { service.host.as_str().to_owned() };
+        let name =
+            if service.kubernetes { service.name.to_string() } else { service.host.as_str().to_owned() };
         Entry { service: Arc::clone(service), name }
     }
 
     /// Whether that is its short name, its name with its namespace, or its host.
     pub(super) fn is(&self, wanted: &str) -> bool {
-        self.name == wanted || self.service.host.as_str() == wanted
+        self.name == wanted
+            || self.service.host.as_str() == wanted
             || wanted.rsplit_once('.') == Some((&self.name, &self.service.namespace))
     }
 
@@ -222,7 +224,11 @@ fn leading_to<'a>(
     mesh.snapshot.virtual_services.iter().filter(is_for)
 }
 
-fn virtual_service(mesh: &Mesh, service: &registry::Service, one: &virtual_service::Resolved) -> VirtualService {
+fn virtual_service(
+    mesh: &Mesh,
+    service: &registry::Service,
+    one: &virtual_service::Resolved,
+) -> VirtualService {
     let gateways = mesh.snapshot.gateways.iter().filter(|gateway| one.is_for(&gateway.full_name));
     let gateways = gateways.map(|gateway| {
         let name = gateway.full_name.split_once('/').map_or("", |(_, name)| name);
@@ -272,13 +278,19 @@ fn warn(
         for gateway in described.gateways.iter().filter(|gateway| gateway.exposes.is_empty()) {
             warnings.push(format!(
                 "Gateway {}/{} has no server for a host of VirtualService {}/{}",
-                gateway.resource.namespace, gateway.resource.name, described.resource.namespace, described.resource.name
+                gateway.resource.namespace,
+                gateway.resource.name,
+                described.resource.namespace,
+                described.resource.name
             ));
         }
     }
     let of_host = virtual_services.iter().filter(|one| one.is_for("mesh") && one.hosts.contains(&of.host));
     let names: Vec<String> = of_host.map(|one| format!("{}/{}", one.namespace, one.name)).collect();
     if names.len() > 1 {
-        warnings.push(format!("several VirtualServices are for {name}, and sidecars use the first: {}", names.join(", ")));
+        warnings.push(format!(
+            "several VirtualServices are for {name}, and sidecars use the first: {}",
+            names.join(", ")
+        ));
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn protocol(protocol: Protocol) -> String {
 pub(super) fn rules(one: &Resolved, service: &registry::Service) -> Vec<Rule> {
     let mut rules = Vec::new();
     for (at, route) in one.spec.http.iter().enumerate() {
-        let place = one.places.get(at).and_then(Option::as_ref);
+        let place = one.places.get(at).and_then(Option::as_ref).filter(|place| !place.file.is_empty());
         let destinations: Vec<_> = route.route.iter().map(|part| (&part.destination, part.weight)).collect();
         rules.push(Rule {
             layer: "http",
@@ -58,8 +58,22 @@ pub(super) fn rules(one: &Resolved, service: &registry::Service) -> Vec<Rule> {
         });
     }
     let layers = [
-        ("tls", one.spec.tls.iter().map(|r| (either(r.matches.iter().map(tls_match), "nothing"), &r.route)).collect::<Vec<_>>()),
-        ("tcp", one.spec.tcp.iter().map(|r| (either(r.matches.iter().map(tcp_match), "every connection"), &r.route)).collect()),
+        (
+            "tls",
+            one.spec
+                .tls
+                .iter()
+                .map(|r| (either(r.matches.iter().map(tls_match), "nothing"), &r.route))
+                .collect::<Vec<_>>(),
+        ),
+        (
+            "tcp",
+            one.spec
+                .tcp
+                .iter()
+                .map(|r| (either(r.matches.iter().map(tcp_match), "every connection"), &r.route))
+                .collect(),
+        ),
     ];
     for (layer, routes) in layers {
         for (at, (takes, route)) in routes.into_iter().enumerate() {
@@ -119,8 +133,12 @@ fn http_match(condition: &HttpMatchRequest) -> String {
     add("method", &condition.method);
     add("authority", &condition.authority);
     words.extend(condition.headers.iter().map(|(name, value)| format!("header {name} {}", text(value))));
-    words.extend(condition.query_params.iter().map(|(name, value)| format!("query parameter {name} {}", text(value))));
-    words.extend(condition.without_headers.iter().map(|(name, value)| format!("no header {name} {}", text(value))));
+    words.extend(
+        condition.query_params.iter().map(|(name, value)| format!("query parameter {name} {}", text(value))),
+    );
+    words.extend(
+        condition.without_headers.iter().map(|(name, value)| format!("no header {name} {}", text(value))),
+    );
     words.extend(condition.port.map(|port| format!("port {port}")));
     words.extend(source(&condition.source_labels, condition.source_namespace.as_deref()));
     words.extend(gateways(&condition.gateways));
@@ -152,7 +170,8 @@ fn tls_match(condition: &TlsMatchAttributes) -> String {
 }
 
 fn tcp_match(condition: &L4MatchAttributes) -> String {
-    let mut words: Vec<String> = condition.destination_subnets.iter().map(|subnet| format!("to {subnet}")).collect();
+    let mut words: Vec<String> =
+        condition.destination_subnets.iter().map(|subnet| format!("to {subnet}")).collect();
     words.extend(condition.port.map(|port| format!("port {port}")));
     words.extend(source(&condition.source_labels, condition.source_namespace.as_deref()));
     words.extend(gateways(&condition.gateways));
@@ -206,7 +225,8 @@ fn to(destinations: &[(&Destination, i32)]) -> String {
     let total: i32 = destinations.iter().map(|(_, weight)| weight).sum();
     let one = |(destination, weight): &(&Destination, i32)| {
         let port = destination.port.as_ref().map(|port| format!(":{}", port.number)).unwrap_or_default();
-        let subset = destination.subset.as_ref().map(|subset| format!(" subset {subset}")).unwrap_or_default();
+        let subset =
+            destination.subset.as_ref().map(|subset| format!(" subset {subset}")).unwrap_or_default();
         let share = match (destinations.len(), total) {
             (1, _) | (_, 0) => String::new(),
             _ => format!(" ({} %)", (f64::from(*weight) * 1000.0 / f64::from(total)).round() / 10.0),

@@ -60,7 +60,11 @@ pub(super) fn describe(mesh: &Mesh, candidate: &Candidate) -> Result<Description
         .workloads
         .values()
         .find(|workload| *workload.name == *name && *workload.namespace == *namespace);
-    let selected = mesh.snapshot.gateways.iter().filter(|gateway| node.role == Role::Router && gateway.selects(&view.labels));
+    let selected = mesh
+        .snapshot
+        .gateways
+        .iter()
+        .filter(|gateway| node.role == Role::Router && gateway.selects(&view.labels));
     let gateways = selected.map(|gateway| {
         let name = gateway.full_name.split_once('/').map_or("", |(_, name)| name);
         mesh.resource(Kind::Gateway, &gateway.namespace, name)
@@ -75,7 +79,8 @@ pub(super) fn describe(mesh: &Mesh, candidate: &Candidate) -> Result<Description
         role: node.role.as_str().to_owned(),
         addresses: node.addresses.iter().map(ToString::to_string).collect(),
         labels: view.labels.clone(),
-        service_account: running.map_or("default".to_owned(), |workload| workload.service_account.to_string()),
+        service_account: running
+            .map_or("default".to_owned(), |workload| workload.service_account.to_string()),
         ready: running.is_none_or(|workload| workload.ready),
         sidecar: sidecar(mesh, &view),
         visible_services: view.scope.services.len(),
@@ -121,13 +126,19 @@ fn warn(workload: &Workload, services: &[service::Service], warnings: &mut Vec<S
         warnings.push(format!("{name}.{namespace} is not ready: it gets no requests"));
     }
     for label in ["app", "version"] {
-        let others = [format!("app.kubernetes.io/{}", if label == "app" { "name" } else { "version" }), format!("service.istio.io/canonical-{}", if label == "app" { "name" } else { "revision" })];
+        let others = [
+            format!("app.kubernetes.io/{}", if label == "app" { "name" } else { "version" }),
+            format!("service.istio.io/canonical-{}", if label == "app" { "name" } else { "revision" }),
+        ];
         if labels.get(label).is_none() && !others.iter().any(|other| labels.get(other.as_str()).is_some()) {
-            warnings.push(format!("{name}.{namespace} has no label {label:?}, by which metrics and graphs tell workloads apart"));
+            warnings.push(format!(
+                "{name}.{namespace} has no label {label:?}, by which metrics and graphs tell workloads apart"
+            ));
         }
     }
     if services.is_empty() {
-        warnings.push(format!("{name}.{namespace} is behind no service: nobody in the mesh can call it by name"));
+        warnings
+            .push(format!("{name}.{namespace} is behind no service: nobody in the mesh can call it by name"));
     }
     for service in services {
         let Some(rule) = &service.destination_rule else { continue };
@@ -138,11 +149,16 @@ fn warn(workload: &Workload, services: &[service::Service], warnings: &mut Vec<S
                 rule.resource.namespace, rule.resource.name
             ));
         }
-        for virtual_service in service.virtual_services.iter().filter(|one| one.mesh && !one.rules.is_empty()) {
+        for virtual_service in service.virtual_services.iter().filter(|one| one.mesh && !one.rules.is_empty())
+        {
             let reaches = |rule: &words::Rule| {
                 rule.subsets.is_empty() && rule.here
                     || rule.subsets.iter().any(|wanted| {
-                        service.destination_rule.iter().flat_map(|rule| &rule.subsets).any(|subset| subset.name == *wanted && subset.has_workload == Some(true))
+                        service
+                            .destination_rule
+                            .iter()
+                            .flat_map(|rule| &rule.subsets)
+                            .any(|subset| subset.name == *wanted && subset.has_workload == Some(true))
                     })
             };
             if !virtual_service.rules.iter().any(reaches) {

@@ -73,6 +73,7 @@ fn filters(model: &Http) -> Vec<envoy::HttpFilter> {
         };
         filters.push(filter("envoy.filters.http.dynamic_forward_proxy", any(&config)));
     }
+    filters.extend(model.reason_header.as_deref().map(meltemi_xds::extension::local_reply_reason));
     filters.push(router(model.hide_envoy));
     filters
 }
