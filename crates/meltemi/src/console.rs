@@ -4,6 +4,7 @@
 //! Invariant: colour only where the stream is a terminal that wants it (`NO_COLOR`, `TERM=dumb`).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 
 use meltemi_agent::{Line, Stream};
@@ -20,6 +21,23 @@ const COLOURS: [AnsiColors; 6] = [
     AnsiColors::Blue,
     AnsiColors::BrightCyan,
 ];
+
+/// Prints a line to standard output, as `println!` does; who reads no more ends the command in silence.
+macro_rules! outln {
+    () => { $crate::console::line(format_args!("")) };
+    ($($argument:tt)*) => { $crate::console::line(format_args!($($argument)*)) };
+}
+pub(crate) use outln;
+
+/// Prints a line; see [`outln`].
+pub(crate) fn line(text: fmt::Arguments<'_>) {
+    let Err(error) = writeln!(anstream::stdout().lock(), "{text}") else { return };
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    eprintln!("error: cannot write: {error}");
+    std::process::exit(1);
+}
 
 /// Starts logging to standard error. `filter` is the `--log` option; a bad one falls back to `info` and says so.
 pub(crate) fn start_log(filter: &str) {

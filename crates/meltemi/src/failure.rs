@@ -45,6 +45,13 @@ impl std::error::Error for Failure {}
 
 /// Prints the error with its causes and its hint; gives the exit status.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let io = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    };
+    if error.chain().find_map(io) == Some(std::io::ErrorKind::BrokenPipe) {
+        // Who reads no more has what they wanted: `meltemi translate … | head`.
+        return ExitCode::SUCCESS;
+    }
     anstream::eprintln!("{} {}", "error:".style(Style::new().red().bold()), chain(error));
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
     if let Some(failure) = failure.filter(|failure| !failure.hint.is_empty()) {

@@ -103,6 +103,30 @@ fn completions_know_every_command() {
     }
 }
 
+/// As in `meltemi translate … | head`.
+#[test]
+fn who_reads_no_more_is_no_fault() {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/bookinfo/bookinfo.yaml");
+    let id = "sidecar~10.0.0.1~a.default~default.svc.cluster.local";
+    let commands: &[&[&str]] = &[
+        &["translate", "-f", samples, "--proxy", id],
+        &["explain", "-f", samples, "--proxy", "productpage-v1", "http://reviews:9080/"],
+        &["describe", "-f", samples, "service", "reviews"],
+    ];
+    for args in commands {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_meltemi"))
+            .args(*args)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("meltemi runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("pipe"), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn nothing_is_coloured_where_nobody_looks() {
     for args in [&["--help"][..], &["nonsense"][..]] {

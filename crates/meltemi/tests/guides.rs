@@ -48,8 +48,12 @@ fn follow(guide: &Path) {
         name,
     };
     fs::create_dir_all(&reader.folder).unwrap();
-    std::os::unix::fs::symlink(peers::repository().join("samples"), reader.folder.join("samples")).unwrap();
-    for fence in fences(&fs::read_to_string(guide).unwrap()) {
+    let said = fs::read_to_string(guide).unwrap();
+    if said.contains(" samples/") {
+        std::os::unix::fs::symlink(peers::repository().join("samples"), reader.folder.join("samples"))
+            .unwrap();
+    }
+    for fence in fences(&said) {
         match (fence.language, fence.file) {
             (_, Some(file)) => reader.save(file, &fence.text),
             ("console", None) => reader.type_in(&fence.text),

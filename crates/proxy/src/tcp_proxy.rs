@@ -44,6 +44,8 @@ pub struct Outcome {
     pub details: &'static str,
     /// The cluster that was chosen.
     pub cluster: Option<Rc<ClusterState>>,
+    /// The name of the cluster that should have been, where there is none.
+    pub missing: Option<Arc<str>>,
     /// The endpoint of the last attempt.
     pub endpoint: Option<Arc<Endpoint>>,
     /// Our address on the connection to it.
@@ -85,6 +87,7 @@ impl Default for Outcome {
             transport_failure: String::new(),
             details: "",
             cluster: None,
+            missing: None,
             endpoint: None,
             upstream_local: UNSPECIFIED,
         }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::console::outln;
 use crate::failure::Failure;
 
 /// Which service, which version, where.
@@ -55,7 +56,7 @@ fn port(args: &Args) -> Result<u16> {
 async fn serve(options: bookinfo::Options) -> Result<ExitCode> {
     let listen = options.listen;
     let running = bookinfo::start(options).await.with_context(|| format!("cannot listen on {listen}"))?;
-    println!("listening on {}", running.address());
+    outln!("listening on {}", running.address());
     crate::console::asked_to_end().await?;
     running.stop().await;
     Ok(ExitCode::SUCCESS)

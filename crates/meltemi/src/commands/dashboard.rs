@@ -10,6 +10,7 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use meltemi_agent::admin;
 
+use crate::console::outln;
 use crate::failure::Failure;
 
 /// Programs that open a URL, by system.
@@ -36,7 +37,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         return Err(Failure::new(format!("no dashboard at {}", args.address), hint).into());
     }
     let url = format!("http://{}/", args.address);
-    println!("{url}");
+    outln!("{url}");
     if !args.no_browser && std::io::stdout().is_terminal() {
         open(&url);
     }

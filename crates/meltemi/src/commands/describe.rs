@@ -15,6 +15,7 @@ use super::live::CONTROL_PLANE;
 use super::offline::Mesh;
 use super::settings;
 use super::target::{self, Named};
+use crate::console::outln;
 use crate::failure::Failure;
 
 mod print;
@@ -118,8 +119,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     });
     match args.output {
         Output::Text => print::text(&description),
-        Output::Json => println!("{:#}", serde_json::to_value(&description)?),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&description)?),
+        Output::Json => outln!("{:#}", serde_json::to_value(&description)?),
+        Output::Yaml => outln!("{}", serde_saphyr::to_string(&description)?.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -15,6 +15,7 @@ use meltemi_proxy::explain::{self, Call, Config, Explanation, Request};
 use super::live::{CONTROL_PLANE, Source};
 use super::offline::Mesh;
 use super::settings;
+use crate::console::outln;
 use crate::failure::Failure;
 
 mod live;
@@ -124,7 +125,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         false => offline(&args, &call)?,
     };
     match args.output {
-        Output::Json => println!("{:#}", print::json(&explanation)),
+        Output::Json => outln!("{:#}", print::json(&explanation)),
         Output::Text => print::text(&explanation),
     }
     Ok(ExitCode::SUCCESS)

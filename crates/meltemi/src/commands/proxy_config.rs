@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::live::{CONTROL_PLANE, Source};
+use crate::console::outln;
 
 mod clusters;
 mod endpoints;
@@ -139,8 +140,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 fn written(output: Output, value: &Value) -> Result<bool> {
     match output {
         Output::Short => return Ok(false),
-        Output::Json => anstream::println!("{value:#}"),
-        Output::Yaml => anstream::print!("{}", serde_saphyr::to_string(value)?),
+        Output::Json => outln!("{value:#}"),
+        Output::Yaml => outln!("{}", serde_saphyr::to_string(value)?.trim_end()),
     }
     Ok(true)
 }
@@ -195,11 +196,11 @@ fn all(args: &Plain) -> Result<()> {
         return Ok(());
     }
     clusters::table(&clusters::of(&dump));
-    anstream::println!();
+    outln!();
     listeners::table(&listeners::of(&dump));
-    anstream::println!();
+    outln!();
     routes::table(&routes::of(&dump));
-    anstream::println!();
+    outln!();
     endpoints::table(&endpoints::of(&source, &dump)?);
     Ok(())
 }

@@ -14,10 +14,11 @@ use serde_json::Value;
 
 use super::live::CONTROL_PLANE;
 use super::table;
+use crate::console::outln;
 use crate::failure::Failure;
 
-/// The columns, in the order of a push.
-const TYPES: [&str; 4] = ["CDS", "LDS", "EDS", "RDS"];
+/// The columns, in the order of a push; the last only where a proxy takes virtual hosts one by one.
+const TYPES: [&str; 5] = ["CDS", "LDS", "EDS", "RDS", "VHDS"];
 
 /// Which control plane, which form.
 #[derive(Debug, clap::Args)]
@@ -56,10 +57,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     if let Some(wanted) = &args.name {
         proxies.retain(|proxy| text(proxy, "id").contains(wanted.as_str()));
     }
-    proxies.sort_by(|a, b| text(a, "id").cmp(text(b, "id")));
+    proxies.sort_by_cached_key(|proxy| (text(proxy, "namespace").to_owned(), text(proxy, "name").to_owned()));
     let refused = proxies.iter().flat_map(types).any(|status| text(status, "state") == "REJECTED");
     match args.output {
-        Form::Json => println!("{:#}", Value::Array(proxies)),
+        Form::Json => outln!("{:#}", Value::Array(proxies)),
         Form::Table => print(&proxies),
     }
     Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -70,21 +71,24 @@ fn print(proxies: &[Value]) {
         eprintln!("no proxy is connected");
         return;
     }
+    let takes_hosts = proxies.iter().flat_map(types).any(|status| text(status, "type") == "VHDS");
+    let shown = if takes_hosts { &TYPES[..] } else { &TYPES[..4] };
     let heading: Vec<&str> =
-        ["NAME", "ROLE", "PROGRAM"].into_iter().chain(TYPES).chain(["CONNECTED"]).collect();
-    let rows: Vec<Vec<String>> = proxies.iter().map(row).collect();
+        ["NAME", "ROLE", "PROGRAM"].iter().chain(shown).chain(&["CONNECTED"]).copied().collect();
+    let rows: Vec<Vec<String>> = proxies.iter().map(|proxy| row(proxy, shown)).collect();
     table::print(&heading, &rows, paint);
     for (proxy, status) in proxies.iter().flat_map(|proxy| types(proxy).map(move |status| (proxy, status))) {
         if let Some(error) = status["error"].as_str() {
-            anstream::println!("\n{} refused {}: {error}", name(proxy), text(status, "type"));
+            outln!("\n{} refused {}: {error}", name(proxy), text(status, "type"));
         }
     }
 }
 
-fn row(proxy: &Value) -> Vec<String> {
+fn row(proxy: &Value, shown: &[&str]) -> Vec<String> {
     let role = if text(proxy, "role") == "router" { "gateway" } else { text(proxy, "role") };
     let mut row = vec![name(proxy), role.to_owned(), text(proxy, "program").to_owned()];
-    row.extend(TYPES.map(|wanted| cell(types(proxy).find(|status| text(status, "type") == wanted))));
+    let of = |wanted: &&str| cell(types(proxy).find(|status| text(status, "type") == *wanted));
+    row.extend(shown.iter().map(of));
     row.push(age(&proxy["connected"]));
     row
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no cell is cut and no line ends in spaces, so that `awk` and `grep` find whole words.
 
+use crate::console::outln;
 use owo_colors::{OwoColorize, Style};
 
 /// Prints a heading and rows; `paint` colours a cell as it is on the screen.
@@ -25,7 +26,7 @@ fn line(row: &[String], widths: &[usize], paint: impl Fn(&str) -> Style) {
             text += &" ".repeat(width - cell.chars().count() + 3);
         }
     }
-    anstream::println!("{text}");
+    outln!("{text}");
 }
 
 /// No colours.

@@ -44,7 +44,8 @@ pub fn of_connection(outcome: &tcp_proxy::Outcome) -> Option<String> {
     let mut text = String::new();
     let cluster = outcome.cluster.as_deref();
     if flags.has(Flags::NO_CLUSTER) {
-        text.push_str("the cluster that the connection is for does not exist");
+        let missing = outcome.missing.as_deref().unwrap_or_default();
+        text = Destination::of(missing, None).unknown("the listener");
     } else if flags.has(Flags::NO_HEALTHY_UPSTREAM) {
         no_endpoint(&mut text, cluster?).ok()?;
     } else if flags.has(Flags::UPSTREAM_OVERFLOW) {
@@ -258,6 +259,29 @@ fn target(route: &Route, random: u64) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_have_reasons_too() {
+        let failed = |flag| {
+            let mut outcome = tcp_proxy::Outcome {
+                missing: Some("outbound|5432||db.example".into()),
+                transport_failure: "delayed connect error: Connection refused".to_owned(),
+                attempts: 1,
+                ..tcp_proxy::Outcome::default()
+            };
+            outcome.flags.set(flag);
+            of_connection(&outcome)
+        };
+        assert_eq!(failed(0), None);
+        for (flag, reason) in [
+            (Flags::NO_CLUSTER, "the listener leads to db.example, which has no port 5432 or does not exist"),
+            (Flags::UPSTREAM_CONNECTION_FAILURE, "cannot connect to the cluster: Connection refused"),
+            (Flags::UPSTREAM_OVERFLOW, "a circuit breaker is open"),
+            (Flags::STREAM_IDLE_TIMEOUT, "nothing moved for as long as the idle timeout of the connection"),
+        ] {
+            assert_eq!(failed(flag).as_deref(), Some(reason));
+        }
+    }
 
     #[test]
     fn answers_without_fault_have_no_reason() {

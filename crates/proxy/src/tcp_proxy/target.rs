@@ -47,8 +47,10 @@ pub(super) async fn connect(
         SniUse::Cluster(clusters) => origin.server_name.as_deref().and_then(|name| clusters.get(name)),
         SniUse::Nothing | SniUse::Host { .. } => choose_cluster(&proxy.clusters, worker.random()).cloned(),
     };
+    let wanted = slot.as_ref().map(|slot| slot.name.clone()).or_else(|| origin.server_name.clone());
     let Some(state) = slot.and_then(|slot| worker.cluster(&slot)) else {
         outcome.flags.set(Flags::NO_CLUSTER);
+        outcome.missing = wanted;
         return None;
     };
     outcome.cluster = Some(state.clone());

@@ -5,6 +5,7 @@
 use owo_colors::{OwoColorize, Style};
 
 use super::{Description, Resource, service, workload};
+use crate::console::outln;
 
 const HEAD: Style = Style::new().bold();
 
@@ -14,24 +15,24 @@ pub(super) fn text(description: &Description) {
     }
     for (at, service) in description.services.iter().enumerate() {
         if at > 0 || description.workload.is_some() {
-            anstream::println!();
+            outln!();
         }
         self::service(service);
     }
     if !description.warnings.is_empty() || !description.findings.is_empty() {
-        anstream::println!("\n{}", "Warnings".style(Style::new().yellow().bold()));
+        outln!("\n{}", "Warnings".style(Style::new().yellow().bold()));
     }
     for warning in &description.warnings {
-        anstream::println!("  {warning}");
+        outln!("  {warning}");
     }
     for finding in &description.findings {
         let place = finding.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
-        anstream::println!("  {} {}: {}{}", finding.severity, finding.code, finding.message, place.dimmed());
+        outln!("  {} {}: {}{}", finding.severity, finding.code, finding.message, place.dimmed());
     }
 }
 
 fn line(label: &str, value: &str) {
-    anstream::println!("  {label:<18}{value}");
+    outln!("  {label:<18}{value}");
 }
 
 fn named(resource: &Resource) -> String {
@@ -46,7 +47,7 @@ fn named(resource: &Resource) -> String {
 fn workload(workload: &workload::Workload) {
     let gateway = workload.role == "router";
     let kind = if gateway { "Gateway workload" } else { "Workload" };
-    anstream::println!("{} {}.{}", kind.style(HEAD), workload.name, workload.namespace);
+    outln!("{} {}.{}", kind.style(HEAD), workload.name, workload.namespace);
     let labels: Vec<String> = workload.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     line("addresses", &workload.addresses.join(", "));
     line("labels", &labels.join(", "));
@@ -76,7 +77,7 @@ fn workload(workload: &workload::Workload) {
 fn service(service: &service::Service) {
     let place =
         service.resource.as_ref().map(|resource| format!("  {}", named(resource))).unwrap_or_default();
-    anstream::println!("{} {}{place}", "Service".style(HEAD), service.host);
+    outln!("{} {}{place}", "Service".style(HEAD), service.host);
     for port in &service.ports {
         let targets: Vec<String> = port.target_ports.iter().map(u32::to_string).collect();
         let targets = if targets.is_empty() { "nobody".to_owned() } else { targets.join(", ") };

@@ -1,5 +1,6 @@
 //! An explanation, for people and for machines.
 
+use crate::console::outln;
 use meltemi_proxy::explain::{Branch, Explanation, Outcome, Seat, Step};
 use owo_colors::{OwoColorize, Style};
 use serde_json::{Value, json};
@@ -87,15 +88,15 @@ pub(super) fn text(explanation: &Explanation) {
         let sign = if step.matched { "✔" } else { "✘" };
         let style = if step.matched { taken } else { passed };
         let what = format!("{:<13}", step.what.name());
-        anstream::println!("{} {} {}", sign.style(style), what.style(faint), step.name.style(mark));
+        outln!("{} {} {}", sign.style(style), what.style(faint), step.name.style(mark));
         let origin = origin(step);
         let because = format!("{:16}{}", "", step.because);
         match origin.is_empty() {
-            true => anstream::println!("{because}"),
-            false => anstream::println!("{because}\n{:16}{}", "", origin.style(faint)),
+            true => outln!("{because}"),
+            false => outln!("{because}\n{:16}{}", "", origin.style(faint)),
         }
     }
-    anstream::println!("\n{} {}", "⇒".style(taken), outcome(&explanation.outcome).bold());
+    outln!("\n{} {}", "⇒".style(taken), outcome(&explanation.outcome).bold());
 }
 
 /// Resource and place, as far as they are known.

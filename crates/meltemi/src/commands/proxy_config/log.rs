@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::From;
+use crate::console::outln;
 use crate::failure::Failure;
 
 /// Levels, as Envoy has them.
@@ -31,10 +32,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         Some(level) => path(level)?,
     };
     let said = source.post(&path)?;
-    anstream::print!("{said}");
-    if !said.ends_with('\n') {
-        anstream::println!();
-    }
+    outln!("{}", said.trim_end());
     Ok(())
 }
 
