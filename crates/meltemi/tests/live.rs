@@ -6,7 +6,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
@@ -81,9 +82,13 @@ impl Mesh {
         let folder = tempfile::tempdir().unwrap();
         let port = ports::free();
         fs::write(folder.path().join("mesh.yaml"), MESH.replace("PORT", &port.to_string())).unwrap();
+        let settings = folder.path().join("settings.yaml");
+        fs::write(&settings, format!("accessLogFile: {}\n", folder.path().join("access.log").display()))
+            .unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
         command.args(["control-plane", "--xds", "127.0.0.1:0", "--monitoring", "127.0.0.1:0", "--config"]);
-        let process = Process::start(command.arg(folder.path().join("mesh.yaml")));
+        command.arg(folder.path().join("mesh.yaml")).arg("--mesh-config").arg(&settings);
+        let process = Process::start(&mut command);
         let line = process.wait_for("xds=", PATIENCE);
         let word =
             |key: &str| line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap().to_owned();
@@ -155,6 +160,7 @@ fn a_running_mesh_can_be_asked() {
     let ours = admin.to_string();
     explained(&mesh, &ours, true);
     shown(&mesh, &ours);
+    logged(&mesh);
     by_name(&mesh, &ours);
     if let Some(envoy) = peers::require("envoy") {
         let (_theirs, admin) = mesh.proxy("theirs", Some(&envoy));
@@ -216,6 +222,25 @@ fn explained(mesh: &Mesh, admin: &str, ours: bool) {
     assert_eq!(saved, canary);
     let tables = |from: [&str; 2]| meltemi(&["proxy-config", "routes", from[0], from[1]]).unwrap();
     assert_eq!(tables(["--file", dump]), tables(["--admin", admin]));
+}
+
+/// The access log ends with the reason that `explain` foretold.
+fn logged(mesh: &Mesh) {
+    let mut stream = TcpStream::connect(("127.0.0.1", mesh.port)).unwrap();
+    stream.write_all(b"GET /broken HTTP/1.1\r\nhost: reviews.example\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let wanted = "\"DestinationRule default/reviews has no endpoints for subset v3\"";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let log = fs::read_to_string(mesh.folder.path().join("access.log")).unwrap_or_default();
+        if log.lines().any(|line| line.contains(" 503 UH ") && line.ends_with(wanted)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{wanted} is not in\n{log}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
 }
 
 /// The tables, and their filters.

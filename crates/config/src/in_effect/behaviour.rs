@@ -32,6 +32,50 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     works(
+        "`meltemi explain`: what would happen to one request or connection and why, down to file and line",
+        "",
+        "docs/explain.md; of files, a running proxy (Envoys too) or a saved config dump",
+        &[
+            "crates/meltemi/tests/explain.rs::whatever_the_gateway_answers_itself_is_foretold",
+            "crates/meltemi/tests/live.rs::a_running_mesh_can_be_asked",
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+        ],
+    ),
+    works(
+        "Answers of the proxy's own name the resource at fault",
+        "",
+        "`%LOCAL_REPLY_REASON%`, and on request a response header (`MELTEMI_REASON_HEADER`); Meltemi's proxies only",
+        &[
+            "crates/meltemi/tests/routing.rs::three_ways_agree",
+            "crates/proxy/src/http/tests/reasons.rs::each_way_to_fail_has_a_reason",
+            "crates/meltemi/tests/live.rs::a_running_mesh_can_be_asked",
+        ],
+    ),
+    works(
+        "`meltemi proxy-config`: a proxy's clusters, listeners, routes, endpoints, bootstrap, log levels",
+        "CTL-004, CTL-005",
+        "istioctl's tables and filters; of secrets the names",
+        &["crates/meltemi/tests/live.rs::a_running_mesh_can_be_asked"],
+    ),
+    partly(
+        "`meltemi proxy-status`",
+        "CTL-003",
+        "no comparison of a proxy's configuration with the control plane's",
+        &["crates/meltemi/tests/live.rs::a_running_mesh_can_be_asked"],
+    ),
+    partly(
+        "`meltemi describe`: what applies to a workload or a service",
+        "CTL-016",
+        "mutual TLS and authorization come with identity",
+        &["crates/meltemi/tests/describe.rs::what_applies_is_listed_with_its_places"],
+    ),
+    works(
+        "`meltemi completion`: bash, zsh, fish",
+        "CTL-022",
+        "",
+        &["crates/meltemi/tests/command_line.rs::completions_know_every_command"],
+    ),
+    works(
         "A wrong resource is left out, the others stay",
         "",
         "",
