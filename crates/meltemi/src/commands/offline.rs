@@ -2,6 +2,7 @@
 //!
 //! Invariant: findings go to standard error; what is wrong is left out of the mesh and hides nothing else.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,9 @@ use serde_json::{Value, json};
 use super::target::{self, Named};
 use super::{settings, translate};
 use crate::failure::Failure;
+
+/// Label by which a Service that nobody declared selects the Processes that name it; as `meltemi up` has it.
+const SERVICE_LABEL: &str = "meltemi.dev/service";
 
 /// Objects, and what becomes of them.
 pub(super) struct Mesh {
@@ -228,8 +232,38 @@ fn stand_ins(objects: &[Object]) -> Vec<Object> {
             "status": { "phase": "Running", "podIP": address, "podIPs": [{ "ip": address }] },
         }));
     }
+    pods.extend(services(objects));
     let text = json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string();
     meltemi_config::load_text("", &text, &meltemi_config::Options::default()).objects
+}
+
+/// Services that Processes name and nobody declared, as `meltemi up` makes them.
+fn services(objects: &[Object]) -> Vec<Value> {
+    let mut ports: BTreeMap<(&str, &str), Vec<Value>> = BTreeMap::new();
+    for object in objects {
+        let Spec::Process(process) = &object.spec else { continue };
+        let name = process.service.as_deref().unwrap_or(object.name());
+        let declared = objects.iter().any(|other| {
+            matches!(other.spec, Spec::Service(_))
+                && **other.name() == *name
+                && other.namespace() == object.namespace()
+        });
+        let own = ports.entry((&**object.namespace(), name)).or_default();
+        for port in process.ports.iter().filter(|_| !declared && !process.gateway) {
+            if !own.iter().any(|known| known["port"] == port.number) {
+                own.push(json!({ "name": &*port.name, "port": port.number }));
+            }
+        }
+    }
+    let of = |((namespace, name), ports): ((&str, &str), Vec<Value>)| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": name, "namespace": namespace },
+            "spec": { "selector": { SERVICE_LABEL: name }, "ports": ports },
+        })
+    };
+    ports.into_iter().filter(|(_, ports)| !ports.is_empty()).map(of).collect()
 }
 
 fn of_deployment(deployment: &Deployment) -> (Labels, Value) {
@@ -251,6 +285,8 @@ fn of_process(object: &Object, process: &Process) -> (Labels, Value) {
     let mut labels = object.labels().clone();
     labels.extend(process.labels.clone());
     labels.entry("app".into()).or_insert_with(|| object.name().clone());
+    let service = process.service.as_ref().unwrap_or(object.name());
+    labels.insert(SERVICE_LABEL.into(), service.clone());
     let ports = process.ports.iter().map(|port| json!({ "name": &*port.name, "containerPort": port.number }));
     let spec = json!({
         "serviceAccountName": process.service_account.as_deref().unwrap_or("default"),

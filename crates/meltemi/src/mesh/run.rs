@@ -310,8 +310,9 @@ impl Waiting {
 fn announce(plan: &Plan, options: &Options, started: Instant) {
     let Plan { workloads, gateways, .. } = plan;
     let proxies = workloads.len() + gateways.len();
-    let what =
-        format!("{} processes, {proxies} proxies, {:.1} s", workloads.len(), started.elapsed().as_secs_f32());
+    let processes = if workloads.len() == 1 { "process" } else { "processes" };
+    let seconds = started.elapsed().as_secs_f32();
+    let what = format!("{} {processes}, {proxies} proxies, {seconds:.1} s", workloads.len());
     crate::console::ready(&what);
     for gateway in gateways.iter().filter(|gateway| gateway.http) {
         crate::console::url(&gateway.name, &format!("http://{}{}", reachable(gateway.listens), options.page));
