@@ -38,7 +38,7 @@ the proxy listens for; --to says it instead.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// What is called: `http://HOST[:PORT]/PATH`, or `tcp://ADDRESS:PORT` for a connection of bytes
+    /// What is called: `http://HOST[:PORT]/PATH`, or `tcp://HOST:PORT` for a connection of bytes
     #[arg(value_name = "URL")]
     url: String,
 
@@ -71,27 +71,27 @@ pub(crate) struct Args {
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
 
-    /// Method
+    /// Method of the request
     #[arg(short = 'X', long, value_name = "METHOD", default_value = "GET")]
     method: String,
 
-    /// A header; may be repeated
+    /// A header of the request; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
 
-    /// Where the client connects to; unset: what the URL says, looked up among the proxy's listeners by its port
+    /// Where the client connects to; unset: the URL's address, or what its host is to the workload's DNS
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: Option<SocketAddr>,
 
-    /// Where the client connects from
+    /// Where the client connects from [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     source: Option<IpAddr>,
 
-    /// Server name of a TLS connection
+    /// Server name that a TLS connection asks for; https:// has the URL's host
     #[arg(long, value_name = "NAME")]
     sni: Option<String>,
 
-    /// The call comes in to the proxy's workload
+    /// The call comes in to the proxy's workload, in place of from it
     #[arg(long)]
     inbound: bool,
 

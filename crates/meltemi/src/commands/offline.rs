@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use http::{Method, StatusCode};
 use meltemi_agent::admin;
 use meltemi_config::analysis;
-use meltemi_config::core::{Deployment, PodSpec};
+use meltemi_config::core::{Deployment, PodSpec, Service};
+use meltemi_config::labels::selects;
 use meltemi_config::process::Process;
 use meltemi_config::{Diagnostic, Kind, Labels, Object, Spec};
 use meltemi_pilot::node::{Node, Role};
@@ -243,11 +244,13 @@ fn services(objects: &[Object]) -> Vec<Value> {
     for object in objects {
         let Spec::Process(process) = &object.spec else { continue };
         let name = process.service.as_deref().unwrap_or(object.name());
-        let declared = objects.iter().any(|other| {
-            matches!(other.spec, Spec::Service(_))
-                && **other.name() == *name
-                && other.namespace() == object.namespace()
-        });
+        let (labels, _) = of_process(object, process);
+        let here = objects.iter().filter(|other| other.namespace() == object.namespace());
+        let declared =
+            here.filter_map(|other| Some((other, other.spec_as::<Service>()?))).any(|(other, service)| {
+                let selector = &service.spec.selector;
+                **other.name() == *name || !selector.is_empty() && selects(selector, &labels)
+            });
         let own = ports.entry((&**object.namespace(), name)).or_default();
         for port in process.ports.iter().filter(|_| !declared && !process.gateway) {
             if !own.iter().any(|known| known["port"] == port.number) {

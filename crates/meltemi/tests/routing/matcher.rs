@@ -86,7 +86,8 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
                 let near = |name: &String, share: u32| {
                     found.get(name.as_str()).is_some_and(|found| !all || found.abs_diff(share) <= 1)
                 };
-                let same = found.len() == wanted.len() && wanted.iter().all(|(name, share)| near(name, **share));
+                let same =
+                    found.len() == wanted.len() && wanted.iter().all(|(name, share)| near(name, **share));
                 return (!same).then(|| format!("shares {found:?}, wanted {:?}", call.shares));
             }
             let mirrored = call.mirrored.as_deref();

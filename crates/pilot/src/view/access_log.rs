@@ -269,7 +269,9 @@ mod tests {
             let (mesh, _) = meltemi_config::load::mesh_config("settings.yaml", config);
             let logs = known_to_meltemi(&of(&mesh, &[], Side::Client));
             match &logs[0].sink {
-                LogSink::File { format: LogFormat::Text(text) | LogFormat::Json(text), .. } => text.to_string(),
+                LogSink::File { format: LogFormat::Text(text) | LogFormat::Json(text), .. } => {
+                    text.to_string()
+                }
                 other => panic!("{other:?}"),
             }
         };
