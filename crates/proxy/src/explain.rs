@@ -119,8 +119,10 @@ pub enum Outcome {
     },
     /// It is answered by the proxy.
     Answered {
-        /// Status.
+        /// Status; 200 to gRPC requests, which are told in a header.
         status: u16,
+        /// `grpc-status`, to gRPC requests.
+        grpc_status: Option<u32>,
         /// `location` of a redirect.
         location: Option<String>,
         /// Istio's response flag, empty when nothing went wrong.
@@ -254,7 +256,7 @@ impl Trace<'_> {
 }
 
 const fn answered(status: u16, flag: &'static str, reason: String) -> Outcome {
-    Outcome::Answered { status, location: None, flag, reason }
+    Outcome::Answered { status, grpc_status: None, location: None, flag, reason }
 }
 
 fn described(connection: &ConnectionView<'_>) -> String {

@@ -79,10 +79,11 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
     match &explanation.outcome {
         Outcome::Forwarded { path, authority, clusters, mirrors } => {
             if !call.shares.is_empty() {
-                let found = shares(world, explanation, clusters);
+                let mut found = shares(world, explanation, clusters);
                 // The rest is what is drawn before an upstream: faults. Then only who is reached is certain.
                 let wanted: Vec<_> = call.shares.iter().filter(|(name, _)| world.is_upstream(name)).collect();
-                let all = wanted.len() == call.shares.len();
+                // Nor does configuration say who is not there.
+                let all = wanted.len() == call.shares.len() && found.remove("dead").is_none();
                 let near = |name: &String, share: u32| {
                     found.get(name.as_str()).is_some_and(|found| !all || found.abs_diff(share) <= 1)
                 };
@@ -115,7 +116,7 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
                     )
                 })
         }
-        Outcome::Answered { status, location, flag, reason } => differ_status(expect, *status)
+        Outcome::Answered { status, location, flag, reason, .. } => differ_status(expect, *status)
             .or_else(|| {
                 let wanted =
                     expect.headers.get("location").cloned().flatten().map(|location| world.fill(&location));

@@ -8,7 +8,7 @@ use super::{Hop, Origin, Outcome, Trace, What, answered, words};
 use crate::{
     http::{
         config::HttpConnectionManager,
-        connection_manager::{self, mutation::Levels, normalize},
+        connection_manager::{self, mutation::Levels, normalize, reply},
         filters::{
             self, HttpFilter, Kind, cors,
             fault::{self, Settings, Share},
@@ -16,7 +16,7 @@ use crate::{
         },
         reason::blame,
     },
-    route::{Action, RequestView, RequireTls, Route, RouteTable, VirtualHost},
+    route::{Action, RequestView, RequireTls, Route, RouteTable, VirtualHost, matcher::is_grpc},
 };
 
 /// A request on its way through a connection manager.
@@ -28,6 +28,18 @@ pub(super) struct Matched<'a> {
 
 impl Trace<'_> {
     pub(super) fn http(&mut self, manager: &HttpConnectionManager) -> Outcome {
+        let mut outcome = self.request(manager);
+        let grpc = self.call.http.is_some() && is_grpc(&self.call.hop(manager));
+        if let Outcome::Answered { status, grpc_status, .. } = &mut outcome
+            && grpc
+        {
+            let told = grpc_status.unwrap_or_else(|| reply::grpc_status(*status));
+            (*status, *grpc_status) = (200, Some(told));
+        }
+        outcome
+    }
+
+    fn request(&mut self, manager: &HttpConnectionManager) -> Outcome {
         if let Some(refused) = self.unreadable(manager) {
             return refused;
         }
@@ -81,7 +93,7 @@ impl Trace<'_> {
                     format!("the path has escaped slashes: 307 {path}"),
                 );
                 let (flag, reason) = ("", String::new());
-                Some(Outcome::Answered { status: 307, location: Some(path), flag, reason })
+                Some(Outcome::Answered { status: 307, grpc_status: None, location: Some(path), flag, reason })
             }
             _ => None,
         }
@@ -130,7 +142,13 @@ impl Trace<'_> {
         }
         let location = format!("https://{}{}", hop.authority, hop.path);
         self.step(What::Request, "redirect", true, format!("the virtual host wants TLS: {location}"));
-        Some(Outcome::Answered { status: 301, location: Some(location), flag: "", reason: String::new() })
+        Some(Outcome::Answered {
+            status: 301,
+            grpc_status: None,
+            location: Some(location),
+            flag: "",
+            reason: String::new(),
+        })
     }
 
     /// What filters do before the route; an outcome if one answers every such request.
@@ -175,7 +193,8 @@ impl Trace<'_> {
         let reason = format!("{} injected a fault", self.rule);
         // One in a million that gets through does not change what is to be expected.
         let always = share.0 >= share.1.max(1);
-        always.then(|| answered(status, "FI", reason))
+        let (location, flag) = (None, "FI");
+        always.then_some(Outcome::Answered { status, grpc_status: grpc, location, flag, reason })
     }
 
     fn cors(&mut self, filter: &HttpFilter, overrides: Option<&Overrides>, hop: &Hop) -> Option<Outcome> {
@@ -218,7 +237,7 @@ impl Trace<'_> {
                 self.step(What::Request, "redirect", true, format!("{} {location}", redirect.status));
                 self.response_headers(&matched);
                 let (status, reason) = (redirect.status, String::new());
-                Outcome::Answered { status, location: Some(location), flag: "", reason }
+                Outcome::Answered { status, grpc_status: None, location: Some(location), flag: "", reason }
             }
             Action::Respond(response) => {
                 self.step(What::Request, "direct response", true, words::response(response));

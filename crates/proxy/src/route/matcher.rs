@@ -297,7 +297,7 @@ impl QueryMatch {
 }
 
 /// `application/grpc`, alone or with a `+…` suffix.
-pub(super) fn is_grpc<V: RequestView>(request: &V) -> bool {
+pub(crate) fn is_grpc<V: RequestView>(request: &V) -> bool {
     request.header("content-type").is_some_and(|value| {
         value.strip_prefix("application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
     })

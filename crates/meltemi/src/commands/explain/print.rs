@@ -64,9 +64,14 @@ fn outcome_json(outcome: &Outcome) -> Value {
                 },
             })
         }
-        Outcome::Answered { status, location, flag, reason } => json!({
-            "answered": { "status": status, "location": location, "flag": flag, "reason": reason },
-        }),
+        Outcome::Answered { status, grpc_status, location, flag, reason } => {
+            let mut answered =
+                json!({ "status": status, "location": location, "flag": flag, "reason": reason });
+            if let Some(grpc_status) = grpc_status {
+                answered["grpcStatus"] = (*grpc_status).into();
+            }
+            json!({ "answered": answered })
+        }
         Outcome::Refused { reason } => json!({ "refused": { "reason": reason } }),
     }
 }
@@ -140,11 +145,12 @@ fn outcome(outcome: &Outcome) -> String {
             };
             if path.is_empty() { format!("to {to}") } else { format!("{authority}{path} to {to}{copies}") }
         }
-        Outcome::Answered { status, location, flag, reason } => {
+        Outcome::Answered { status, grpc_status, location, flag, reason } => {
+            let grpc = grpc_status.map(|status| format!(", gRPC status {status}")).unwrap_or_default();
             let location = location.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
             let flag = if flag.is_empty() { String::new() } else { format!(" ({flag})") };
             let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            format!("answered by the proxy: {status}{location}{flag}{reason}")
+            format!("answered by the proxy: {status}{grpc}{location}{flag}{reason}")
         }
         Outcome::Refused { reason } => format!("the connection is closed: {reason}"),
     }

@@ -125,7 +125,7 @@ impl LocalReply {
 }
 
 /// `Grpc::Utility::httpToGrpcStatus`.
-const fn grpc_status(status: u16) -> u32 {
+pub(crate) const fn grpc_status(status: u16) -> u32 {
     match status {
         200 => 0,
         400 => 13,
