@@ -174,7 +174,10 @@ async fn route<D: Downstream>(
     let Some((host, route)) = found else {
         if let Some(host) = table.virtual_host(exchange.request.authority()) {
             exchange.info.virtual_host = Some(host.name.clone());
-            exchange.info.blamed = host.routes().find_map(|entry| entry.route.origin.clone());
+            let origin = host.routes().find_map(|entry| entry.route.origin.clone());
+            if origin.is_some() {
+                exchange.info.filters.get_or_insert_default().blamed = origin;
+            }
         }
         filter(session, downstream, exchange, deadline, None).await?;
         return Err(LocalReply::no_route().into());

@@ -45,6 +45,8 @@ pub enum Kind {
 /// What filters remember of a request until its end.
 #[derive(Debug, Default)]
 pub struct State {
+    /// Where no route of the virtual host matched: the resource that its first route comes from.
+    pub(crate) blamed: Option<Arc<str>>,
     cors: Option<cors::Granted>,
     fault: Option<fault::Active>,
     throttle: Option<Box<fault::throttle::Throttle>>,

@@ -84,7 +84,10 @@ fn explain(out: &mut String, info: &Info, request: Option<&RequestHead>) -> std:
     if flags.has(Flags::NO_ROUTE) {
         return out.write_str(&match (&info.virtual_host, route) {
             (_, Some(_)) => format!("{} does nothing with requests", rule()),
-            (Some(known), None) => blame::no_rule(info.blamed.as_deref(), known, method, path),
+            (Some(known), None) => {
+                let blamed = info.filters.as_ref().and_then(|state| state.blamed.as_deref());
+                blame::no_rule(blamed, known, method, path)
+            }
             (None, None) => blame::no_host(host),
         });
     }

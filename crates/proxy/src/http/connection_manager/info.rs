@@ -70,8 +70,6 @@ pub struct Info {
     pub route: Option<Arc<Route>>,
     /// The virtual host that matched.
     pub virtual_host: Option<Arc<str>>,
-    /// Where no route of the virtual host matched: the resource that its first route comes from.
-    pub blamed: Option<Arc<str>>,
     /// The cluster.
     pub cluster: Option<Rc<ClusterState>>,
     /// The endpoint of the (last) try.
@@ -109,7 +107,6 @@ impl Default for Info {
             internal: false,
             route: None,
             virtual_host: None,
-            blamed: None,
             cluster: None,
             endpoint: None,
             upstream_local: UNSPECIFIED,
