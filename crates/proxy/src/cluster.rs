@@ -28,7 +28,10 @@ pub use self::{
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::http::config::{Http2Options, NameFormat};
-use crate::upstream::limits::{InUse, Resource};
+use crate::upstream::{
+    limits::{InUse, Resource},
+    proxy_header::Version,
+};
 
 /// The place a cluster name has in this process: created when anything first mentions the name, filled and emptied by
 /// the cluster store. `id` is dense, so workers index their pools with it.
@@ -114,6 +117,8 @@ pub struct ClusterSettings {
     pub max_connection_duration: Option<Duration>,
     /// `circuit_breakers.thresholds` of priority DEFAULT.
     pub limits: Limits,
+    /// `upstream_proxy_protocol` transport: connections begin with this header.
+    pub proxy_protocol: Option<Version>,
     /// TCP keepalive: probes, time, interval.
     pub keepalive: Option<Keepalive>,
     /// True for ORIGINAL_DST clusters: the address comes from the connection, not from `endpoints`.
@@ -179,6 +184,7 @@ impl Default for ClusterSettings {
             panic_threshold: 50,
             locality_weighted: false,
             zone_aware: None,
+            proxy_protocol: None,
             http2: Http2Options::default(),
             names: NameFormat::default(),
             max_stream_duration: None,

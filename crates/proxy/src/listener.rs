@@ -118,6 +118,10 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, default 1.
     pub max_connect_attempts: u32,
+    /// `max_downstream_connection_duration`.
+    pub max_duration: Option<Duration>,
+    /// `tunneling_config`: bytes travel inside an HTTP request.
+    pub tunnel: Option<Box<crate::tcp_proxy::tunnel::Tunnel>>,
     /// What the name in the ClientHello decides.
     pub sni: SniUse,
     /// `hash_policy.source_ip`: the client's address chooses the endpoint where the balancer hashes.

@@ -187,6 +187,15 @@ pub enum Action {
     None,
 }
 
+/// `UpgradeConfig.ConnectConfig`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TunnelEnd {
+    /// `allow_post`: of POST requests too.
+    pub post: bool,
+    /// `proxy_protocol_config`: the header that comes first.
+    pub header: Option<crate::upstream::proxy_header::Version>,
+}
+
 /// `RouteAction`.
 #[derive(Debug)]
 pub struct Forward {
@@ -214,6 +223,8 @@ pub struct Forward {
     pub append_x_forwarded_host: bool,
     /// `upgrade_configs` of the route: (type, enabled), overriding the connection manager's.
     pub upgrades: Vec<(Arc<str>, bool)>,
+    /// `connect_config`: a CONNECT ends here, and its bytes go to the endpoint without HTTP.
+    pub tunnel_end: Option<TunnelEnd>,
     /// `priority: HIGH`.
     pub high_priority: bool,
     /// How often and when a failed attempt is repeated.

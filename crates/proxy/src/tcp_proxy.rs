@@ -8,6 +8,7 @@ pub mod early;
 mod relay;
 mod splice;
 mod target;
+pub mod tunnel;
 
 use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
@@ -16,7 +17,7 @@ use tracing::debug;
 use self::{
     early::Early,
     relay::{End, Relay},
-    target::Target,
+    target::{Carrier, Target},
 };
 use crate::{
     access_log::{Record, Times},
@@ -26,7 +27,7 @@ use crate::{
     listener::{TcpProxy, connection::Connection, filters::Inspected},
     stats::groups::TcpStats,
     stream::{Stream, UNSPECIFIED},
-    upstream::cluster::ClusterState,
+    upstream::{cluster::ClusterState, proxy_header::Ends},
 };
 
 /// What became of a connection; access logs and statistics are made from it.
@@ -61,20 +62,30 @@ pub struct Origin {
     pub source: SocketAddr,
     /// SNI.
     pub server_name: Option<Arc<str>>,
+    /// Where the client connected to, restored or not.
+    pub local: SocketAddr,
 }
 
 impl Origin {
     /// Of a connection whose filter chain is not chosen yet.
     pub fn of(inspected: &Inspected) -> Self {
         let destination = inspected.local_restored.then_some(inspected.local);
-        Self { destination, source: inspected.remote, server_name: inspected.server_name.clone() }
+        let server_name = inspected.server_name.clone();
+        Self { destination, source: inspected.remote, server_name, local: inspected.local }
+    }
+}
+
+impl Origin {
+    fn ends(&self) -> Ends {
+        Ends { source: self.source, destination: self.local }
     }
 }
 
 impl From<&Connection> for Origin {
     fn from(connection: &Connection) -> Self {
         let destination = connection.local_restored.then_some(connection.local);
-        Self { destination, source: connection.remote, server_name: connection.server_name.clone() }
+        let server_name = connection.server_name.clone();
+        Self { destination, source: connection.remote, server_name, local: connection.local }
     }
 }
 
@@ -97,7 +108,7 @@ impl Default for Outcome {
 /// Serves a connection until it ends.
 /// `early` is the connection to the endpoint, where it was made before the filter chain was certain.
 pub async fn serve(
-    mut downstream: Stream,
+    downstream: Stream,
     connection: Connection,
     proxy: Arc<TcpProxy>,
     worker: Rc<Worker>,
@@ -110,12 +121,19 @@ pub async fn serve(
         Some(early) => (early.outcome, Some(early.target)),
         None => {
             let mut outcome = Outcome::default();
-            let target = target::connect(&proxy, &Origin::from(&connection), &worker, &mut outcome).await;
+            let origin = Origin::from(&connection);
+            let asked = proxy.tunnel.as_ref().map(|tunnel| {
+                let record = record(&connection, &outcome, started, &worker);
+                (tunnel, tunnel.request(&record))
+            });
+            let target = target::connect(&proxy, &origin, asked.as_ref(), &worker, &mut outcome).await;
             (outcome, target)
         }
     };
-    if let Some(mut target) = target {
-        relay(&mut downstream, &mut target, &proxy, &worker, &mut outcome).await;
+    if let Some(target) = target {
+        let until = proxy.max_duration.map(|limit| started + limit);
+        let buffer = connection.listener.buffer_limit;
+        relay(downstream, target, &proxy, (until, buffer), &worker, &mut outcome).await;
     }
     count(&stats, &outcome);
     debug!(remote = %connection.remote, flags = %outcome.flags, bytes = ?outcome.bytes, "TCP connection ended");
@@ -131,6 +149,9 @@ fn count(stats: &TcpStats, outcome: &Outcome) {
     if outcome.flags.has(Flags::STREAM_IDLE_TIMEOUT) {
         stats.idle_timeout.inc();
     }
+    if outcome.flags.has(Flags::DURATION_TIMEOUT) {
+        stats.max_downstream_connection_duration.inc();
+    }
     if let Some(cluster) = &outcome.cluster {
         cluster.stats.upstream_cx_tx_bytes_total.add(outcome.bytes.0);
         cluster.stats.upstream_cx_rx_bytes_total.add(outcome.bytes.1);
@@ -141,7 +162,18 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
     if proxy.access_log.is_empty() {
         return;
     }
-    let record = Record {
+    let record = record(connection, outcome, started, worker);
+    proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));
+}
+
+/// What is known so far.
+fn record<'a>(
+    connection: &'a Connection,
+    outcome: &'a Outcome,
+    started: Instant,
+    worker: &Worker,
+) -> Record<'a> {
+    Record {
         flags: outcome.flags,
         termination: outcome.details,
         transport_failure: &outcome.transport_failure,
@@ -161,32 +193,58 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
         attempts: outcome.attempts,
         outcome: Some(outcome),
         ..Record::default()
-    };
-    proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));
+    }
 }
 
 async fn relay(
-    downstream: &mut Stream,
-    target: &mut Target,
+    mut downstream: Stream,
+    mut target: Target,
     proxy: &TcpProxy,
-    worker: &Worker,
+    (until, buffer): (Option<Instant>, usize),
+    worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) {
-    let mut relay = Relay::new(worker, downstream, &mut target.stream, proxy.idle_timeout);
-    relay.begin_with(&std::mem::take(&mut target.greeting));
-    let end = relay.run().await;
-    outcome.bytes = relay.totals();
+    let idle = proxy.idle_timeout;
+    match &mut target.carrier {
+        Carrier::Stream(upstream) => {
+            let mut relay = Relay::new(worker, &mut downstream, upstream, idle).until(until).holding(buffer);
+            relay.begin_with(&std::mem::take(&mut target.greeting));
+            let end = relay.run().await;
+            outcome.bytes = relay.totals();
+            if note(&end, outcome) {
+                reset(&downstream);
+                reset(upstream);
+            }
+        }
+        Carrier::Tunnel(upstream) => {
+            let limits = tunnel::Limits { idle, until };
+            let (end, downstream) =
+                Box::pin(tunnel::relay(downstream, upstream, worker, limits, outcome)).await;
+            if note(&end, outcome) {
+                reset(downstream.stream());
+            }
+        }
+    }
+}
+
+/// Notes how a relay ended; true when both sides should hear that bytes were lost.
+fn note(end: &End, outcome: &mut Outcome) -> bool {
     match end {
-        End::Complete => {}
+        End::Complete => false,
         End::Idle => {
             outcome.flags.set(Flags::STREAM_IDLE_TIMEOUT);
             outcome.details = "tcp_session_idle_timeout";
+            false
+        }
+        End::TooLong => {
+            outcome.flags.set(Flags::DURATION_TIMEOUT);
+            outcome.details = "max_connection_duration_reached";
+            false
         }
         // Both are ordinary ends of a TCP session to Envoy; a reset travels on as one.
         End::Downstream(error) | End::Upstream(error) => {
             debug!(%error, "TCP relay");
-            reset(downstream);
-            reset(&target.stream);
+            true
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The router asks [`cluster::ClusterState`] for an endpoint and then for a stream to it; `tcp_proxy` asks for an
 //! endpoint and a connection. Invariant: a pooled connection never leaves its worker.
 
+pub mod bytes;
 pub mod cluster;
 pub mod connect;
 pub mod dynamic;
@@ -10,12 +11,13 @@ pub mod h1;
 pub mod h2;
 pub mod limits;
 pub mod pool;
+pub mod proxy_header;
 pub mod queue;
 mod zones;
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use ::bytes::Bytes;
 
 use crate::{
     error::StreamError,
@@ -33,6 +35,8 @@ pub enum UpstreamStream {
     Http1(Box<h1::Client>),
     /// A stream on a shared HTTP/2 connection.
     Http2(Box<h2::Stream>),
+    /// A connection of its own without HTTP: a CONNECT that ends here.
+    Bytes(Box<bytes::Bytes>),
 }
 
 /// Passes a call on to whichever stream it is.
@@ -41,6 +45,7 @@ macro_rules! either {
         match $self {
             UpstreamStream::Http1($stream) => $call,
             UpstreamStream::Http2($stream) => $call,
+            UpstreamStream::Bytes($stream) => $call,
         }
     };
 }
@@ -48,7 +53,11 @@ macro_rules! either {
 impl UpstreamStream {
     /// True when this is not the first request on its connection.
     pub fn is_reused(&self) -> bool {
-        either!(self, s => s.is_reused())
+        match self {
+            Self::Http1(client) => client.is_reused(),
+            Self::Http2(stream) => stream.is_reused(),
+            Self::Bytes(_) => false,
+        }
     }
 
     /// True when it is certain that no byte of the request has left.
@@ -56,7 +65,7 @@ impl UpstreamStream {
         match self {
             Self::Http1(client) => client.is_untouched(),
             // What the codec has written of a stream is not known.
-            Self::Http2(_) => false,
+            Self::Http2(_) | Self::Bytes(_) => false,
         }
     }
 

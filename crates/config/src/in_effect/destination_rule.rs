@@ -192,17 +192,23 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("tls_with_a_credential_is_for_gateways_and_selected_sidecars"),
         ],
     ),
-    partly(
+    works(
         "trafficPolicy.tunnel",
         "DR-016…DR-019",
-        "on Envoys; of bytes only, as in Istio",
-        &["crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service"],
+        "of bytes only, as in Istio",
+        &[
+            "crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service",
+            "crates/meltemi/tests/conversations.rs::meltemi_holds_every_conversation",
+        ],
     ),
-    partly(
+    works(
         "trafficPolicy.proxyProtocol",
         "DR-020…DR-023",
-        "on Envoys",
-        &[upstream!("the_proxy_protocol_wraps_connections")],
+        "",
+        &[
+            upstream!("the_proxy_protocol_wraps_connections"),
+            "crates/meltemi/tests/conversations.rs::meltemi_holds_every_conversation",
+        ],
     ),
     works(
         "trafficPolicy.retryBudget",
@@ -354,17 +360,23 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("tls_with_a_credential_is_for_gateways_and_selected_sidecars"),
         ],
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.tunnel",
         "DR-016…DR-019",
-        "on Envoys; of bytes only, as in Istio",
-        &["crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service"],
+        "of bytes only, as in Istio",
+        &[
+            "crates/pilot/tests/fields/bytes.rs::connections_follow_the_rule_of_their_service",
+            "crates/meltemi/tests/conversations.rs::meltemi_holds_every_conversation",
+        ],
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.proxyProtocol",
         "DR-020…DR-023",
-        "on Envoys",
-        &[upstream!("the_proxy_protocol_wraps_connections")],
+        "",
+        &[
+            upstream!("the_proxy_protocol_wraps_connections"),
+            "crates/meltemi/tests/conversations.rs::meltemi_holds_every_conversation",
+        ],
     ),
     works(
         "subsets[].trafficPolicy.retryBudget",

@@ -5,7 +5,10 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{Origin, Outcome, target, target::Target};
+use super::{
+    Origin, Outcome,
+    target::{self, Carrier, Target},
+};
 use crate::{http::Worker, listener::TcpProxy};
 
 /// Room for what an endpoint says first: a greeting.
@@ -23,13 +26,13 @@ impl Early {
     /// Connects as the TCP proxy would; `None` when that fails, which is nobody's concern yet.
     pub async fn connect(proxy: Arc<TcpProxy>, origin: Origin, worker: Rc<Worker>) -> Option<Self> {
         let mut outcome = Outcome::default();
-        let target = target::connect(&proxy, &origin, &worker, &mut outcome).await?;
+        let target = target::connect(&proxy, &origin, None, &worker, &mut outcome).await?;
         Some(Self { proxy, target, outcome })
     }
 
     /// Waits until the endpoint says something: true; or leaves: false. Cancel-safe.
     pub async fn hears(&mut self) -> bool {
-        let stream = &self.target.stream;
+        let Carrier::Stream(stream) = &self.target.carrier else { return false };
         loop {
             if stream.readable().await.is_err() {
                 return false;

@@ -9,12 +9,12 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::splice::Pipe;
+use super::{splice::Pipe, tunnel::earliest};
 use crate::{
     http::{
         Worker,
@@ -37,6 +37,8 @@ pub(crate) enum End {
     Complete,
     /// Nothing flowed for the idle timeout.
     Idle,
+    /// It went on for as long as it may.
+    TooLong,
     /// The downstream socket failed.
     Downstream(io::Error),
     /// The upstream socket failed.
@@ -52,6 +54,8 @@ pub(crate) struct Relay<'a> {
     up: Flow,
     down: Flow,
     idle_timeout: Option<Duration>,
+    until: Option<Instant>,
+    largest: usize,
 }
 
 /// One direction.
@@ -79,7 +83,18 @@ impl<'a> Relay<'a> {
         upstream: &'a mut Stream,
         idle_timeout: Option<Duration>,
     ) -> Self {
-        Self { worker, downstream, upstream, up: Flow::default(), down: Flow::default(), idle_timeout }
+        let (up, down) = (Flow::default(), Flow::default());
+        Self { worker, downstream, upstream, up, down, idle_timeout, until: None, largest: LARGEST }
+    }
+
+    /// Ends at that moment, whatever flows.
+    pub(crate) fn until(self, until: Option<Instant>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// A direction holds about that much at most: `per_connection_buffer_limit_bytes`.
+    pub(crate) fn holding(self, limit: usize) -> Self {
+        Self { largest: limit.min(LARGEST), ..self }
     }
 
     /// Bytes that the upstream has said already; a greeting fits the smallest buffer.
@@ -106,13 +121,14 @@ impl<'a> Relay<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, deadline: &Deadline, seen: &mut u64) -> Poll<End> {
-        let up = self.up.poll(cx, self.downstream, self.upstream, &self.worker.buffers);
+        let room = (&self.worker.buffers, self.largest);
+        let up = self.up.poll(cx, self.downstream, self.upstream, room);
         match up {
             Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(End::Downstream(error)),
             Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(End::Upstream(error)),
             Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        let down = self.down.poll(cx, self.upstream, self.downstream, &self.worker.buffers);
+        let down = self.down.poll(cx, self.upstream, self.downstream, room);
         match down {
             Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(End::Upstream(error)),
             Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(End::Downstream(error)),
@@ -121,13 +137,19 @@ impl<'a> Relay<'a> {
         if self.up.done && self.down.done {
             return Poll::Ready(End::Complete);
         }
-        let Some(limit) = self.idle_timeout else { return Poll::Pending };
+        if self.idle_timeout.is_none() && self.until.is_none() {
+            return Poll::Pending;
+        }
         let total = self.up.total + self.down.total;
         if total != *seen {
             *seen = total;
-            deadline.set(Some(clock::now() + limit));
+            let idle = self.idle_timeout.map(|limit| clock::now() + limit);
+            deadline.set(earliest(idle, self.until));
         }
-        deadline.poll(cx).map(|()| End::Idle)
+        deadline.poll(cx).map(|()| match self.until {
+            Some(until) if clock::now() >= until => End::TooLong,
+            _ => End::Idle,
+        })
     }
 }
 
@@ -138,7 +160,7 @@ impl Flow {
         cx: &mut Context<'_>,
         from: &mut Stream,
         to: &mut Stream,
-        buffers: &Buffers,
+        (buffers, largest): (&Buffers, usize),
     ) -> Poll<Result<(), Fault>> {
         if self.done {
             return Poll::Ready(Ok(()));
@@ -153,7 +175,7 @@ impl Flow {
                 let _ = to.shutdown_write();
                 return Poll::Ready(Ok(()));
             }
-            if self.read(cx, from, buffers)?.is_pending() {
+            if self.read(cx, from, (buffers, largest))?.is_pending() {
                 self.pipe = None;
                 self.buffer.release(buffers);
                 return Poll::Pending;
@@ -181,14 +203,14 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut Stream,
-        buffers: &Buffers,
+        (buffers, largest): (&Buffers, usize),
     ) -> Result<Poll<()>, Fault> {
         if let Some(pipe) = &mut self.pipe {
             let Poll::Ready(filled) = pipe.poll_fill(cx, from) else { return Ok(Poll::Pending) };
             self.read_end = filled.map_err(Fault::From)? == 0;
             return Ok(Poll::Ready(()));
         }
-        let mut room = ReadBuf::new(self.buffer.room(buffers, LARGEST));
+        let mut room = ReadBuf::new(self.buffer.room(buffers, largest));
         let Poll::Ready(read) = Pin::new(&mut *from).poll_read(cx, &mut room) else {
             return Ok(Poll::Pending);
         };
@@ -196,9 +218,9 @@ impl Flow {
         let (n, full) = (room.filled().len(), room.remaining() == 0);
         self.buffer.filled(n);
         self.read_end = n == 0;
-        if full && self.buffer.capacity() < LARGEST {
+        if full && self.buffer.capacity() < largest {
             self.buffer.grow(buffers);
-        } else if full && from.is_plain() {
+        } else if full && largest == LARGEST && from.is_plain() {
             self.pipe = Pipe::new();
         }
         Ok(Poll::Ready(()))

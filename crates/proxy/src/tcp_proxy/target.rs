@@ -4,16 +4,16 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{Origin, Outcome};
+use super::{Origin, Outcome, tunnel::Tunnel};
 use crate::{
     balancer::{Selection, hash::xxh64},
     cluster::{ClusterSlot, Endpoint, outlier::Outcome as Reported},
     error::Flags,
-    http::Worker,
+    http::{Worker, message::RequestHead},
     listener::{SniUse, TcpProxy},
     stream::Stream,
     upstream::{
-        cluster::ClusterState,
+        cluster::{Acquired, ClusterState},
         dynamic::Unresolved,
         limits::{Permit, Resource},
     },
@@ -22,12 +22,22 @@ use crate::{
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// The connection.
-    pub(super) stream: Stream,
+    /// What bytes travel on.
+    pub(super) carrier: Carrier,
     /// What the endpoint said before anybody relayed.
     pub(super) greeting: Vec<u8>,
     endpoint: Arc<Endpoint>,
-    _permit: Permit,
+    /// A tunnel holds its own.
+    _permit: Option<Permit>,
+}
+
+/// What bytes travel on.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// A connection.
+    Stream(Stream),
+    /// An HTTP stream.
+    Tunnel(Box<Acquired>),
 }
 
 impl Drop for Target {
@@ -40,6 +50,7 @@ impl Drop for Target {
 pub(super) async fn connect(
     proxy: &TcpProxy,
     origin: &Origin,
+    asked: Option<&(&Box<Tunnel>, RequestHead)>,
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) -> Option<Target> {
@@ -56,23 +67,32 @@ pub(super) async fn connect(
     outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
         let endpoint = choose_endpoint(proxy, origin, &state, worker, outcome).await?;
-        let limit = state.cluster.settings.limits.connections;
-        let Some(mut permit) = Permit::take(&state.slot, Resource::Connections, limit) else {
-            state.stats.upstream_cx_overflow.inc();
-            outcome.flags.set(Flags::UPSTREAM_OVERFLOW);
-            return None;
+        let mut permit = match asked {
+            Some(_) => None,
+            None => Some(admitted(&state, outcome)?),
         };
         outcome.attempts += 1;
         outcome.endpoint = Some(endpoint.clone());
-        match state.dial(&endpoint).await {
-            Ok(stream) => {
+        let opened = match asked {
+            None => state.dial(&endpoint, origin.ends()).await.map(Carrier::Stream),
+            Some((tunnel, head)) => Box::pin(tunnel.open(&state, &endpoint, origin.ends(), worker, head))
+                .await
+                .map(|acquired| Carrier::Tunnel(Box::new(acquired))),
+        };
+        match opened {
+            Ok(carrier) => {
                 state.cluster.report(&endpoint, Reported::Status(200));
                 state.cluster.report(&endpoint, Reported::Connected);
                 endpoint.begin();
-                permit.connected(&state.stats, None);
+                if let Some(permit) = &mut permit {
+                    permit.connected(&state.stats, None);
+                }
                 outcome.flags = Flags::default();
-                outcome.upstream_local = stream.local_addr();
-                return Some(Target { stream, greeting: Vec::new(), endpoint, _permit: permit });
+                outcome.upstream_local = match &carrier {
+                    Carrier::Stream(stream) => stream.local_addr(),
+                    Carrier::Tunnel(acquired) => acquired.0.local_addr(),
+                };
+                return Some(Target { carrier, greeting: Vec::new(), endpoint, _permit: permit });
             }
             Err(failure) => {
                 state.cluster.report(&endpoint, Reported::Failed);
@@ -84,6 +104,17 @@ pub(super) async fn connect(
         outcome.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
     }
     None
+}
+
+/// A place among the cluster's connections; `outcome` says when there is none.
+fn admitted(state: &ClusterState, outcome: &mut Outcome) -> Option<Permit> {
+    let limit = state.cluster.settings.limits.connections;
+    let permit = Permit::take(&state.slot, Resource::Connections, limit);
+    if permit.is_none() {
+        state.stats.upstream_cx_overflow.inc();
+        outcome.flags.set(Flags::UPSTREAM_OVERFLOW);
+    }
+    permit
 }
 
 /// `outcome` says why there is none.

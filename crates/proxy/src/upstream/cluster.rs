@@ -18,18 +18,20 @@ use rustc_hash::FxHashMap;
 use crate::{
     balancer::{Balancer, Selection},
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
-    error::ResetReason,
+    error::{ResetReason, Side},
     http::{Worker, clock},
     stats::{Registry, ResponseStats, groups::ClusterStats, request::Held},
     stream::Stream,
     upstream::{
         UpstreamStream,
+        bytes::Bytes,
         connect::{self, ConnectError},
         dynamic::{Names, Unresolved},
         h1::Client,
         h2,
         limits::{Permit, Resource},
         pool::{Lifetime, Pool},
+        proxy_header::{Ends, Version},
         queue::{Attempt, Place, Queue},
         zones::Zones,
     },
@@ -102,6 +104,10 @@ impl ClusterState {
 
     /// The pools of an endpoint.
     pub fn pools(&self, endpoint: &Arc<Endpoint>) -> Rc<Pools> {
+        if self.cluster.settings.proxy_protocol.is_some() {
+            // A connection there is of one client, so that nobody else may use it.
+            return Rc::default();
+        }
         let key = Arc::as_ptr(endpoint) as usize;
         if let Some((_, pools)) = self.pools.borrow().get(&key) {
             return pools.clone();
@@ -199,6 +205,7 @@ impl ClusterState {
         endpoint: &Arc<Endpoint>,
         pools: &Rc<Pools>,
         http2: bool,
+        ends: Ends,
         worker: &Rc<Worker>,
     ) -> Result<Acquired, ConnectError> {
         let limit = self.cluster.settings.limits.pending_requests;
@@ -211,7 +218,7 @@ impl ClusterState {
         let (state, endpoint, pools) = (self.clone(), endpoint.clone(), pools.clone());
         let place = pools.queue(http2).join();
         let mut patience = Patience { stats: &self.stats, lost: true };
-        let demand = Demand { state, endpoint, pools, http2, worker: worker.clone() };
+        let demand = Demand { state, endpoint, pools, http2, ends, worker: worker.clone() };
         let served = poll_fn(|cx| demand.poll(cx, &place)).await;
         patience.lost = false;
         if served.is_err() {
@@ -229,14 +236,37 @@ impl ClusterState {
         permit
     }
 
-    /// Connects to an endpoint, and counts how that went.
-    pub async fn dial(&self, endpoint: &Endpoint) -> Result<Stream, ConnectError> {
+    /// A connection without HTTP, for a CONNECT that ends here; `version` has it begin with a header.
+    pub async fn connect_bytes(
+        &self,
+        endpoint: &Endpoint,
+        ends: Ends,
+        version: Option<Version>,
+        worker: &Rc<Worker>,
+    ) -> Result<Acquired, ConnectError> {
+        let limit = self.cluster.settings.limits.connections;
+        let Some(mut permit) = Permit::take(&self.slot, Resource::Connections, limit) else {
+            self.stats.upstream_cx_overflow.inc();
+            return Err(ConnectError::overflow());
+        };
+        let mut stream = self.dial(endpoint, ends).await?;
+        permit.connected(&self.stats, None);
+        if let Some(version) = version {
+            connect::introduce(&mut stream, version, ends).await?;
+        }
+        permit.set_busy(true);
+        let bytes = Bytes::new(stream, worker.clone(), Side::Upstream, permit.meter());
+        Ok((UpstreamStream::Bytes(Box::new(bytes)), Some(permit)))
+    }
+
+    /// Connects to an endpoint for the connection between `ends`, and counts how that went.
+    pub async fn dial(&self, endpoint: &Endpoint, ends: Ends) -> Result<Stream, ConnectError> {
         let (stats, started) = (&self.stats, clock::now());
         stats.upstream_cx_total.inc();
         if !self.slot.used.load(Ordering::Relaxed) {
             self.slot.used.store(true, Ordering::Relaxed);
         }
-        let connected = connect::connect(&endpoint.address, &self.cluster.settings).await;
+        let connected = connect::connect(&endpoint.address, &self.cluster.settings, ends).await;
         match &connected {
             Ok(_) => {
                 let took = clock::now().duration_since(started);
@@ -314,6 +344,8 @@ struct Demand {
     endpoint: Arc<Endpoint>,
     pools: Rc<Pools>,
     http2: bool,
+    /// The connection that asked; others may only be served by one made for it where nobody is told of it.
+    ends: Ends,
     worker: Rc<Worker>,
 }
 
@@ -357,7 +389,7 @@ impl Demand {
     /// Makes one; whoever is first in line then gets it.
     async fn connect(self, mut permit: Permit, attempt: Attempt) {
         let (state, pools) = (&self.state, &self.pools);
-        let stream = match state.dial(&self.endpoint).await {
+        let stream = match state.dial(&self.endpoint, self.ends).await {
             Ok(stream) => stream,
             Err(error) => {
                 drop((permit, attempt));

@@ -4,10 +4,13 @@
 
 use std::io;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::{
     cluster::{Address, ClusterSettings},
     error::{ResetReason, Side, StreamError},
     stream::Stream,
+    upstream::proxy_header::{Ends, Version},
 };
 
 /// A connection that could not be made.
@@ -26,10 +29,14 @@ impl ConnectError {
     }
 }
 
-/// Connects to `address` as the cluster's settings say.
-pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<Stream, ConnectError> {
+/// Connects to `address` as the cluster's settings say, on behalf of the connection between `ends`.
+pub async fn connect(
+    address: &Address,
+    settings: &ClusterSettings,
+    ends: Ends,
+) -> Result<Stream, ConnectError> {
     let connecting = Stream::connect(address, settings.source_address);
-    let stream = match tokio::time::timeout(settings.connect_timeout, connecting).await {
+    let mut stream = match tokio::time::timeout(settings.connect_timeout, connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(failure(address, &error)),
         Err(_) => {
@@ -42,7 +49,19 @@ pub async fn connect(address: &Address, settings: &ClusterSettings) -> Result<St
     {
         tracing::debug!(%error, "TCP keepalive cannot be set");
     }
+    if let Some(version) = settings.proxy_protocol {
+        introduce(&mut stream, version, ends).await?;
+    }
     Ok(stream)
+}
+
+/// Says whose connection this is. The header is short, so that a new connection takes it at once.
+pub async fn introduce(stream: &mut Stream, version: Version, told: Ends) -> Result<(), ConnectError> {
+    let own = Ends { source: stream.local_addr(), destination: stream.peer_addr() };
+    stream.write_all(&version.header(told, own)).await.map_err(|error| ConnectError {
+        error: StreamError::terminated(Side::Upstream, Some(&error)),
+        transport: error.to_string(),
+    })
 }
 
 fn failure(address: &Address, error: &io::Error) -> ConnectError {

@@ -235,6 +235,9 @@ impl Attempt {
         }
         // Nothing is known yet but addresses.
         let Terminal::Tcp(proxy) = &listener.chains.find(&connection.view())?.terminal else { return None };
+        if proxy.tunnel.is_some() {
+            return None;
+        }
         let origin = Origin::of(connection);
         let key = (proxy.clusters.first()?.0.id, origin.destination);
         let state = State::Waiting(Box::pin(tokio::time::sleep(thread.speakers.wait(key))));

@@ -73,6 +73,8 @@ fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
         idle_timeout: Some(Duration::from_secs(60)),
         max_connect_attempts: 1,
         hash_source_ip: false,
+        max_duration: None,
+        tunnel: None,
         sni: Default::default(),
         access_log: Vec::new(),
     };

@@ -16,9 +16,13 @@ use meltemi_xds::pb::{
                 common_lb_config::LocalityConfigSpecifier,
             },
         },
-        core::v3::{BindConfig, TcpKeepalive, socket_address::PortSpecifier},
+        core::v3::{
+            BindConfig, ProxyProtocolConfig, TcpKeepalive, TransportSocket, proxy_protocol_config,
+            socket_address::PortSpecifier, transport_socket::ConfigType,
+        },
     },
     envoy::r#type::v3::Percent,
+    envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport,
     google::protobuf::UInt32Value,
 };
 
@@ -27,11 +31,15 @@ use super::{
     endpoint::{self, Assignment, HostTarget, Hosts},
     fields, hcm, listener, refuse,
 };
-use crate::cluster::{
-    Address, ClusterSettings, DynamicForward, Keepalive, UpstreamProtocol, ZoneAware,
-    dns::Family,
-    health::{Check, Settings as HealthCheck},
+use crate::{
+    cluster::{
+        Address, ClusterSettings, DynamicForward, Keepalive, UpstreamProtocol, ZoneAware,
+        dns::Family,
+        health::{Check, Settings as HealthCheck},
+    },
+    upstream::proxy_header::Version,
 };
+use prost::Name;
 
 /// A compiled cluster without its endpoints.
 #[derive(Debug, Clone)]
@@ -97,7 +105,9 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     refuse_unsupported(message)?;
     note_ineffective(message, context);
     let discovery = discovery(message, context)?;
+    let socket = message.transport_socket.as_ref().map(transport_socket).transpose();
     let mut settings = ClusterSettings {
+        proxy_protocol: socket.at("transport_socket")?.flatten(),
         connect_timeout: fields::timeout(message.connect_timeout.as_ref(), "connect_timeout", None)?
             .unwrap_or(Duration::from_secs(5)),
         buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
@@ -143,10 +153,34 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     })
 }
 
-fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
-    if let Some(socket) = &message.transport_socket {
-        listener::transport_socket(socket).at("transport_socket")?;
+/// Plaintext, behind a header of the PROXY protocol where one is asked for.
+fn transport_socket(socket: &TransportSocket) -> Result<Option<Version>, Rejection> {
+    let Some(ConfigType::TypedConfig(config)) = &socket.config_type else {
+        return listener::transport_socket(socket).map(|()| None);
+    };
+    if config.type_url != ProxyProtocolUpstreamTransport::type_url() {
+        return listener::transport_socket(socket).map(|()| None);
     }
+    let transport: ProxyProtocolUpstreamTransport = fields::unpack(config)?;
+    match &transport.transport_socket {
+        Some(inner) => listener::transport_socket(inner).at("transport_socket").at("typed_config")?,
+        None => return refuse("value is required").at("transport_socket").at("typed_config"),
+    }
+    proxy_header(transport.config.unwrap_or_default()).at("config").at("typed_config").map(Some)
+}
+
+/// `ProxyProtocolConfig`.
+pub fn proxy_header(config: ProxyProtocolConfig) -> Result<Version, Rejection> {
+    fields::unsupported(config.pass_through_tlvs.is_some(), "pass_through_tlvs")?;
+    fields::unsupported(!config.added_tlvs.is_empty(), "added_tlvs")?;
+    match proxy_protocol_config::Version::try_from(config.version) {
+        Ok(proxy_protocol_config::Version::V1) => Ok(Version::V1),
+        Ok(proxy_protocol_config::Version::V2) => Ok(Version::V2),
+        Err(_) => fields::unknown_enum("version", config.version),
+    }
+}
+
+fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
     for (at, candidate) in message.transport_socket_matches.iter().enumerate() {
         let socket = candidate.transport_socket.as_ref().map_or(Ok(()), listener::transport_socket);
         socket.at("transport_socket").at_index("transport_socket_matches", at)?;

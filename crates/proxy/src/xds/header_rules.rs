@@ -53,6 +53,11 @@ pub fn compile(lists: &Lists<'_>, context: &mut Context) -> Result<HeaderRules, 
     Ok(rules)
 }
 
+/// A list of its own, without removals.
+pub fn additions(options: &[HeaderValueOption], context: &mut Context) -> Result<Vec<HeaderOp>, Rejection> {
+    options.iter().enumerate().map(|(at, option)| put(option, context).at_index("", at)).collect()
+}
+
 fn remove(names: &[String], ops: &mut Vec<HeaderOp>, context: &mut Context) -> Result<(), Rejection> {
     for name in names {
         if is_special(name) {

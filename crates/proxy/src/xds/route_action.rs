@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{At, Context, Rejection, fields, header_rules, http_filters, refuse, retry};
+use super::{At, Context, Rejection, cluster, fields, header_rules, http_filters, refuse, retry};
 use crate::{
     cluster::ClusterSlot,
     header_lists,
     http::filters::{cors, overrides::Override},
     route::{
         BufferLimit, DirectResponse, Forward, HostRewrite, Mirror, MirrorTarget, Redirect, RetryPolicy,
-        Rewrite, Target, WeightedCluster,
+        Rewrite, Target, TunnelEnd, WeightedCluster,
         hash::{Cookie, HashPolicy, HashSource},
         strings::{compile, substitution},
     },
@@ -68,6 +68,7 @@ pub fn forward(
         Some(policy) => Some(retry::compile(policy, context).at("retry_policy")?),
         None => inherited.retry.clone(),
     };
+    let (upgrades, tunnel_end) = upgrades(message, context)?;
     let longest = message.max_stream_duration.as_ref().and_then(|limits| limits.max_stream_duration.as_ref());
     Ok(Forward {
         target,
@@ -95,7 +96,8 @@ pub fn forward(
         rewrite: rewrite(&message.prefix_rewrite, message.regex_rewrite.as_ref(), replaced, context)?,
         host_rewrite: host_rewrite(message, context)?,
         append_x_forwarded_host: message.append_x_forwarded_host,
-        upgrades: upgrades(message, context)?,
+        tunnel_end,
+        upgrades,
         high_priority: message.priority == 1,
         retry,
         hash: hash_policies(message, context)?,
@@ -358,16 +360,26 @@ fn host_rewrite(message: &RouteAction, context: &mut Context) -> Result<HostRewr
     })
 }
 
-fn upgrades(message: &RouteAction, context: &mut Context) -> Result<Vec<(Arc<str>, bool)>, Rejection> {
-    let mut upgrades = Vec::new();
+/// Upgrades that a route allows or forbids, and what becomes of a CONNECT.
+type Upgrades = (Vec<(Arc<str>, bool)>, Option<TunnelEnd>);
+
+fn upgrades(message: &RouteAction, context: &mut Context) -> Result<Upgrades, Rejection> {
+    let (mut upgrades, mut end) = (Vec::new(), None);
     for (at, upgrade) in message.upgrade_configs.iter().enumerate() {
-        if upgrade.connect_config.is_some() {
-            return refuse("not supported").at("connect_config").at_index("upgrade_configs", at);
+        if let Some(config) = &upgrade.connect_config {
+            if !upgrade.upgrade_type.eq_ignore_ascii_case("connect") {
+                let only = "Non-CONNECT upgrade type specified with ConnectConfig";
+                return refuse(only).at("connect_config").at_index("upgrade_configs", at);
+            }
+            let header = config.proxy_protocol_config.clone().map(cluster::proxy_header).transpose();
+            let header = header.at("proxy_protocol_config").at("connect_config");
+            let header = header.at_index("upgrade_configs", at)?;
+            end = Some(TunnelEnd { post: config.allow_post, header });
         }
         let name = context.intern(&upgrade.upgrade_type.to_ascii_lowercase());
         upgrades.push((name, fields::flag(upgrade.enabled.as_ref(), true)));
     }
-    Ok(upgrades)
+    Ok((upgrades, end))
 }
 
 /// A redirect.

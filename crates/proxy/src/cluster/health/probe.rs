@@ -19,7 +19,7 @@ use super::{Check, Failure, GrpcCheck, HttpCheck, TcpCheck, Verdict};
 use crate::{
     cluster::{Address, ClusterSettings, Endpoint},
     stream::Stream,
-    upstream::connect,
+    upstream::{connect, proxy_header::Ends},
 };
 
 /// What Envoy calls itself when it asks.
@@ -99,7 +99,7 @@ pub(super) async fn ask(asked: &Asked, check: &Check, link: Option<Link>) -> Fou
 }
 
 async fn open(asked: &Asked) -> Option<Stream> {
-    connect::connect(&asked.address(), &asked.settings).await.ok()
+    connect::connect(&asked.address(), &asked.settings, Ends::NOBODY).await.ok()
 }
 
 /// A connection of HTTP, the one at hand if it still is one.

@@ -77,6 +77,8 @@ pub struct Transport {
     trailers: HeaderList,
     end_of_stream: bool,
     filled: bool,
+    /// Of raw bytes: the end of ours is told by closing our direction.
+    half_closes: bool,
     meter: Meter,
     /// Body bytes that were consumed.
     pub received: u64,
@@ -100,6 +102,7 @@ impl Transport {
             trailers: HeaderList::new(),
             end_of_stream: false,
             filled: false,
+            half_closes: false,
             meter: Meter::None,
             received: 0,
             sent: 0,
@@ -171,6 +174,7 @@ impl Transport {
     pub(crate) fn tunnel(&mut self) {
         self.reading = Reading::UntilClose;
         self.writing = Writing::Raw;
+        self.half_closes = true;
     }
 
     /// The write queue, for a head; then [`Self::begin_writing`].
@@ -534,6 +538,11 @@ impl Transport {
             let result = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output[self.written..]));
             let n = self.check(result)?;
             self.wrote(n);
+        }
+        if self.half_closes && self.writing == Writing::Done {
+            self.half_closes = false;
+            // The peer may be gone already; then its own direction says so.
+            let _ = self.stream.shutdown_write();
         }
         Poll::Ready(Ok(()))
     }

@@ -30,7 +30,7 @@ use crate::{
         message::{BodyLength, Protocol, RequestHead, ResponseHead},
     },
     route::{Mirror, MirrorTarget},
-    upstream::UpstreamStream,
+    upstream::{UpstreamStream, proxy_header::Ends},
 };
 
 /// Bytes of body that a copy may lag behind.
@@ -264,7 +264,7 @@ impl Copy {
         };
         let mut acquired = match state.ready(&pools, http2) {
             Some(acquired) => acquired,
-            None => match state.wait(&endpoint, &pools, http2, &self.worker).await {
+            None => match state.wait(&endpoint, &pools, http2, Ends::NOBODY, &self.worker).await {
                 Ok(acquired) => acquired,
                 Err(_) => return state.responses.internal.upstream_rq.inc(503),
             },

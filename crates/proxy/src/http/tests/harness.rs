@@ -325,6 +325,7 @@ fn forward() -> Forward {
         host_rewrite: HostRewrite::None,
         append_x_forwarded_host: false,
         upgrades: Vec::new(),
+        tunnel_end: None,
         high_priority: false,
         retry: None,
         hash: Vec::new(),

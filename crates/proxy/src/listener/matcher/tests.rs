@@ -14,6 +14,8 @@ fn chain(name: &str) -> Arc<FilterChain> {
         idle_timeout: None,
         max_connect_attempts: 1,
         hash_source_ip: false,
+        max_duration: None,
+        tunnel: None,
         sni: Default::default(),
         access_log: Vec::new(),
     };

@@ -28,6 +28,7 @@ use crate::{
         UpstreamStream,
         cluster::{Acquired, Pools},
         connect::ConnectError,
+        proxy_header::{Ends, Version},
     },
 };
 
@@ -40,6 +41,13 @@ impl<D: Downstream> Forwarding<'_, D> {
         }
     }
 
+    /// `Some` where the route ends the tunnel that this request asks for: its bytes go on without HTTP, after that header.
+    pub(super) fn ends_tunnel(&self) -> Option<Option<Version>> {
+        let end = self.matched.forward.tunnel_end.as_ref()?;
+        let request = &self.exchange.request;
+        (request.is_connect() || end.post && request.method() == "POST").then_some(end.header)
+    }
+
     /// Sends the request to the endpoint and waits for the response's head.
     pub(super) async fn try_once(
         &mut self,
@@ -47,7 +55,11 @@ impl<D: Downstream> Forwarding<'_, D> {
         pools: &Rc<Pools>,
     ) -> Result<(Acquired, Active), Failure> {
         let http2 = self.speaks_http2();
-        let mut acquired = match self.state.ready(pools, http2) {
+        let ready = match self.ends_tunnel() {
+            Some(_) => None,
+            None => self.state.ready(pools, http2),
+        };
+        let mut acquired = match ready {
             Some(acquired) => acquired,
             None => Box::pin(self.wait(endpoint, pools, http2)).await?,
         };
@@ -88,7 +100,15 @@ impl<D: Downstream> Forwarding<'_, D> {
         http2: bool,
     ) -> Result<Acquired, Failure> {
         let (state, worker) = (self.state.clone(), self.session.worker.clone());
-        let mut waiting = Box::pin(state.wait(endpoint, pools, http2, &worker));
+        let connection = &self.session.connection;
+        let ends = Ends { source: connection.remote, destination: connection.local };
+        let ends_tunnel = self.ends_tunnel();
+        let mut waiting = Box::pin(async {
+            match ends_tunnel {
+                Some(version) => state.connect_bytes(endpoint, ends, version, &worker).await,
+                None => state.wait(endpoint, pools, http2, ends, &worker).await,
+            }
+        });
         self.until.arm(self.deadline);
         let served = poll_fn(|cx| match waiting.as_mut().poll(cx) {
             Poll::Ready(served) => Poll::Ready(Ok(served)),

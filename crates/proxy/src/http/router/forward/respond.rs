@@ -21,7 +21,7 @@ use crate::{
         exchange::{Downstream, Source, Upstream},
         filters,
         headers::Known,
-        message::BodyLength,
+        message::{BodyLength, Protocol},
         router::relay::{Broken, Relay},
     },
     stats::request::Held,
@@ -82,10 +82,13 @@ impl<D: Downstream> Forwarding<'_, D> {
     }
 
     pub(super) fn add_envoy_headers(&mut self) {
+        // The answer to a CONNECT that ends here is ours.
+        let answered_here = self.exchange.request.is_connect() && self.ends_tunnel().is_some();
         let info = &self.exchange.info;
         let headers = &mut self.exchange.response.headers;
         let mut digits = itoa::Buffer::new();
         if !self.session.manager.router.suppress_envoy_headers
+            && !answered_here
             && let (Some(sent), Some(answered)) = (info.upstream_start, info.upstream_response)
         {
             let ms = answered.saturating_duration_since(sent).as_millis() as u64;
@@ -157,6 +160,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.until = Until { idle: self.until.idle, ..Until::default() };
         self.until.arm(self.deadline);
         let (mut up, mut down) = (Relay::Body, Relay::Body);
+        let halves = self.downstream.protocol() == Protocol::Http2;
         poll_fn(|cx| {
             let mut moved = false;
             let sent = up.poll(cx, &mut *self.downstream, upstream, &mut moved);
@@ -164,7 +168,9 @@ impl<D: Downstream> Forwarding<'_, D> {
             if moved {
                 self.moved();
             }
-            if received.is_ready() || sent.is_ready() {
+            // A stream of HTTP/2 may end in one direction; the end of an HTTP/1 connection's is the end.
+            let half_closed = halves && matches!(sent, Poll::Ready(Ok(())));
+            if received.is_ready() || sent.is_ready() && !half_closed {
                 return Poll::Ready(Ok(()));
             }
             match self.deadline.poll(cx) {
