@@ -122,7 +122,7 @@ pub async fn serve(
         None => {
             let mut outcome = Outcome::default();
             let origin = Origin::from(&connection);
-            let asked = proxy.tunnel.as_ref().map(|tunnel| {
+            let asked = proxy.tunnel.as_deref().map(|tunnel| {
                 let record = record(&connection, &outcome, started, &worker);
                 (tunnel, tunnel.request(&record))
             });

@@ -50,7 +50,7 @@ impl Drop for Target {
 pub(super) async fn connect(
     proxy: &TcpProxy,
     origin: &Origin,
-    asked: Option<&(&Box<Tunnel>, RequestHead)>,
+    asked: Option<&(&Tunnel, RequestHead)>,
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) -> Option<Target> {
