@@ -39,18 +39,25 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     std::process::exit(1);
 }
 
-/// Starts logging to standard error. `filter` is the `--log` option; a bad one falls back to `info` and says so.
-pub(crate) fn start_log(filter: &str) {
-    let (filter, bad) = match EnvFilter::try_new(filter) {
+/// Starts logging to standard error. `words` is the `--log` option; a bad one falls back to `info` and says so.
+pub(crate) fn start_log(words: &str) {
+    let (filter, bad) = match EnvFilter::try_new(words) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(wants_colour(&std::io::stderr()))
         .with_target(false)
-        .init();
+        .with_filter_reloading();
+    let in_force = log.reload_handle();
+    log.init();
+    let apply = move |filter: &str| {
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        in_force.reload(filter).map_err(|error| error.to_string())
+    };
+    meltemi_proxy::logs::install(words, Box::new(apply));
     if let Some(error) = bad {
         tracing::warn!("--log is not understood, using info: {error}");
     }

@@ -20,7 +20,7 @@ use self::{filter::Filter, json::JsonFormat, sink::FileSink};
 pub use self::{
     format::Format,
     record::{Record, Times},
-    sink::flush,
+    sink::{flush, reopen},
 };
 use std::sync::Arc;
 

@@ -5,7 +5,9 @@
 
 mod clusters;
 mod config_dump;
+mod help;
 mod listeners;
+mod logging;
 mod server_info;
 mod stats;
 
@@ -79,56 +81,42 @@ async fn serve(listening: Listening, admin: Admin) {
 /// An answer of admin.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Path, whether it changes something, and what `/help` says of it.
-const PATHS: [(&str, bool, &str); 21] = [
-    ("/", false, "Admin home page"),
-    ("/certs", false, "print certs on machine"),
-    ("/clusters", false, "upstream cluster status"),
-    ("/config_dump", false, "dump current configs (experimental)"),
-    ("/drain_listeners", true, "drain listeners"),
-    ("/healthcheck/fail", true, "cause the server to fail health checks"),
-    ("/healthcheck/ok", true, "cause the server to pass health checks"),
-    ("/help", false, "print out list of admin commands"),
-    ("/hot_restart_version", false, "print the hot restart compatibility version"),
-    ("/init_dump", false, "dump current init manager information (experimental)"),
-    ("/listeners", false, "print listener info"),
-    ("/logging", true, "query/change logging levels"),
-    ("/memory", false, "print current allocation/heap usage"),
-    ("/quitquitquit", true, "exit the server"),
-    ("/ready", false, "print server state, return 200 if LIVE, otherwise return 503"),
-    ("/reopen_logs", true, "reopen access logs"),
-    ("/reset_counters", true, "reset all counters to zero"),
-    ("/runtime", false, "print runtime values"),
-    ("/server_info", false, "print server version/status information"),
-    ("/stats", false, "print server stats"),
-    ("/stats/prometheus", false, "print server stats in prometheus format"),
-];
-
 impl Admin {
     /// The answer to a request.
     fn answer(&self, method: &Method, path: &str, query: Option<&str>) -> Answer {
-        let Some((_, mutates, _)) = PATHS.iter().find(|(known, ..)| *known == path) else {
-            return text(StatusCode::NOT_FOUND, format!("invalid path. {}", help()));
+        let Some(entry) = help::ENTRIES.iter().find(|entry| entry.path == path) else {
+            return text(StatusCode::NOT_FOUND, format!("invalid path. {}", help::text()));
         };
-        if *mutates && method != Method::POST {
+        if entry.mutates && method != Method::POST {
             let problem = format!("Method {method} not allowed, POST required.");
             return text(StatusCode::METHOD_NOT_ALLOWED, problem);
         }
         let query = Query(query.unwrap_or(""));
-        if *mutates { self.change(path, &query) } else { self.show(path, &query) }
+        if entry.mutates { self.change(path, &query) } else { self.show(path, &query) }
     }
 
     fn change(&self, path: &str, query: &Query<'_>) -> Answer {
         match path {
             "/drain_listeners" => {
-                self.lifecycle.drain_listeners(query.has("inboundonly"), query.has("graceful"));
+                let inbound_only = query.has("inboundonly");
+                match query.has("skip_exit") {
+                    true => self.workers.drain_listeners(inbound_only),
+                    false => self.lifecycle.drain_listeners(inbound_only, query.has("graceful")),
+                }
             }
             "/quitquitquit" => self.lifecycle.quit(),
             "/healthcheck/fail" => self.lifecycle.set_failing(true),
             "/healthcheck/ok" => self.lifecycle.set_failing(false),
             "/reset_counters" => self.workers.stats().reset_counters(),
+            "/reopen_logs" => match crate::access_log::reopen() {
+                Ok(()) => {}
+                Err(problem) => return text(StatusCode::INTERNAL_SERVER_ERROR, problem),
+            },
+            "/logging" => return logging::answer(query),
+            // As Envoy without an admin layer.
+            "/runtime_modify" => return text(StatusCode::SERVICE_UNAVAILABLE, "No admin layer specified"),
             _ => {
-                let problem = format!("{path}: not supported\n");
+                let problem = format!("{path}: there is no profiler in this program\n");
                 return text(StatusCode::NOT_IMPLEMENTED, problem);
             }
         }
@@ -154,7 +142,12 @@ impl Admin {
             "/memory" => json(memory()),
             "/runtime" => json("{\n \"layers\": [],\n \"entries\": {}\n}\n".into()),
             "/hot_restart_version" => text(StatusCode::OK, "disabled\n"),
-            _ => text(StatusCode::OK, help()),
+            "/contention" => text(StatusCode::OK, "Mutex contention tracing is not enabled.\n"),
+            "/heap_dump" | "/peak_heap_dump" => {
+                text(StatusCode::NOT_IMPLEMENTED, "Heap dump is not supported in this program\n")
+            }
+            "/" => answer(StatusCode::OK, "text/html; charset=UTF-8", help::page().into()),
+            _ => text(StatusCode::OK, help::text()),
         }
     }
 }
@@ -169,6 +162,16 @@ impl Query<'_> {
         Some(percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned())
     }
 
+    /// Names and values, in order.
+    fn pairs(&self) -> Vec<(String, String)> {
+        let decode = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(n, v)| (decode(n), decode(v)))
+            .collect()
+    }
+
     fn has(&self, wanted: &str) -> bool {
         self.get(wanted).is_some()
     }
@@ -176,15 +179,6 @@ impl Query<'_> {
     fn wants_json(&self) -> bool {
         self.get("format").as_deref() == Some("json")
     }
-}
-
-fn help() -> String {
-    let mut help = String::from("admin commands are:\n");
-    for (path, mutates, what) in PATHS {
-        let post = if mutates { " (POST)" } else { "" };
-        help.push_str(&format!("  {path}{post}: {what}\n"));
-    }
-    help
 }
 
 /// What the system has given us, in bytes; the finer numbers of Envoy's allocator have no counterpart.

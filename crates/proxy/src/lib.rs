@@ -17,6 +17,7 @@ pub mod explain;
 pub mod http;
 pub mod lifecycle;
 pub mod listener;
+pub mod logs;
 pub mod route;
 pub mod run;
 pub mod stats;

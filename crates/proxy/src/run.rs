@@ -107,6 +107,7 @@ pub fn run(options: &Options, encoded: Bytes) -> Result<(), RunError> {
             std::future::pending().await
         };
         tokio::select! {
+            ended = reopen_when_told() => ended,
             ended = wait_for_end(&lifecycle) => ended,
             () = ready => Ok(()),
         }
@@ -131,6 +132,21 @@ fn compile(options: &Options, encoded: Bytes) -> Result<Bootstrap, RunError> {
 
 fn resource(options: &Options, problem: String) -> RunError {
     RunError::Resource { path: options.config.display().to_string(), problem }
+}
+
+/// SIGUSR1 reopens the access logs, SIGHUP is taken and means nothing, both as in Envoy.
+async fn reopen_when_told() -> Result<(), RunError> {
+    let (mut reopen, mut hangup) = (signal(SignalKind::user_defined1())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = reopen.recv() => {
+                if let Err(problems) = access_log::reopen() {
+                    warn!("access logs are not reopened: {}", problems.trim_end());
+                }
+            }
+            _ = hangup.recv() => info!("SIGHUP means nothing here"),
+        }
+    }
 }
 
 /// A first SIGTERM or SIGINT drains; a second one, or `/quitquitquit`, ends at once.

@@ -197,6 +197,12 @@ impl Workers {
         self.each(|| Command::StopAccepting { inbound_only });
     }
 
+    /// Asks the connections of all listeners, or of those of inbound traffic, to end, those still to come too; accepting
+    /// goes on: `/drain_listeners?skip_exit`.
+    pub fn drain_listeners(&self, inbound_only: bool) {
+        self.each(|| Command::DrainListeners { inbound_only });
+    }
+
     /// Moves every connection to `phase`; the future is ready when no connection is left.
     pub fn drain(&self, phase: Phase) -> InForce {
         let mut waits = Vec::new();

@@ -36,6 +36,7 @@ struct Sinks {
 /// One file.
 #[derive(Debug)]
 pub(super) struct FileSink {
+    path: String,
     shards: [Mutex<Vec<u8>>; SHARDS],
     file: Mutex<File>,
     dropped: AtomicU64,
@@ -48,9 +49,12 @@ impl FileSink {
         if let Some(sink) = open.0.get(path).and_then(Weak::upgrade) {
             return Ok(sink);
         }
-        let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let sink =
-            Arc::new(Self { shards: Default::default(), file: Mutex::new(file), dropped: AtomicU64::new(0) });
+        let sink = Arc::new(Self {
+            path: path.to_owned(),
+            shards: Default::default(),
+            file: Mutex::new(open_file(path)?),
+            dropped: AtomicU64::new(0),
+        });
         open.0.insert(path.to_owned(), Arc::downgrade(&sink));
         if !open.1 {
             std::thread::Builder::new()
@@ -93,6 +97,11 @@ impl FileSink {
     }
 }
 
+/// Opened for appending, made when it is not there.
+fn open_file(path: &str) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
 impl Drop for FileSink {
     fn drop(&mut self) {
         self.flush(&mut Vec::new());
@@ -103,6 +112,19 @@ impl Drop for FileSink {
 pub fn flush() {
     let mut spare = Vec::new();
     sinks().iter().for_each(|sink| sink.flush(&mut spare));
+}
+
+/// Goes on in files of the same names, after they were renamed: `/reopen_logs` and SIGUSR1. What is buffered goes to the new
+/// file; a file that cannot be opened goes on as it is.
+pub fn reopen() -> Result<(), String> {
+    let mut problems = Vec::new();
+    for sink in sinks() {
+        match open_file(&sink.path) {
+            Ok(file) => *lock(&sink.file) = file,
+            Err(error) => problems.push(format!("{}: {error}\n", sink.path)),
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.concat()) }
 }
 
 fn sinks() -> Vec<Arc<FileSink>> {

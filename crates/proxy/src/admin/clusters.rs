@@ -13,7 +13,13 @@ use crate::cluster::{Cluster, Endpoint, Health};
 
 impl Admin {
     pub(super) fn clusters(&self, query: &Query<'_>) -> Answer {
-        let clusters = self.view.clusters();
+        let filter = query.get("filter").map(|filter| regex::Regex::new(&filter)).transpose();
+        let filter = match filter {
+            Ok(filter) => filter,
+            Err(error) => return super::text(StatusCode::BAD_REQUEST, format!("Invalid regex: {error}\n")),
+        };
+        let mut clusters = self.view.clusters();
+        clusters.retain(|cluster| filter.as_ref().is_none_or(|filter| filter.is_match(&cluster.name)));
         if query.wants_json() {
             let statuses: Vec<_> = clusters.iter().map(|cluster| self.cluster_status(cluster)).collect();
             return super::json(super::pretty(&json!({ "cluster_statuses": statuses })));

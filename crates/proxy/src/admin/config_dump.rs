@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use http::StatusCode;
 use meltemi_xds::json;
+use regex::Regex;
 use serde_json::{Map, Value, json};
 
 use super::{Admin, Answer, Query};
@@ -59,20 +60,32 @@ const SECTIONS: [Section; 4] = [
 
 impl Admin {
     pub(super) fn config_dump(&self, query: &Query<'_>) -> Answer {
+        let chosen = match Chosen::read(query) {
+            Ok(chosen) => chosen,
+            Err(problem) => return super::text(StatusCode::BAD_REQUEST, problem),
+        };
         let include_endpoints = query.has("include_eds");
         let sections = SECTIONS.iter().filter(|section| section.kind != Kind::Endpoint || include_endpoints);
         let Some(wanted) = query.get("resource") else {
-            let mut configs = vec![self.bootstrap_dump()];
-            configs.extend(sections.map(|section| self.section(section)));
+            let mut configs = match chosen.names {
+                // The bootstrap has no name.
+                Some(_) => Vec::new(),
+                None => vec![self.bootstrap_dump()],
+            };
+            configs.extend(sections.map(|section| self.section(section, &chosen)));
+            configs.iter_mut().for_each(|config| chosen.trim(config));
             return super::json(super::pretty(&json!({ "configs": configs })));
         };
         if wanted == "bootstrap" {
-            return super::json(super::pretty(&json!({ "configs": [self.bootstrap_dump()] })));
+            let mut dump = self.bootstrap_dump();
+            chosen.trim(&mut dump);
+            return super::json(super::pretty(&json!({ "configs": [dump] })));
         }
         for section in &SECTIONS {
             if [section.stat, section.active, section.warming].contains(&wanted.as_str()) {
-                let mut dump = self.section(section);
-                let configs = dump.get_mut(&wanted).map_or(Value::Array(Vec::new()), Value::take);
+                let mut dump = self.section(section, &chosen);
+                let mut configs = dump.get_mut(&wanted).map_or(Value::Array(Vec::new()), Value::take);
+                configs.as_array_mut().into_iter().flatten().for_each(|config| chosen.trim(config));
                 return super::json(super::pretty(&json!({ "configs": configs })));
             }
         }
@@ -99,7 +112,7 @@ impl Admin {
         Version::new(version.version.clone(), body.into(), version.updated)
     }
 
-    fn section(&self, section: &Section) -> Value {
+    fn section(&self, section: &Section, chosen: &Chosen) -> Value {
         let mut dump = Map::new();
         dump.insert("@type".into(), type_url(section.message).into());
         let mut add = |list: &str, entry: Value| {
@@ -109,6 +122,9 @@ impl Admin {
             }
         };
         for (name, mut resource) in self.view.resources(section.kind) {
+            if !chosen.has(&name) {
+                continue;
+            }
             if let (Kind::Route, Some(version)) = (section.kind, &resource.active) {
                 resource.active = Some(self.with_virtual_hosts(&name, version));
             }
@@ -138,6 +154,70 @@ impl Admin {
         }
         Value::Object(dump)
     }
+}
+
+/// Which resources are shown, and which of their fields.
+struct Chosen {
+    /// `name_regex`; it must match the whole name.
+    names: Option<Regex>,
+    /// `mask`: paths of fields; empty is all.
+    mask: Vec<Vec<String>>,
+}
+
+impl Chosen {
+    fn read(query: &Query<'_>) -> Result<Self, String> {
+        let names = query.get("name_regex").map(|regex| {
+            Regex::new(&format!("^(?:{regex})$"))
+                .map_err(|error| format!("Error while parsing name_regex from {regex}: {error}"))
+        });
+        let mask = query.get("mask").unwrap_or_default();
+        let paths = mask.split(',').filter(|path| !path.is_empty());
+        let mask = paths.map(|path| path.split('.').map(snake_case).collect()).collect();
+        Ok(Self { names: names.transpose()?, mask })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.names.as_ref().is_none_or(|names| names.is_match(name))
+    }
+
+    /// Leaves what the mask names.
+    fn trim(&self, value: &mut Value) {
+        if !self.mask.is_empty() {
+            let paths: Vec<_> = self.mask.iter().map(Vec::as_slice).collect();
+            trim(value, &paths);
+        }
+    }
+}
+
+/// Leaves the fields that paths begin with, and of those what the paths name further; lists are passed through.
+fn trim(value: &mut Value, paths: &[&[String]]) {
+    match value {
+        Value::Object(fields) => fields.retain(|name, value| {
+            let below: Vec<_> = paths
+                .iter()
+                .filter_map(|path| path.split_first().filter(|(first, _)| *first == name))
+                .collect();
+            if !below.is_empty() && below.iter().all(|(_, rest)| !rest.is_empty()) {
+                let rests: Vec<_> = below.iter().map(|(_, rest)| *rest).collect();
+                trim(value, &rests);
+            }
+            name == "@type" || !below.is_empty()
+        }),
+        Value::Array(items) => items.iter_mut().for_each(|item| trim(item, paths)),
+        _ => {}
+    }
+}
+
+/// `dynamicActiveClusters` is `dynamic_active_clusters` here.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    snake
 }
 
 /// A `DynamicListener` holds all states of one name.
@@ -214,6 +294,25 @@ fn type_url(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn a_mask_leaves_what_it_names() {
+        let mut value = json!({
+            "@type": "t", "version_info": "1",
+            "cluster": { "@type": "c", "name": "a", "type": "EDS" },
+            "list": [{ "name": "x", "more": 1 }],
+        });
+        let chosen =
+            super::Chosen::read(&super::Query("mask=cluster.name,list.name,noSuch&name_regex=a.*")).unwrap();
+        chosen.trim(&mut value);
+        let expected =
+            json!({ "@type": "t", "cluster": { "@type": "c", "name": "a" }, "list": [{ "name": "x" }] });
+        assert_eq!(value, expected);
+        assert!(chosen.has("ab") && !chosen.has("ba"));
+        assert!(super::Chosen::read(&super::Query("name_regex=[")).is_err());
+    }
+
     #[test]
     fn times_are_civil() {
         assert_eq!(super::rfc3339(0, 0), "1970-01-01T00:00:00.000Z");

@@ -21,6 +21,26 @@ struct Statistic {
     sample: Sample,
 }
 
+/// What `type` chooses by.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// There are none here.
+    TextReadout,
+}
+
+impl Kind {
+    fn of(sample: &Sample) -> Self {
+        match sample {
+            Sample::Counter(_) => Self::Counter,
+            Sample::Gauge(_) => Self::Gauge,
+            Sample::Histogram(_) => Self::Histogram,
+        }
+    }
+}
+
 /// Quantiles of the text form.
 const QUANTILES: [(&str, f64); 10] = [
     ("P0", 0.0),
@@ -41,7 +61,7 @@ impl Admin {
             Some("prometheus") => return self.prometheus(query),
             None | Some("json" | "text") => {}
             Some(_) => {
-                let usage = "usage: /stats?format=(text|json|prometheus)\n\n";
+                let usage = "usage: /stats?format=(json|prometheus|text)\n\n";
                 return super::text(StatusCode::BAD_REQUEST, usage);
             }
         }
@@ -80,9 +100,19 @@ impl Admin {
             Box::new(super::text(StatusCode::BAD_REQUEST, format!("Invalid re2 regex: {error}\n")))
         })?;
         let used_only = query.has("usedonly");
+        let inverted = query.has("invert_filter");
+        let kind = match query.get("type").as_deref().map(str::to_ascii_lowercase).as_deref() {
+            None | Some("" | "all") => None,
+            Some("counters") => Some(Kind::Counter),
+            Some("gauges") => Some(Kind::Gauge),
+            Some("histograms") => Some(Kind::Histogram),
+            Some("textreadouts") => Some(Kind::TextReadout),
+            Some(_) => return Err(Box::new(super::text(StatusCode::BAD_REQUEST, "invalid &type= param"))),
+        };
         let mut statistics = self.all();
         statistics.retain(|statistic| {
-            filter.as_ref().is_none_or(|filter| filter.is_match(&statistic.name))
+            filter.as_ref().is_none_or(|filter| filter.is_match(&statistic.name) != inverted)
+                && kind.is_none_or(|kind| kind == Kind::of(&statistic.sample))
                 && (!used_only || statistic.sample.is_used())
         });
         statistics.sort_by(|a, b| a.name.cmp(&b.name));

@@ -51,6 +51,11 @@ pub(super) enum Command {
         /// Only listeners of inbound traffic.
         inbound_only: bool,
     },
+    /// Let the connections of listeners (all, or inbound ones) end, and go on accepting.
+    DrainListeners {
+        /// Only listeners of inbound traffic.
+        inbound_only: bool,
+    },
     /// Move every connection on, and say when none is left.
     Drain {
         /// How far.
@@ -140,6 +145,11 @@ fn obey(thread: &Rc<WorkerThread>, command: Command) {
                     active.advance(Phase::Draining);
                 }
             }
+        }
+        Command::DrainListeners { inbound_only } => {
+            let listeners = thread.table.all();
+            let wanted = listeners.iter().filter(|active| !inbound_only || active.listener.borrow().inbound);
+            wanted.for_each(|active| active.advance(Phase::Draining));
         }
         Command::Drain { phase, done } => {
             thread.table.advance(phase);
