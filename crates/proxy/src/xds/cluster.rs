@@ -21,8 +21,8 @@ use meltemi_xds::pb::{
             socket_address::PortSpecifier, transport_socket::ConfigType,
         },
     },
-    envoy::r#type::v3::Percent,
     envoy::extensions::transport_sockets::proxy_protocol::v3::ProxyProtocolUpstreamTransport,
+    envoy::r#type::v3::Percent,
     google::protobuf::UInt32Value,
 };
 
