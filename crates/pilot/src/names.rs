@@ -30,6 +30,8 @@ pub const DEFAULT_ROUTE: &str = "default";
 pub const FAULT_FILTER: &str = "envoy.filters.http.fault";
 /// HTTP filter that answers other origins.
 pub const CORS_FILTER: &str = "envoy.filters.http.cors";
+/// The label of gateways that the Gateway API has made.
+pub const MANAGED_LABEL: &str = "gateway.istio.io/managed";
 /// All IPv4 addresses.
 pub const WILDCARD_ADDRESS: &str = "0.0.0.0";
 

@@ -152,7 +152,9 @@ impl Snapshot {
     /// Whether any resource asks for a label of proxies.
     pub fn asks_for_label(&self, name: &str) -> bool {
         let mesh = self.mesh.locality_lb_setting.iter().flat_map(selector::priorities);
-        self.selectors.has(name) || mesh.into_iter().any(|label| &*label == name)
+        name == crate::names::MANAGED_LABEL
+            || self.selectors.has(name)
+            || mesh.into_iter().any(|label| &*label == name)
     }
 
     /// Whether the node that a proxy runs on makes a difference.

@@ -245,6 +245,24 @@ pub(super) const ROWS: &[Row] = &[
         ],
     ),
     works(
+        "A gateway's port is that of its Service; ports below 1024 need the right to open them",
+        "SEM-173",
+        "",
+        &["crates/pilot/tests/fields/gateway.rs::ports_are_those_of_services_and_may_need_a_right"],
+    ),
+    works(
+        "Gateways that the Gateway API made keep to their namespace",
+        "SEM-177, ENV-107",
+        "label `gateway.istio.io/managed`",
+        &["crates/pilot/tests/fields/gateway.rs::gateways_that_the_gateway_api_made_keep_to_their_namespace"],
+    ),
+    works(
+        "Ports that are declared are not looked at, so that servers may speak first",
+        "SEM-144",
+        "",
+        &["crates/pilot/tests/fields/sidecar.rs::declared_ports_are_not_looked_at"],
+    ),
+    works(
         "TLS passes gateways by server name",
         "SEM-175",
         "",

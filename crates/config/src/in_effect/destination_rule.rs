@@ -153,7 +153,12 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    not_yet("trafficPolicy.loadBalancer.zoneAwareLbSetting", "DR-054, DR-115…DR-120", "zones do not matter"),
+    partly(
+        "trafficPolicy.loadBalancer.zoneAwareLbSetting",
+        "DR-054, DR-115…DR-120",
+        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
+        &[test!("zones_are_preferred_by_the_proxy_itself")],
+    ),
     works(
         "trafficPolicy.loadBalancer.warmupDurationSecs",
         "DR-055",
@@ -236,10 +241,11 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    not_yet(
+    partly(
         "trafficPolicy.portLevelSettings[].loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "zones do not matter",
+        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
+        &[test!("zones_are_preferred_by_the_proxy_itself")],
     ),
     works(
         "trafficPolicy.portLevelSettings[].loadBalancer.warmupDurationSecs",
@@ -308,10 +314,11 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    not_yet(
+    partly(
         "subsets[].trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "zones do not matter",
+        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
+        &[test!("zones_are_preferred_by_the_proxy_itself")],
     ),
     works(
         "subsets[].trafficPolicy.loadBalancer.warmupDurationSecs",

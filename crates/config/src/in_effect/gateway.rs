@@ -52,13 +52,21 @@ pub(super) const ROWS: &[Row] = &[
         "with PASSTHROUGH and AUTO_PASSTHROUGH",
         &[test!("tls_passes_by_server_name")],
     ),
-    partly(
+    works(
         "servers[].port.protocol=TCP",
         "GW-010",
         "by the first TCP rule that holds",
-        &[call!("connections", "bytes through a gateway")],
+        &[
+            test!("servers_of_bytes_go_by_the_first_rule_that_holds"),
+            call!("connections", "bytes through a gateway"),
+        ],
     ),
-    partly("servers[].port.protocol=MONGO", "GW-010", "as TCP", &[]),
+    works(
+        "servers[].port.protocol=MONGO",
+        "GW-010",
+        "as TCP",
+        &[test!("servers_of_bytes_go_by_the_first_rule_that_holds")],
+    ),
     works(
         "servers[].port.name",
         "GW-011",
@@ -66,7 +74,15 @@ pub(super) const ROWS: &[Row] = &[
         &[test!("ports_and_addresses_of_listeners")],
     ),
     not_yet("servers[].port.targetPort", "GW-012", "deprecated: the port of the Service is found by number"),
-    works("servers[].bind", "GW-004", "", &[test!("ports_and_addresses_of_listeners")]),
+    works(
+        "servers[].bind",
+        "GW-004",
+        "",
+        &[
+            test!("ports_and_addresses_of_listeners"),
+            test!("servers_with_addresses_of_their_own_share_a_port"),
+        ],
+    ),
     works(
         "servers[].hosts",
         "GW-005",

@@ -151,10 +151,33 @@ pub(super) const FOR_ANALYSIS: &[Row] = &[partly("", "", "read by `meltemi analy
 pub(super) const PROCESS: &[Row] =
     &[works("command", "", "Meltemi's own kind: a local command with a sidecar", &[])];
 
+/// A test of what the pilot makes of the mesh's settings.
+macro_rules! mesh {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/mesh.rs::", $name)
+    };
+}
+
 /// What the pilot reads of the mesh's settings; everything else keeps its default.
 pub(super) const MESH_CONFIG: &[Row] = &[
-    partly("proxyListenPort, proxyInboundListenPort", "MC-001, MC-002", "", &[]),
-    partly("connectTimeout, tcpKeepalive", "MC-004, MC-007", "", &[]),
+    works(
+        "proxyListenPort, proxyInboundListenPort",
+        "MC-001, MC-002",
+        "",
+        &[mesh!("the_ports_of_redirected_connections")],
+    ),
+    works(
+        "connectTimeout, tcpKeepalive",
+        "MC-004, MC-007",
+        "",
+        &[mesh!("connections_are_made_in_time_and_probed")],
+    ),
+    works(
+        "protocolDetectionTimeout",
+        "MC-006",
+        "default 0: for ever",
+        &[mesh!("bytes_that_tell_the_protocol_are_waited_for")],
+    ),
     works(
         "accessLogFile, accessLogFormat, accessLogEncoding, disableEnvoyListenerLog",
         "MC-018…MC-022, MC-024",
@@ -197,21 +220,52 @@ pub(super) const MESH_CONFIG: &[Row] = &[
         "on Envoys; with ALLOW_ANY_DYNAMIC_DNS",
         &[services!("unknown_hosts_may_be_called_over_tls")],
     ),
-    partly("inboundTrafficPolicy", "MC-032…MC-035", "", &[]),
+    works(
+        "inboundTrafficPolicy",
+        "MC-032…MC-035",
+        "",
+        &[mesh!("the_workload_is_reached_at_the_address_asked_for_or_locally")],
+    ),
     partly("trustDomain, rootNamespace", "MC-038, MC-048", "names only", &[]),
-    partly(
+    works(
         "defaultServiceExportTo, defaultVirtualServiceExportTo, defaultDestinationRuleExportTo",
         "MC-045…MC-047",
         "",
-        &[],
+        &[mesh!("resources_without_export_to_are_seen_as_the_mesh_says")],
     ),
-    partly("dnsRefreshRate, h2UpgradePolicy", "MC-051…MC-054", "", &[]),
-    partly("pathNormalization", "MC-208…MC-214", "", &[]),
-    partly("defaultHttpRetryPolicy", "MC-215", "", &[]),
-    partly("defaultTrafficPolicy", "MC-224…MC-226", "connectionPool", &[]),
+    works("dnsRefreshRate", "MC-051", "", &[mesh!("names_are_resolved_again")]),
+    works("h2UpgradePolicy", "MC-052…MC-054", "", &[mesh!("http1_becomes_http2_where_the_mesh_says_so")]),
+    works(
+        "pathNormalization",
+        "MC-208…MC-214",
+        "",
+        &[mesh!("paths_are_made_regular"), call!("mesh-settings", "slashes are merged")],
+    ),
+    works(
+        "defaultHttpRetryPolicy, defaultInboundHttpRetryPolicy",
+        "MC-215, MC-248",
+        "",
+        &[
+            mesh!("routes_that_say_nothing_are_retried_as_the_mesh_says"),
+            mesh!("routes_to_the_workload_are_retried_as_the_mesh_says"),
+        ],
+    ),
+    works("defaultTrafficPolicy", "MC-224…MC-226", "", &[mesh!("policies_under_all_rules")]),
+    works(
+        "inboundClusterStatName, outboundClusterStatName",
+        "MC-055, MC-056",
+        "of clusters",
+        &[mesh!("clusters_are_called_by_a_pattern_in_statistics")],
+    ),
+    partly(
+        "zoneAwareLbSetting",
+        "MC-050",
+        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
+        &["crates/pilot/tests/fields/destination_rule.rs::zones_are_preferred_by_the_proxy_itself"],
+    ),
     not_yet(
         "(all others)",
-        "MC-005, MC-006, MC-008…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-050, MC-055…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-248, MN-001…MN-009, PC-001…PC-154",
+        "MC-005, MC-008…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, MN-001…MN-009, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

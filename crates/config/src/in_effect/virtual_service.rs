@@ -131,9 +131,11 @@ pub(super) const ROWS: &[Row] = &[
     works(
         "http[].match[].headers",
         "VS-042",
-        "`{}` or regex `*`: present. Claims (`@request.auth.claims`) not yet",
+        "`{}` or regex `*`: present. Claims (`@request.auth.claims`) are conditions on metadata, which nobody leaves behind before tokens are looked at",
         &[
             test!("header_matches"),
+            "crates/pilot/tests/fields/gateway.rs::claims_of_tokens_are_conditions_on_metadata",
+            call!("claims", "a claim that is not there"),
             "crates/meltemi/tests/bookinfo.rs::meltemis_proxies_meet_the_expectations",
             call!("http-match", "an exact header"),
             call!("match-corners", "regex * is presence"),

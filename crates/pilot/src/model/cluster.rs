@@ -11,6 +11,8 @@ use super::endpoint::Locality;
 pub struct Cluster {
     /// Name.
     pub name: String,
+    /// What statistics call it; empty: its name.
+    pub stat_name: String,
     /// Where its endpoints come from.
     pub discovery: Discovery,
     /// How long a connection attempt may take.
@@ -33,6 +35,8 @@ pub struct Cluster {
     pub tells_health: bool,
     /// Whether the weights of localities count.
     pub locality_weighted: bool,
+    /// Whether requests stay in the zone of the client as far as that is fair, and with how many endpoints at least.
+    pub zone_aware: Option<Option<u64>>,
     /// Whether names of headers go out in the case they came in.
     pub preserve_case: bool,
     /// What it is for, shown in config dumps.
@@ -44,6 +48,7 @@ impl Cluster {
     pub fn new(name: impl Into<String>, discovery: Discovery, connect_timeout: Duration) -> Cluster {
         Cluster {
             name: name.into(),
+            stat_name: String::new(),
             discovery,
             connect_timeout,
             pool: Pool::default(),
@@ -55,6 +60,7 @@ impl Cluster {
             proxy_protocol: None,
             tells_health: false,
             locality_weighted: false,
+            zone_aware: None,
             preserve_case: false,
             origin: None,
         }

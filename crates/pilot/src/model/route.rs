@@ -150,6 +150,8 @@ pub struct RouteMatch {
     pub headers: Vec<HeaderMatch>,
     /// Query parameters.
     pub query: Vec<(Str, TextMatch)>,
+    /// Claims of the request's token.
+    pub claims: Vec<ClaimMatch>,
 }
 
 impl RouteMatch {
@@ -160,6 +162,7 @@ impl RouteMatch {
             ignore_case: false,
             headers: Vec::new(),
             query: Vec::new(),
+            claims: Vec::new(),
         }
     }
 
@@ -170,7 +173,7 @@ impl RouteMatch {
             PathMatch::Regex(pattern) => &**pattern == ".*",
             PathMatch::Exact(_) => false,
         };
-        path && self.headers.is_empty() && self.query.is_empty()
+        path && self.headers.is_empty() && self.query.is_empty() && self.claims.is_empty()
     }
 }
 
@@ -204,6 +207,17 @@ pub struct HeaderMatch {
     /// Name in lower case.
     pub name: Str,
     /// Condition on its value.
+    pub value: TextMatch,
+    /// Whether it must not hold.
+    pub invert: bool,
+}
+
+/// A condition on a claim of the request's token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClaimMatch {
+    /// The claim, from the outermost in.
+    pub path: Vec<Str>,
+    /// Condition on it, or on one entry of a list.
     pub value: TextMatch,
     /// Whether it must not hold.
     pub invert: bool,

@@ -28,6 +28,7 @@ const HTTP_PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProt
 pub fn cluster(model: &Cluster) -> envoy::Cluster {
     let mut cluster = envoy::Cluster {
         name: model.name.clone(),
+        alt_stat_name: model.stat_name.clone(),
         connect_timeout: Some(duration(model.connect_timeout)),
         circuit_breakers: Some(circuit_breakers(&model.pool)),
         typed_extension_protocol_options: protocol_options(model),
@@ -158,20 +159,30 @@ fn slow_start(warmup: Warmup) -> envoy::cluster::SlowStartConfig {
 /// The panic threshold: outlier detection's, else none where endpoints come with their health, so that those that are not
 /// ready get no traffic even when none is (SEM-063, SEM-154); elsewhere Envoy's.
 fn common_lb_config(model: &Cluster) -> Option<envoy::cluster::CommonLbConfig> {
-    use envoy::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
+    use envoy::cluster::common_lb_config::{
+        LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
+    };
     let threshold = match &model.outlier {
         Some(outlier) => Some(outlier.min_health),
         None if model.tells_health => Some(0),
         None => None,
     };
-    if threshold.is_none() && !model.locality_weighted {
+    let zone_aware = model.zone_aware.map(|least| {
+        LocalityConfigSpecifier::ZoneAwareLbConfig(ZoneAwareLbConfig {
+            routing_enabled: Some(percent(100)),
+            min_cluster_size: least.map(|value| protobuf::UInt64Value { value }),
+            ..Default::default()
+        })
+    });
+    if threshold.is_none() && !model.locality_weighted && zone_aware.is_none() {
         return None;
     }
     Some(envoy::cluster::CommonLbConfig {
         healthy_panic_threshold: threshold.map(percent),
-        locality_config_specifier: model
-            .locality_weighted
-            .then_some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})),
+        locality_config_specifier: zone_aware.or_else(|| {
+            let weighted = LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {});
+            model.locality_weighted.then_some(weighted)
+        }),
         ..Default::default()
     })
 }

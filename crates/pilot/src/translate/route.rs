@@ -11,6 +11,7 @@ use crate::model::route::{
     RedirectPath, Route, RouteConfiguration, RouteMatch, TextMatch, VirtualHost, WeightedCluster,
 };
 
+mod claim;
 mod filters;
 mod hash;
 mod retry;
@@ -121,6 +122,7 @@ fn route_match(model: &RouteMatch) -> envoy::RouteMatch {
         case_sensitive: Some(bool_value(!model.ignore_case)),
         headers: model.headers.iter().map(header_match).collect(),
         query_parameters: model.query.iter().map(|(name, value)| query_match(name, value)).collect(),
+        dynamic_metadata: model.claims.iter().map(claim::metadata_match).collect(),
         ..Default::default()
     }
 }

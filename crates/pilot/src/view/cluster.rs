@@ -137,14 +137,16 @@ impl View<'_> {
             balancer = Balancer::OriginalDestination;
         }
         let outlier = policy.outlier_detection.map(policy::outlier);
-        let settings = locality::settings(policy.load_balancer, mesh.locality_lb_setting.as_ref());
+        let settings = locality::settings(policy.load_balancer, mesh);
+        let zone_aware = locality::zone_aware(policy.load_balancer, mesh);
         let protocol = self.upstream_protocol(port, &policy);
         Cluster {
             pool: Pool { retry_budget: extras.retry_budget, ..policy::pool(policy.connection_pool, mesh) },
             balancer,
             protocol,
             tells_health: discovery == Discovery::Eds && self.tells_health(),
-            locality_weighted: settings.is_some_and(|settings| weighs(settings, outlier.is_some())),
+            locality_weighted: settings.is_some_and(|settings| weighs(&settings, outlier.is_some())),
+            zone_aware: zone_aware.map(|settings| settings.min_cluster_size),
             outlier,
             tls: policy.tls.and_then(|tls| {
                 self.cluster_tls(
@@ -160,6 +162,12 @@ impl View<'_> {
             }),
             proxy_protocol: extras.proxy_protocol,
             preserve_case: self.preserves_case(),
+            stat_name: stat_name(
+                mesh.outbound_cluster_stat_name.as_deref(),
+                service,
+                (port, port.target),
+                &subset_name,
+            ),
             origin: Some(origin(service, port, subset_name.clone(), rule)),
             ..Cluster::new(
                 outbound_cluster(port.number, &subset_name, &service.host),
@@ -228,12 +236,34 @@ impl View<'_> {
     }
 }
 
+/// What the mesh's pattern makes of a cluster; empty: there is none (MC-055, MC-056).
+pub(super) fn stat_name(
+    pattern: Option<&str>,
+    service: &Service,
+    (port, target): (&Port, u32),
+    subset: &str,
+) -> String {
+    let Some(pattern) = pattern else { return String::new() };
+    let short = match service.kubernetes {
+        true => format!("{}.{}", service.name, service.namespace),
+        false => service.host.to_string(),
+    };
+    pattern
+        .replace("%SERVICE%", &short)
+        .replace("%SERVICE_FQDN%", &service.host)
+        .replace("%SERVICE_NAME%", &service.name)
+        .replace("%SERVICE_PORT%", &port.number.to_string())
+        .replace("%SERVICE_PORT_NAME%", &port.name)
+        .replace("%TARGET_PORT%", &target.to_string())
+        .replace("%SUBSET_NAME%", subset)
+}
+
 /// The same clusters under their server names, for TLS that passes.
 fn sni_clusters(clusters: &[Cluster]) -> Vec<Cluster> {
     let renamed = |cluster: &Cluster| {
         let (port, subset, host) = parse_outbound_cluster(&cluster.name)?;
         let name = sni_cluster(port, subset, host);
-        Some(Cluster { name, tls: None, proxy_protocol: None, ..cluster.clone() })
+        Some(Cluster { name, stat_name: String::new(), tls: None, proxy_protocol: None, ..cluster.clone() })
     };
     clusters.iter().filter_map(renamed).collect()
 }

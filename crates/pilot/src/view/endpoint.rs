@@ -58,10 +58,14 @@ impl View<'_> {
             selects(labels, &instance.workload.labels) && near(instance) && takes(instance)
         });
         let endpoints = taken.map(|instance| (endpoint(instance), &*instance.workload)).collect();
-        let settings =
-            locality::settings(policy.load_balancer, self.snapshot.mesh.locality_lb_setting.as_ref());
-        let client = locality::Client { locality: &self.locality, labels: &self.labels };
-        locality::arrange(endpoints, settings, policy.outlier_detection.is_some(), client)
+        let mesh = &self.snapshot.mesh;
+        let settings = locality::settings(policy.load_balancer, mesh);
+        let client = locality::Client {
+            locality: &self.locality,
+            labels: &self.labels,
+            prefers_zone: locality::zone_aware(policy.load_balancer, mesh).is_some(),
+        };
+        locality::arrange(endpoints, settings.as_deref(), policy.outlier_detection.is_some(), client)
     }
 
     /// The policies that hold for a port and a subset, the mesh's for blocks that nobody gave (SEM-057).

@@ -104,9 +104,12 @@ impl View<'_> {
     fn merged_servers(&self) -> Vec<Merged<'_>> {
         let mut merged: BTreeMap<(u32, &str), Merged<'_>> = BTreeMap::new();
         let mut tls_hosts: BTreeSet<(u32, &str, &str)> = BTreeSet::new();
-        let scoped = self.snapshot.mesh.switches.scope_gateway_to_namespace;
+        let switches = &self.snapshot.mesh.switches;
+        // What the Gateway API has made is not for Istio's Gateways of other namespaces (SEM-177).
+        let managed = switches.strict_gateway_merging && self.labels.contains_key(names::MANAGED_LABEL);
+        let own_only = managed || switches.scope_gateway_to_namespace;
         let own = |gateway: &&std::sync::Arc<crate::snapshot::gateway::Resolved>| {
-            gateway.selects(&self.labels) && (!scoped || gateway.namespace == self.node.namespace)
+            gateway.selects(&self.labels) && (!own_only || gateway.namespace == self.node.namespace)
         };
         for gateway in self.snapshot.gateways.iter().filter(own) {
             for server in &gateway.spec.servers {

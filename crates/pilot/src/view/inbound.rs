@@ -11,7 +11,7 @@ use meltemi_config::networking::sidecar::{CaptureMode, IstioIngressListener};
 use meltemi_config::{Labels, Protocol, Str};
 
 use super::access_log::Side;
-use super::cluster::PASSTHROUGH_IDLE;
+use super::cluster::{PASSTHROUGH_IDLE, stat_name};
 use super::http_route::default_route;
 use super::{View, policy, retry};
 use crate::model::cluster::{Cluster, Discovery, Protocol as Upstream};
@@ -44,6 +44,8 @@ struct InboundPort {
     endpoint: Option<(Str, u32)>,
     /// Operation in traces.
     operation: String,
+    /// What statistics call its cluster; empty: its name.
+    stat_name: String,
     /// Limits towards the workload.
     pool: Option<ConnectionPoolSettings>,
 }
@@ -124,6 +126,7 @@ impl View<'_> {
             protocol: own.protocol,
             endpoint: local.then(|| (self.localhost().into(), own.target)),
             operation: format!("{}:{}/*", own.service.host, own.service_port),
+            stat_name: self.inbound_stat_name(own),
             pool: self.inbound_pool(None, Some(own)),
         };
         self.own_ports.iter().map(port).collect()
@@ -149,8 +152,15 @@ impl View<'_> {
             operation: own
                 .map(|own| format!("{}:{}/*", own.service.host, own.service_port))
                 .unwrap_or_default(),
+            stat_name: own.map(|own| self.inbound_stat_name(own)).unwrap_or_default(),
             pool: self.inbound_pool(listener.connection_pool.as_ref(), own),
         }
+    }
+
+    fn inbound_stat_name(&self, own: &super::OwnPort) -> String {
+        let pattern = self.snapshot.mesh.inbound_cluster_stat_name.as_deref();
+        let port = own.service.port(own.service_port);
+        port.map(|port| stat_name(pattern, &own.service, (port, own.target), "")).unwrap_or_default()
     }
 
     /// Limits towards the workload: the listener's, else the Sidecar's, else those that clients of the service have, so that
@@ -207,6 +217,7 @@ impl View<'_> {
                 cluster
             }
         };
+        cluster.stat_name = port.stat_name.clone();
         cluster.pool = policy::pool(port.pool.as_ref(), mesh);
         cluster.connect_timeout = policy::connect_timeout(port.pool.as_ref(), mesh);
         cluster.protocol = match port.protocol {

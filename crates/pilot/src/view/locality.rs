@@ -2,10 +2,13 @@
 //!
 //! Pure: what it knows of the client is its locality and its labels.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use meltemi_config::mesh::MeshConfig;
 use meltemi_config::networking::destination_rule::{
     LoadBalancerSettings, LocalityDistribute, LocalityFailover, LocalityLoadBalancerSetting,
+    ZoneAwareLoadBalancerSetting,
 };
 use meltemi_config::{Labels, Str};
 
@@ -19,6 +22,8 @@ pub(super) struct Client<'a> {
     /// `region/zone/subzone`.
     pub(super) locality: &'a str,
     pub(super) labels: &'a Labels,
+    /// Whether its proxy prefers its zone by itself.
+    pub(super) prefers_zone: bool,
 }
 
 /// An endpoint and the workload it belongs to.
@@ -32,13 +37,33 @@ static MESH: LocalityLoadBalancerSetting = LocalityLoadBalancerSetting {
     enabled: Some(true),
 };
 
-/// The settings that hold: the rule's wholly, else the mesh's; `None` when they are off.
+/// The settings that hold: the rule's wholly, else the mesh's, of each those for zones first (SEM-066); `None` when they are off.
 pub(super) fn settings<'a>(
     rule: Option<&'a LoadBalancerSettings>,
-    mesh: Option<&'a LocalityLoadBalancerSetting>,
-) -> Option<&'a LocalityLoadBalancerSetting> {
+    mesh: &'a MeshConfig,
+) -> Option<Cow<'a, LocalityLoadBalancerSetting>> {
+    if let Some(zones) = zone_aware(rule, mesh) {
+        return Some(Cow::Owned(LocalityLoadBalancerSetting {
+            distribute: Vec::new(),
+            failover: zones.failover.clone(),
+            failover_priority: zones.failover_priority.clone(),
+            enabled: Some(true),
+        }));
+    }
     let own = rule.and_then(|balancer| balancer.locality_lb_setting.as_ref());
-    Some(own.or(mesh).unwrap_or(&MESH)).filter(|settings| settings.enabled != Some(false))
+    let settings = own.or(mesh.locality_lb_setting.as_ref()).unwrap_or(&MESH);
+    Some(Cow::Borrowed(settings)).filter(|settings| settings.enabled != Some(false))
+}
+
+/// Settings by which the proxy itself prefers its zone, if they hold.
+pub(super) fn zone_aware<'a>(
+    rule: Option<&'a LoadBalancerSettings>,
+    mesh: &'a MeshConfig,
+) -> Option<&'a ZoneAwareLoadBalancerSetting> {
+    let own = rule.and_then(|balancer| balancer.zone_aware_lb_setting.as_ref());
+    let by_locality = rule.is_some_and(|balancer| balancer.locality_lb_setting.is_some());
+    let of_mesh = mesh.zone_aware_lb_setting.as_ref().filter(|_| !by_locality);
+    own.or(of_mesh).filter(|settings| settings.enabled != Some(false))
 }
 
 /// Endpoints by locality and priority. `failover`: endpoints are put aside, without which nothing would ever move on; it
@@ -69,7 +94,7 @@ pub(super) fn arrange(
         distribute(&mut localities, &settings.distribute, client.locality);
     } else if failover {
         if labels.is_empty() || !settings.failover.is_empty() {
-            by_closeness(&mut localities, &settings.failover, client.locality);
+            by_closeness(&mut localities, &settings.failover, client);
         }
         compact(&mut localities);
     }
@@ -96,13 +121,15 @@ fn distribute(localities: &mut Vec<Locality>, entries: &[LocalityDistribute], cl
 }
 
 /// Adds to each priority: 0 the same subzone, 1 zone, 2 region, 3 elsewhere, 4 elsewhere but not where `failover` says.
-fn by_closeness(localities: &mut [Locality], failover: &[LocalityFailover], client: &str) {
-    let own = parts(client);
+/// A proxy that prefers its zone itself wants one priority for all of its region.
+fn by_closeness(localities: &mut [Locality], failover: &[LocalityFailover], client: Client<'_>) {
+    let own = parts(client.locality);
     let to = failover.iter().find(|entry| &*entry.from == own[0]).map(|entry| &*entry.to);
     for locality in localities {
         let other = parts(&locality.locality);
         let same = own.iter().zip(other).take_while(|(a, b)| **a == *b).count();
         let distance = match (same, to) {
+            (1.., _) if client.prefers_zone => 0,
             (3, _) => 0,
             (2, _) => 1,
             (1, _) => 2,

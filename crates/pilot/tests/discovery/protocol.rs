@@ -107,3 +107,40 @@ async fn an_id_that_is_not_istios_is_refused() {
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     assert!(status.message().contains("nobody"), "{status}");
 }
+
+#[tokio::test]
+async fn an_access_log_reaches_proxies_that_are_connected() {
+    let served = Served::start(SERVICES).await;
+    let mut client =
+        AggregatedDiscoveryServiceClient::connect(format!("http://{}", served.address)).await.unwrap();
+    let (requests, receiver) = mpsc::channel(2);
+    let node =
+        Node { id: "sidecar~10.0.0.2~a-1.default~default.svc.cluster.local".to_owned(), ..Node::default() };
+    let request = |nonce: &str, node: Option<Node>| DeltaDiscoveryRequest {
+        node,
+        type_url: type_url::LISTENER.to_owned(),
+        response_nonce: nonce.to_owned(),
+        ..DeltaDiscoveryRequest::default()
+    };
+    requests.send(request("", Some(node))).await.unwrap();
+    let responses = client.delta_aggregated_resources(ReceiverStream::new(receiver)).await.unwrap();
+    let mut responses = responses.into_inner();
+    let mut next =
+        async || tokio::time::timeout(PATIENCE, responses.message()).await.unwrap().unwrap().unwrap();
+    let first = next().await;
+    requests.send(request(&first.nonce, None)).await.unwrap();
+    // What holds for all proxies and what is this one's own, towards its workload, are both sent again.
+    let telemetry = "---\napiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: t}\n\
+        spec: {selector: {matchLabels: {app: a}}, accessLogging: [{providers: [{name: envoy}]}]}\n";
+    served.set(&format!("{SERVICES}{telemetry}")).await;
+    let mut missing = vec!["virtualInbound", "virtualOutbound"];
+    while !missing.is_empty() {
+        let response = next().await;
+        requests.send(request(&response.nonce, None)).await.unwrap();
+        for resource in &response.resources {
+            let text = String::from_utf8_lossy(&resource.resource.as_ref().unwrap().value).into_owned();
+            assert!(text.contains("/dev/stdout"), "{} has no log", resource.name);
+            missing.retain(|name| *name != resource.name);
+        }
+    }
+}

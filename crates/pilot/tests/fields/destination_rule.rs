@@ -200,3 +200,34 @@ fn outlier_detection() {
     let threshold = cluster.common_lb_config.unwrap().healthy_panic_threshold.unwrap();
     assert!((threshold.value - 30.0).abs() < f64::EPSILON);
 }
+
+#[test]
+fn zones_are_preferred_by_the_proxy_itself() {
+    let zones = json!({"minClusterSize": 4, "failover": [{"from": "r1", "to": "r2"}]});
+    let outlier = json!({"consecutive5xxErrors": 1});
+    let spec = |balancer: serde_json::Value| json!({"trafficPolicy": {"loadBalancer": balancer, "outlierDetection": outlier}});
+    let text =
+        |balancer| format!("{:?}", Mesh::new(&policy(spec(balancer))).cluster(REVIEWS).common_lb_config);
+    let on = text(json!({"zoneAwareLbSetting": zones}));
+    assert!(on.contains("ZoneAwareLbConfig") && on.contains("UInt64Value { value: 4 }"), "{on}");
+    assert!(!text(json!({"zoneAwareLbSetting": {"enabled": false}})).contains("ZoneAwareLbConfig"));
+    assert!(!text(json!({"simple": "ROUND_ROBIN"})).contains("ZoneAwareLbConfig"));
+    // The whole region of the client is first, so that there is a choice of zones; then the region that is named, then others.
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e, namespace: default}\n\
+        spec: {hosts: [e.example], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [\
+        {address: 9.0.0.1, locality: r1/z1}, {address: 9.0.0.2, locality: r1/z2}, {address: 9.0.0.3, locality: r2/z1}, {address: 9.0.0.4, locality: r3/z1}]}\n---\n";
+    let rule = |setting: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: e, namespace: default}}\nspec: {{host: e.example, trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 1}}, loadBalancer: {{{setting}}}}}}}\n"
+        )
+    };
+    let priorities = |setting: &str| {
+        let mesh = Mesh::new(&format!("{entry}{}", rule(setting)));
+        let mut node = Mesh::sidecar();
+        node.locality = "r1/z1".into();
+        let assignment = View::new(&mesh.0, &node).assignment("outbound|80||e.example");
+        assignment.localities.iter().map(|locality| locality.priority).collect::<Vec<_>>()
+    };
+    assert_eq!(priorities("zoneAwareLbSetting: {failover: [{from: r1, to: r2}]}"), [0, 0, 1, 2]);
+    assert_eq!(priorities("localityLbSetting: {failover: [{from: r1, to: r2}]}"), [0, 1, 2, 3]);
+}

@@ -194,3 +194,114 @@ fn headers_of_connections_are_as_configured() {
     };
     assert_eq!((http.trusted_hops, http.preserve_case), (1, false));
 }
+
+#[test]
+fn ports_are_those_of_services_and_may_need_a_right() {
+    let servers = json!([
+        {"port": {"number": 80, "name": "a", "protocol": "HTTP"}, "hosts": ["*"]},
+        {"port": {"number": 443, "name": "b", "protocol": "TLS"}, "hosts": ["*.example.com"], "tls": {"mode": "PASSTHROUGH"}},
+        {"port": {"number": 9000, "name": "c", "protocol": "HTTP"}, "hosts": ["*"]},
+    ]);
+    let service = "\n---\napiVersion: v1\nkind: Service\nmetadata: {name: gw, namespace: istio-system}\n\
+        spec: {clusterIP: 10.0.0.9, selector: {istio: ingressgateway}, ports: [{name: http, port: 80, targetPort: 8080}]}\n---\n\
+        apiVersion: v1\nkind: Pod\nmetadata: {name: gw, namespace: istio-system, labels: {istio: ingressgateway}}\n\
+        spec: {containers: [{name: c}]}\nstatus: {podIP: 2.2.2.2}\n";
+    let mesh = Mesh::new(&format!("{}{service}", resources(servers)));
+    let node = |privileged: bool| {
+        let metadata =
+            json!({"LABELS": {"istio": "ingressgateway"}, "UNPRIVILEGED_POD": (!privileged).to_string()});
+        Node::parse("router~2.2.2.2~gw.istio-system~istio-system.svc.cluster.local", &metadata).unwrap()
+    };
+    let ports = |node: &Node| mesh.listeners(node).iter().map(|listener| listener.port).collect::<Vec<_>>();
+    // 443 has no TLS rule, so nothing listens there; the port of the Service is 80, that of its Pods 8080.
+    assert_eq!(ports(&node(true)), [8080, 9000]);
+    assert_eq!(View::new(&mesh.0, &node(true)).route_names(), ["http.8080", "http.9000"]);
+    let plain = Mesh::new(&resources(http(json!(["*"]))));
+    assert_eq!((plain.listeners(&node(true)).len(), plain.listeners(&node(false)).len()), (1, 0));
+}
+
+#[test]
+fn servers_of_bytes_go_by_the_first_rule_that_holds() {
+    for protocol in ["TCP", "MONGO"] {
+        let server =
+            json!([{"port": {"number": 7000, "name": "bytes", "protocol": protocol}, "hosts": ["*"]}]);
+        let rules = json!([
+            {"match": [{"port": 7001}], "route": to("reviews")},
+            {"match": [{"gateways": ["default/other"]}], "route": to("reviews")},
+            {"match": [{"port": 7000}], "route": [{"destination": {"host": "ratings", "port": {"number": 9090}}}]},
+            {"route": to("reviews")},
+        ]);
+        let service = json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "bytes", "namespace": "default"},
+            "spec": {"hosts": ["bytes.example.com"], "gateways": ["gw"], "tcp": rules},
+        });
+        let mesh = Mesh::new(&format!("{}\n---\n{service}", resources(server)));
+        let listeners = mesh.listeners(&Mesh::gateway());
+        let model::listener::Terminal::Tcp(tcp) = &listeners[0].chains[0].terminal else {
+            panic!("not bytes")
+        };
+        assert_eq!(tcp.clusters[0].0, "outbound|9090||ratings.default.svc.cluster.local");
+    }
+}
+
+#[test]
+fn servers_with_addresses_of_their_own_share_a_port() {
+    let server = |bind: &str| json!({"port": {"number": 8443, "name": format!("x-{bind}"), "protocol": "HTTP"}, "bind": bind, "hosts": ["*.example.com"]});
+    let servers = json!([server("127.0.0.2"), server("127.0.0.3")]);
+    let mesh = Mesh::new(&resources(servers));
+    let listeners = mesh.listeners(&Mesh::gateway());
+    let names: Vec<_> = listeners.iter().map(|listener| listener.name.clone()).collect();
+    assert_eq!(names, ["127.0.0.2_8443", "127.0.0.3_8443"]);
+    let tables = View::new(&mesh.0, &Mesh::gateway()).route_names();
+    assert_eq!(tables, ["http.8443.127.0.0.2", "http.8443.127.0.0.3"]);
+}
+
+#[test]
+fn gateways_that_the_gateway_api_made_keep_to_their_namespace() {
+    let labels =
+        json!({"istio": "ingressgateway", "gateway.istio.io/managed": "istio.io-gateway-controller"});
+    let count =
+        |mesh: &Mesh, namespace: &str| mesh.listeners(&Mesh::node("router", namespace, labels.clone())).len();
+    let text = resources(http(json!(["*"])));
+    let strict = Mesh::new(&text);
+    assert_eq!((count(&strict, "default"), count(&strict, "istio-system")), (1, 0));
+    let switches = meltemi_config::mesh::Switches::read(|asked| {
+        (asked == "PILOT_ENABLE_STRICT_GATEWAY_MERGING").then(|| "false".to_owned())
+    });
+    let loose = Mesh::with(&text, MeshConfig { switches, ..MeshConfig::default() });
+    assert_eq!(count(&loose, "istio-system"), 1);
+}
+
+#[test]
+fn claims_of_tokens_are_conditions_on_metadata() {
+    let rules = json!([
+        {"match": [{"headers": {"@request.auth.claims[group][id]": {"exact": "a"}, "x": {"exact": "y"}}}], "route": to("reviews")},
+        {"match": [{"headers": {"@request.auth.claims.sub": {}}}], "route": to("reviews")},
+        {"match": [{"withoutHeaders": {"@request.auth.claims[admin]": {"exact": "yes"}}}], "route": to("ratings")},
+        {"route": to("reviews")},
+    ]);
+    let service = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"hosts": ["a.example.com"], "gateways": ["gw"], "http": rules},
+    });
+    let gateway = resources(http(json!(["*"]))).split("\n---\n").next().unwrap().to_owned();
+    let mesh = Mesh::new(&format!("{gateway}\n---\n{service}"));
+    let host = mesh.virtual_host(&Mesh::gateway(), "http.80", "a.example.com:80").unwrap();
+    // A condition on claims does not take everything: the routes behind it stay.
+    assert_eq!(host.routes.len(), 4);
+    let matchers: Vec<_> = host.routes.iter().map(|route| route.r#match.clone().unwrap()).collect();
+    assert_eq!((matchers[0].headers.len(), matchers[0].dynamic_metadata.len()), (1, 1));
+    let text = format!("{:?}", matchers[0].dynamic_metadata);
+    for part in [
+        "envoy.filters.http.jwt_authn",
+        "Key(\"payload\")",
+        "Key(\"group\")",
+        "Key(\"id\")",
+        "OrMatch",
+        "ListMatch",
+    ] {
+        assert!(text.contains(part), "{part} not in {text}");
+    }
+    assert!(format!("{:?}", matchers[1].dynamic_metadata).contains("PresentMatch(true)"));
+    assert!(matchers[2].dynamic_metadata[0].invert && !matchers[0].dynamic_metadata[0].invert);
+}

@@ -106,6 +106,8 @@ pub struct Conditions {
     pub grpc: bool,
     /// `runtime_fraction`'s default: numerator and denominator. There is no runtime to override it.
     pub fraction: Option<(u32, u32)>,
+    /// `dynamic_metadata`: a condition on metadata that no filter leaves behind; nothing fulfils it.
+    pub lacks_metadata: bool,
 }
 
 /// A compiled `HeaderMatcher`.
@@ -211,11 +213,16 @@ impl PathMatch {
 impl Conditions {
     /// True when there is nothing to check.
     pub fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.query.is_empty() && !self.grpc && self.fraction.is_none()
+        self.headers.is_empty()
+            && self.query.is_empty()
+            && !self.grpc
+            && self.fraction.is_none()
+            && !self.lacks_metadata
     }
 
     fn hold<V: RequestView>(&self, request: &V) -> bool {
         self.fraction.is_none_or(|(part, whole)| request.random() % u64::from(whole.max(1)) < u64::from(part))
+            && !self.lacks_metadata
             && (!self.grpc || is_grpc(request))
             && self.headers.iter().all(|header| header.matches(request))
             && (self.query.is_empty() || {

@@ -34,6 +34,9 @@ impl Conditions {
         if let Some((part, whole)) = self.fraction.filter(|fraction| !fraction_takes(*fraction, request)) {
             return Some(format!("the request is not among {part} of {whole}"));
         }
+        if self.lacks_metadata {
+            return Some("the request has no such claim: no filter has left metadata".to_owned());
+        }
         if self.grpc && !super::matcher::is_grpc(request) {
             return Some("the content type is not application/grpc".to_owned());
         }

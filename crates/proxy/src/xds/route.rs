@@ -328,7 +328,6 @@ fn entry(
 
 fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMatch, Rejection> {
     fields::unsupported(message.tls_context.is_some(), "tls_context")?;
-    fields::unsupported(!message.dynamic_metadata.is_empty(), "dynamic_metadata")?;
     fields::unsupported(!message.filter_state.is_empty(), "filter_state")?;
     fields::unsupported(!message.cookies.is_empty(), "cookies")?;
     let path = match &message.path_specifier {
@@ -357,6 +356,8 @@ fn route_match(message: &MatchMessage, context: &mut Context) -> Result<RouteMat
     };
     let path = if fields::flag(message.case_sensitive.as_ref(), true) { path } else { path.ignoring_case() };
     let mut also = Conditions { grpc: message.grpc.is_some(), ..Conditions::default() };
+    // No filter of ours leaves metadata behind, and what is missing fulfils nothing: as in Envoy, only an inverted condition holds.
+    also.lacks_metadata = message.dynamic_metadata.iter().any(|matcher| !matcher.invert);
     for (at, header) in message.headers.iter().enumerate() {
         also.headers.push(matchers::header(header, context).at_index("headers", at)?);
     }

@@ -3,10 +3,13 @@
 use meltemi_config::Str;
 use meltemi_config::networking::virtual_service::{HttpMatchRequest, StringMatch};
 
-use crate::model::route::{HeaderMatch, PathMatch, RouteMatch, TextMatch};
+use crate::model::route::{ClaimMatch, HeaderMatch, PathMatch, RouteMatch, TextMatch};
 
 /// Names that Istio reserves among header conditions and ignores there (VS-042).
 const RESERVED: [&str; 4] = ["uri", "scheme", "method", "authority"];
+
+/// What names of claims begin with.
+const CLAIMS: &str = "@request.auth.claims";
 
 /// The conditions that a route can express.
 pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
@@ -15,6 +18,7 @@ pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
         ignore_case: request.ignore_uri_case,
         headers: headers(request),
         query: request.query_params.iter().map(|(name, value)| (name.clone(), header_text(value))).collect(),
+        claims: claims(request),
     }
 }
 
@@ -32,7 +36,7 @@ fn headers(request: &HttpMatchRequest) -> Vec<HeaderMatch> {
     let unwanted = request.without_headers.iter().map(|(name, value)| (name, value, true));
     let mut headers: Vec<HeaderMatch> = wanted
         .chain(unwanted)
-        .filter(|(name, _, _)| !RESERVED.contains(&&***name))
+        .filter(|(name, _, _)| !RESERVED.contains(&&***name) && claim(name).is_none())
         .map(|(name, value, invert)| HeaderMatch { name: lower(name), value: header_text(value), invert })
         .collect();
     headers.sort_by(|a, b| a.name.cmp(&b.name).then(a.invert.cmp(&b.invert)));
@@ -44,6 +48,29 @@ fn headers(request: &HttpMatchRequest) -> Vec<HeaderMatch> {
         }
     }
     headers
+}
+
+/// Names of headers that are claims (VS-042).
+fn claims(request: &HttpMatchRequest) -> Vec<ClaimMatch> {
+    let wanted = request.headers.iter().map(|(name, value)| (name, value, false));
+    let unwanted = request.without_headers.iter().map(|(name, value)| (name, value, true));
+    let claims = wanted.chain(unwanted).filter_map(|(name, value, invert)| {
+        Some(ClaimMatch { path: claim(name)?, value: header_text(value), invert })
+    });
+    let mut claims: Vec<ClaimMatch> = claims.collect();
+    claims.sort_by(|a, b| (&a.path, a.invert).cmp(&(&b.path, b.invert)));
+    claims
+}
+
+/// The claim of `@request.auth.claims.a.b` or `@request.auth.claims[a][b]`.
+fn claim(name: &str) -> Option<Vec<Str>> {
+    let prefix = name.get(..CLAIMS.len()).filter(|prefix| prefix.eq_ignore_ascii_case(CLAIMS))?;
+    let rest = &name[prefix.len()..];
+    let parts: Vec<Str> = match rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inside) => inside.split("][").map(Str::from).collect(),
+        None => rest.strip_prefix('.')?.split('.').map(Str::from).collect(),
+    };
+    parts.iter().all(|part| !part.is_empty()).then_some(parts)
 }
 
 fn lower(name: &Str) -> Str {
