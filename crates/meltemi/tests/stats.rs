@@ -218,9 +218,22 @@ fn series(answer: &str, port: u16) -> BTreeSet<String> {
     let lines = answer.lines().filter(|line| line.starts_with("# TYPE") || line.starts_with("envoy_"));
     let named = |line: &str| match line.strip_prefix('#') {
         Some(kind) => kind.to_owned(),
-        None => line.rsplit_once(' ').map_or(line, |(series, _)| series).replace(&port, "_PORT\""),
+        None => {
+            let series = line.rsplit_once(' ').map_or(line, |(series, _)| series).replace(&port, "_PORT\"");
+            sorted(&series)
+        }
     };
     lines.map(named).collect()
+}
+
+/// A series with its labels in order, which means nothing to Prometheus.
+fn sorted(series: &str) -> String {
+    let Some((name, labels)) = series.strip_suffix('}').and_then(|series| series.split_once('{')) else {
+        return series.to_owned();
+    };
+    let mut labels: Vec<_> = labels.split(',').collect();
+    labels.sort_unstable();
+    format!("{name}{{{}}}", labels.join(","))
 }
 
 /// By name, with the listener's port made one.
