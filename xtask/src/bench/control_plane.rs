@@ -20,6 +20,7 @@ use config::{Config, host};
 mod client;
 mod config;
 mod report;
+mod shapes;
 
 /// Options of `cargo xtask bench control-plane`.
 #[derive(clap::Args)]
@@ -30,6 +31,12 @@ pub(crate) struct Args {
     /// Simulated sidecars; unset: 100, and 50 beside other numbers of services than 1,000
     #[arg(long, value_name = "N")]
     clients: Option<usize>,
+    /// Endpoints of each service
+    #[arg(long, value_name = "E", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=200))]
+    endpoints: u32,
+    /// Then: 500 files at once, and 200 more proxies at once
+    #[arg(long)]
+    shapes: bool,
     /// Events of each kind
     #[arg(long, value_name = "K", default_value_t = 20)]
     events: usize,
@@ -104,7 +111,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         for &protocol in &protocols {
             let clients = args.clients.unwrap_or(if services == 1000 { 100 } else { 50 });
             eprintln!("{services} services, {clients} clients, {protocol:?}");
-            rounds.push(round(&binary, services, clients, protocol, args.events.max(1))?);
+            rounds.push(round(&binary, services, clients, protocol, args)?);
         }
     }
     anstream::print!("{}", report::table(&rounds));
@@ -119,14 +126,14 @@ fn round(
     services: usize,
     clients: usize,
     protocol: Protocol,
-    events: usize,
+    args: &Args,
 ) -> anyhow::Result<Round> {
     let folder = run::root().join("target/bench/control-plane");
-    let config = Config::write(&folder, services)?;
+    let config = Config::write(&folder, services, args.endpoints as usize)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
         let cold = cold_start(binary, &folder, &config, protocol == Protocol::Delta).await?;
-        let round = measure(binary, &folder, &config, clients, protocol, events).await?;
+        let round = measure(binary, &folder, &config, clients, protocol, args).await?;
         Ok(Round { cold, ..round })
     });
     runtime.shutdown_background();
@@ -138,6 +145,8 @@ fn round(
 struct Running {
     process: Guard,
     fleet: Arc<Fleet>,
+    /// Where it serves.
+    address: String,
 }
 
 async fn measure(
@@ -146,9 +155,10 @@ async fn measure(
     config: &Config,
     clients: usize,
     protocol: Protocol,
-    events: usize,
+    args: &Args,
 ) -> anyhow::Result<Round> {
     let delta = protocol == Protocol::Delta;
+    let events = args.events.max(1);
     let (mut running, began) = Running::start(binary, folder, clients, delta)?;
     let everything = wanted(config.services, delta);
     let ready = running.until(began, |_, got| {
@@ -203,6 +213,10 @@ async fn measure(
             })
             .await?,
     );
+    if args.shapes {
+        round.events.push(shapes::burst(&mut running, config, delta).await?);
+        round.events.push(shapes::reconnect(&running, &everything, delta).await?);
+    }
     round.memory = peak(id)? / 1024.0;
     running.process.alive()?;
     Ok(round)
@@ -251,14 +265,16 @@ impl Running {
         let began = Instant::now();
         let process = Guard::start(&mut command, Some(log))?;
         let fleet = Fleet::new(clients);
+        let address = format!("http://127.0.0.1:{xds}");
         for at in 0..clients {
-            let client = Client { at, delta, fleet: Arc::clone(&fleet) };
+            let client = Client { at, slot: at, delta, fleet: Arc::clone(&fleet) };
+            let address = address.clone();
             tokio::spawn(async move {
                 // The server's end ends it too; a client that fails before is missed by who waits for it.
-                let _ended = client.run(format!("http://127.0.0.1:{xds}")).await;
+                let _ended = client.run(address).await;
             });
         }
-        Ok((Running { process, fleet }, began))
+        Ok((Running { process, fleet, address }, began))
     }
 
     /// Makes events one after another.
@@ -304,30 +320,39 @@ impl Running {
         began: Instant,
         done: impl Fn(usize, &client::Got) -> Option<Instant>,
     ) -> anyhow::Result<Vec<f64>> {
-        let mut times: Vec<Option<Instant>> = vec![None; self.fleet.got.len()];
-        let mut changed = self.fleet.changed.subscribe();
-        let all = async {
-            loop {
-                changed.borrow_and_update();
-                for (at, time) in times.iter_mut().enumerate().filter(|(_, time)| time.is_none()) {
-                    *time = done(at, &self.fleet.got(at));
-                }
-                if times.iter().all(Option::is_some) || changed.changed().await.is_err() {
-                    return;
-                }
-                // What comes meanwhile is looked at together; times are those of receipt.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(120), all).await.is_err() {
-            let missing = times.iter().filter(|time| time.is_none()).count();
-            bail!("{missing} clients of {} waited for nothing", times.len());
-        }
-        let since = |time: Instant| time.duration_since(began).as_secs_f64() * 1e3;
-        let mut times: Vec<f64> = times.into_iter().flatten().map(since).collect();
-        times.sort_by(f64::total_cmp);
-        Ok(times)
+        until(&self.fleet, began, done).await
     }
+}
+
+/// Waits until every client is as wanted; milliseconds since `began` at which each was, sorted.
+async fn until(
+    fleet: &Fleet,
+    began: Instant,
+    done: impl Fn(usize, &client::Got) -> Option<Instant>,
+) -> anyhow::Result<Vec<f64>> {
+    let mut times: Vec<Option<Instant>> = vec![None; fleet.got.len()];
+    let mut changed = fleet.changed.subscribe();
+    let all = async {
+        loop {
+            changed.borrow_and_update();
+            for (at, time) in times.iter_mut().enumerate().filter(|(_, time)| time.is_none()) {
+                *time = done(at, &fleet.got(at));
+            }
+            if times.iter().all(Option::is_some) || changed.changed().await.is_err() {
+                return;
+            }
+            // What comes meanwhile is looked at together; times are those of receipt.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(120), all).await.is_err() {
+        let missing = times.iter().filter(|time| time.is_none()).count();
+        bail!("{missing} clients of {} waited for nothing", times.len());
+    }
+    let since = |time: Instant| time.duration_since(began).as_secs_f64() * 1e3;
+    let mut times: Vec<f64> = times.into_iter().flatten().map(since).collect();
+    times.sort_by(f64::total_cmp);
+    Ok(times)
 }
 
 /// Until answers are in and nothing moves.

@@ -94,6 +94,8 @@ struct Named {
 /// One simulated proxy.
 pub(super) struct Client {
     pub(super) at: usize,
+    /// Its place in the fleet.
+    pub(super) slot: usize,
     pub(super) delta: bool,
     pub(super) fleet: Arc<Fleet>,
 }
@@ -168,7 +170,7 @@ impl Client {
             _ => {}
         }
         let short = meltemi_xds::type_url::short(url);
-        let mut got = self.fleet.got(self.at);
+        let mut got = self.fleet.got(self.slot);
         got.bytes += bytes as u64;
         for resource in named {
             got.last.insert(format!("{short} {}", resource.name), now);

@@ -7,24 +7,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Endpoints of each service.
-const ENDPOINTS: usize = 5;
-
 /// The folder.
 pub(super) struct Config {
     folder: PathBuf,
     pub(super) services: usize,
+    /// Of each service.
+    endpoints: usize,
 }
 
 impl Config {
-    /// Writes `services` ServiceEntries (8080 HTTP, 9090 gRPC, five static endpoints, a VIP) and a fifth as many VirtualServices
+    /// Writes `services` ServiceEntries (8080 HTTP, 9090 gRPC, static endpoints, a VIP) and a fifth as many VirtualServices
     /// (header match, timeout, retries, header set).
-    pub(super) fn write(folder: &Path, services: usize) -> anyhow::Result<Config> {
+    pub(super) fn write(folder: &Path, services: usize, endpoints: usize) -> anyhow::Result<Config> {
         if folder.exists() {
             std::fs::remove_dir_all(folder)?;
         }
         std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
-        let config = Config { folder: folder.to_owned(), services };
+        let config = Config { folder: folder.to_owned(), services, endpoints };
         for at in 0..services {
             config.service(at, 0)?;
         }
@@ -37,8 +36,9 @@ impl Config {
     /// Writes a service; another `variant` differs in one endpoint.
     pub(super) fn service(&self, at: usize, variant: usize) -> anyhow::Result<()> {
         let mut endpoints = String::new();
-        for endpoint in 0..ENDPOINTS {
-            let last = if endpoint == 0 { 10 + variant % 200 } else { endpoint };
+        for endpoint in 0..self.endpoints {
+            // The first is the one that changes.
+            let last = if endpoint == 0 { 1 + variant % 50 } else { 50 + endpoint };
             writeln!(
                 endpoints,
                 "  - {{address: 10.{}.{}.{last}, labels: {{version: v1}}}}",

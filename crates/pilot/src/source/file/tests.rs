@@ -113,3 +113,35 @@ async fn of_one_object_in_two_files_the_last_holds() {
     std::fs::remove_dir_all(folder.0.join("more")).unwrap();
     reader.until(|reader| reader.names() == ["a"]).await;
 }
+
+#[test]
+fn only_what_changed_is_read_again() {
+    let folder = Folder(folder());
+    let (a, b) = (folder.0.join("a.yaml"), folder.0.join("b.yaml"));
+    let text = |host: &str| GOOD.replace("host: a", &format!("host: {host}"));
+    for (file, name) in [(&a, "a"), (&b, "b")] {
+        std::fs::write(file, text("a").replace("name: a", &format!("name: {name}"))).unwrap();
+    }
+    let source = FileSource::new(vec![folder.0.clone()], Options::default());
+    let mut files = Files::default();
+    let names =
+        |update: &Update| update.objects.iter().map(|(id, _)| id.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&files.refresh(&source, None)), ["a", "b"]);
+
+    // Another text behind the same stamp: whoever reads it sees it.
+    let written = std::fs::metadata(&b).unwrap().modified().unwrap();
+    std::fs::write(&b, text("z").replace("name: a", "name: b")).unwrap();
+    std::fs::File::options().write(true).open(&b).unwrap().set_modified(written).unwrap();
+    std::fs::write(&a, text("other")).unwrap();
+    assert_eq!(names(&files.refresh(&source, Some(BTreeSet::from([a.clone()])))), ["a"]);
+    assert_eq!(names(&files.refresh(&source, None)), [""; 0], "the other file was not read");
+
+    std::fs::File::options()
+        .write(true)
+        .open(&b)
+        .unwrap()
+        .set_modified(written + Duration::from_secs(1))
+        .unwrap();
+    assert_eq!(names(&files.refresh(&source, Some(BTreeSet::from([a])))), [""; 0], "nor looked at");
+    assert_eq!(names(&files.refresh(&source, Some(BTreeSet::from([b])))), ["b"]);
+}
