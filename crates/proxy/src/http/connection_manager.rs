@@ -172,13 +172,7 @@ async fn route<D: Downstream>(
     let found = find(&table, &view);
     allow_upgrade(session, exchange, found.map(|(_, route)| &**route))?;
     let Some((host, route)) = found else {
-        if let Some(host) = table.virtual_host(exchange.request.authority()) {
-            exchange.info.virtual_host = Some(host.name.clone());
-            let origin = host.routes().find_map(|entry| entry.route.origin.clone());
-            if origin.is_some() {
-                exchange.info.filters.get_or_insert_default().blamed = origin;
-            }
-        }
+        note_unrouted(&table, exchange);
         filter(session, downstream, exchange, deadline, None).await?;
         return Err(LocalReply::no_route().into());
     };
@@ -265,6 +259,16 @@ async fn filter<D: Downstream>(
     match session.manager.filters.is_empty() {
         true => Ok(()),
         false => Box::pin(filters::request(session, downstream, exchange, deadline, route)).await,
+    }
+}
+
+/// Keeps whose rules did not take the request, for the reason of the answer.
+fn note_unrouted(table: &RouteTable, exchange: &mut Exchange) {
+    let Some(host) = table.virtual_host(exchange.request.authority()) else { return };
+    exchange.info.virtual_host = Some(host.name.clone());
+    let origin = host.routes().find_map(|entry| entry.route.origin.clone());
+    if origin.is_some() {
+        exchange.info.filters.get_or_insert_default().blamed = origin;
     }
 }
 
