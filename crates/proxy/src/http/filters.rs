@@ -53,9 +53,10 @@ pub struct State {
 }
 
 impl State {
-    /// What slows the response down, for whoever passes it on.
-    pub fn take_throttle(&mut self) -> Option<Box<fault::throttle::Throttle>> {
-        self.throttle.take()
+    /// What slows the response down.
+    #[inline]
+    pub fn throttle(&mut self) -> Option<&mut fault::throttle::Throttle> {
+        self.throttle.as_deref_mut()
     }
 }
 

@@ -57,24 +57,16 @@ pub struct Until {
     pub idle: Option<Instant>,
     /// `request_timeout`
     pub request: Option<Instant>,
-    /// `max_stream_duration`
+    /// `max_stream_duration` of the route or the connection manager, or of the cluster if that comes first.
     pub duration: Option<Instant>,
-    /// The cluster's `max_stream_duration`
-    pub try_duration: Option<Instant>,
+    /// It is the cluster's, which is of this try.
+    pub of_try: bool,
 }
 
 impl Until {
     /// Writes the earliest into the deadline table.
     pub fn arm(&self, deadline: &Deadline) {
-        let all = [
-            self.route,
-            self.per_try,
-            self.per_try_idle,
-            self.idle,
-            self.request,
-            self.duration,
-            self.try_duration,
-        ];
+        let all = [self.route, self.per_try, self.per_try_idle, self.idle, self.request, self.duration];
         deadline.set(all.into_iter().flatten().min());
     }
 
@@ -82,8 +74,7 @@ impl Until {
     pub fn expired(&self, now: Instant) -> Option<Expired> {
         let all = [
             (self.route, Expired::Route),
-            (self.duration, Expired::Duration),
-            (self.try_duration, Expired::TryDuration),
+            (self.duration, if self.of_try { Expired::TryDuration } else { Expired::Duration }),
             (self.per_try, Expired::PerTry),
             (self.per_try_idle, Expired::PerTryIdle),
             (self.request, Expired::Request),

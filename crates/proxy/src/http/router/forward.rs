@@ -27,7 +27,6 @@ use crate::{
         },
         deadline::Deadline,
         exchange::Downstream,
-        filters::fault::throttle::Throttle,
         headers::Known,
         message::View,
         router::{
@@ -91,12 +90,9 @@ pub async fn forward<D: Downstream>(
         [] => None,
         mirrors => mirror::start(session, exchange, mirrors, limits.route),
     };
-    let duration = session.manager.max_stream_duration.zip(exchange.info.start);
-    let duration = duration.map(|(limit, start)| start + limit);
     let until = Until {
         idle: limits.idle.map(|limit| clock::now() + limit),
         request: session.manager.request_timeout.map(|limit| clock::now() + limit),
-        duration: matched.forward.max_stream_duration.map(|limit| clock::now() + limit).or(duration),
         ..Until::default()
     };
     let mut forwarding = Forwarding {
@@ -115,9 +111,9 @@ pub async fn forward<D: Downstream>(
         tried: SmallVec::new(),
         hashed: None,
         retrying: None,
-        throttle: None,
         request: Relay::Body,
     };
+    forwarding.set_duration(None);
     forwarding.run().await
 }
 
@@ -192,8 +188,6 @@ struct Forwarding<'a, D> {
     hashed: Option<Box<Hashed>>,
     /// A retry's share of `max_retries`, until its outcome is known.
     retrying: Option<Permit>,
-    /// Slows the response down: a fault.
-    throttle: Option<Box<Throttle>>,
     /// The request body on its way up, in the current try.
     request: Relay,
 }

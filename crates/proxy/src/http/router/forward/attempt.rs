@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use super::{Active, Forwarding, failure::Failure};
@@ -82,7 +83,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.replay.rewind();
         self.until.per_try = None;
         self.until.per_try_idle = self.limits.per_try_idle.map(|limit| now + limit);
-        self.until.try_duration = self.state.cluster.settings.max_stream_duration.map(|limit| now + limit);
+        if self.state.cluster.settings.max_stream_duration.is_some() {
+            self.set_duration(Some(now));
+        }
         self.exchange.response.clear();
         let answered = poll_fn(|cx| self.poll_head(cx, upstream)).await;
         if let (Err(Failure::Upstream { .. }), Some(permit)) = (&answered, &acquired.1) {
@@ -138,6 +141,16 @@ impl<D: Downstream> Forwarding<'_, D> {
             self.until.arm(self.deadline);
         }
         Poll::Pending
+    }
+
+    /// How long the stream, and a try that has begun, may take.
+    pub(super) fn set_duration(&mut self, tried: Option<Instant>) {
+        let limit = self.matched.forward.max_stream_duration.or(self.session.manager.max_stream_duration);
+        let whole = limit.zip(self.exchange.info.start).map(|(limit, start)| start + limit);
+        let limit = self.state.cluster.settings.max_stream_duration;
+        let this = limit.zip(tried).map(|(limit, start)| start + limit);
+        self.until.of_try = this.is_some_and(|this| whole.is_none_or(|whole| this < whole));
+        self.until.duration = if self.until.of_try { this } else { whole };
     }
 
     /// Counts for the route and the virtual cluster.

@@ -210,7 +210,9 @@ impl<D: Downstream> Forwarding<'_, D> {
         }
         self.until.per_try_idle = None;
         self.until.per_try = None;
-        self.until.try_duration = None;
+        if self.until.of_try {
+            self.set_duration(None);
+        }
         self.until.arm(self.deadline);
         let mut sleep = Box::pin(tokio::time::sleep(pause));
         let interrupted = poll_fn(|cx| match sleep.as_mut().poll(cx) {

@@ -41,7 +41,6 @@ impl<D: Downstream> Forwarding<'_, D> {
         if tunnel {
             return Box::pin(self.tunnel(upstream)).await;
         }
-        self.throttle = self.exchange.info.filters.as_mut().and_then(|state| state.take_throttle());
         let bodiless = self.exchange.response.body == BodyLength::None;
         let mut relay = if bodiless { Relay::Flush } else { Relay::Body };
         let ended = poll_fn(|cx| self.poll_response(cx, upstream, &mut relay)).await;
@@ -111,7 +110,8 @@ impl<D: Downstream> Forwarding<'_, D> {
             return Poll::Ready(Err(Ended::Gone(error)));
         }
         let mut moved = false;
-        let relayed = match &mut self.throttle {
+        let throttle = self.exchange.info.filters.as_mut().and_then(|state| state.throttle());
+        let relayed = match throttle {
             None => relay.poll(cx, upstream, &mut *self.downstream, &mut moved),
             Some(throttle) => relay.poll(cx, &mut throttle.slow(upstream), &mut *self.downstream, &mut moved),
         };
