@@ -1,5 +1,7 @@
 //! DestinationRules: hosts and ports that do not exist, subsets without endpoints, certificates that nobody checks.
 
+use rustc_hash::FxHashMap;
+
 use super::Analyzer;
 use super::messages::*;
 use super::report::{Report, full_name};
@@ -189,19 +191,17 @@ fn credential(
 
 /// Subsets of one name in several rules of a namespace for one host (SEM-051).
 fn repeated_subsets(mesh: &Mesh<'_>, report: &mut Report) {
-    let rules: Vec<(&Object, &DestinationRule)> = mesh
+    let rules = mesh
         .all::<DestinationRule>()
-        .filter(|(_, rule)| rule.workload_selector.is_none() && !rule.subsets.is_empty())
-        .collect();
-    let same = |(a, x): &(&Object, &DestinationRule), (b, y): &(&Object, &DestinationRule)| {
-        a.namespace() == b.namespace()
-            && x.host.resolve(a.namespace(), DOMAIN) == y.host.resolve(b.namespace(), DOMAIN)
-            && x.export_to == y.export_to
-    };
-    for (position, later) in rules.iter().enumerate() {
+        .filter(|(_, rule)| rule.workload_selector.is_none() && !rule.subsets.is_empty());
+    let mut seen: FxHashMap<_, Vec<(&Object, &DestinationRule)>> = FxHashMap::default();
+    for later in rules {
+        let key = (later.0.namespace(), later.1.host.resolve(later.0.namespace(), DOMAIN));
+        let before = seen.entry(key).or_default();
         for (index, subset) in later.1.subsets.iter().enumerate() {
-            let earlier = rules[..position].iter().find(|earlier| {
-                same(earlier, later) && earlier.1.subsets.iter().any(|other| other.name == subset.name)
+            let earlier = before.iter().find(|(_, rule)| {
+                rule.export_to == later.1.export_to
+                    && rule.subsets.iter().any(|other| other.name == subset.name)
             });
             if let Some((first, _)) = earlier {
                 let text = format!(
@@ -214,5 +214,6 @@ fn repeated_subsets(mesh: &Mesh<'_>, report: &mut Report) {
                 report.add(&REPEATED_SUBSET, later.0, &path, text, "keep one of the two");
             }
         }
+        before.push(later);
     }
 }

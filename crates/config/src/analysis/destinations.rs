@@ -4,9 +4,9 @@ use super::messages::*;
 use super::report::{Report, full_name, go_list};
 use super::view::{DOMAIN, Mesh, Service, ServiceKind};
 use super::{Analyzer, evidence};
+use crate::networking::VirtualService;
 use crate::networking::virtual_service::{Destination, HttpRoute};
-use crate::networking::{DestinationRule, VirtualService};
-use crate::{Object, Str, host};
+use crate::{Object, Str};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "destinations",
@@ -172,13 +172,7 @@ fn subset(
     report: &mut Report,
 ) -> bool {
     let Some(subset) = &to.destination.subset else { return false };
-    let rules: Vec<(&Object, &DestinationRule)> = mesh
-        .all::<DestinationRule>()
-        .filter(|(rule, spec)| {
-            let covers = spec.host.resolve(rule.namespace(), DOMAIN);
-            host::subset_of(&to.destination.host.resolve(object.namespace(), DOMAIN), &covers)
-        })
-        .collect();
+    let rules = mesh.rules_for(&to.destination.host.resolve(object.namespace(), DOMAIN));
     let subsets = || rules.iter().flat_map(|(_, rule)| rule.subsets.iter().map(|subset| &*subset.name));
     if subsets().any(|known| known == &**subset) {
         return true;

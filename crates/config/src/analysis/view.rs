@@ -7,7 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Settings;
 use super::workloads::{self, Workload};
 use crate::core::{self, IntOrString};
-use crate::networking::{Gateway, ServiceEntry};
+use crate::networking::{DestinationRule, Gateway, ServiceEntry};
 use crate::process::Process;
 use crate::{AsSpec, ExportTo, Host, Kind, Labels, Loaded, Object, Protocol, Str, host};
 
@@ -26,9 +26,15 @@ pub(super) struct Mesh<'a> {
     pub(super) workloads: Vec<Workload<'a>>,
     by_kind: FxHashMap<Kind, Vec<&'a Object>>,
     by_host: FxHashMap<Str, Vec<usize>>,
+    /// DestinationRules by host, and those for wildcards once more; in the order of files.
+    rules: FxHashMap<Host, Vec<Ruled<'a>>>,
+    wide_rules: Vec<(Host, Ruled<'a>)>,
     namespaces: FxHashMap<Str, &'a Object>,
     known_namespaces: FxHashSet<Str>,
 }
+
+/// A DestinationRule and its place in the order of files.
+type Ruled<'a> = (usize, &'a Object, &'a DestinationRule);
 
 /// A service: of Kubernetes, by hand, or of local processes.
 pub(super) struct Service<'a> {
@@ -74,6 +80,8 @@ impl<'a> Mesh<'a> {
             workloads: Vec::new(),
             by_kind,
             by_host: FxHashMap::default(),
+            rules: FxHashMap::default(),
+            wide_rules: Vec::new(),
             namespaces,
             known_namespaces,
         };
@@ -82,7 +90,24 @@ impl<'a> Mesh<'a> {
         for (position, service) in mesh.services.iter().enumerate() {
             mesh.by_host.entry(service.host.as_shared().clone()).or_default().push(position);
         }
+        let rules: Vec<(&Object, &DestinationRule)> = mesh.all::<DestinationRule>().collect();
+        for (position, (object, rule)) in rules.into_iter().enumerate() {
+            let host = rule.host.resolve(object.namespace(), DOMAIN);
+            if host.is_wildcard() {
+                mesh.wide_rules.push((host.clone(), (position, object, rule)));
+            }
+            mesh.rules.entry(host).or_default().push((position, object, rule));
+        }
         mesh
+    }
+
+    /// DestinationRules that cover a host in full, in the order of files.
+    pub(super) fn rules_for(&self, host: &Host) -> Vec<(&'a Object, &'a DestinationRule)> {
+        let exact = self.rules.get(host).into_iter().flatten().copied();
+        let wide = self.wide_rules.iter().filter(|(wide, _)| wide != host && host::subset_of(host, wide));
+        let mut rules: Vec<Ruled<'a>> = exact.chain(wide.map(|(_, rule)| *rule)).collect();
+        rules.sort_by_key(|(position, ..)| *position);
+        rules.into_iter().map(|(_, object, rule)| (object, rule)).collect()
     }
 
     /// Objects of a kind, in the order of files.
