@@ -37,6 +37,8 @@ pub struct Wish {
     at: usize,
     /// The egress listener's, which holds in place of the service's.
     port: Option<Port>,
+    /// Of the port that holds; beside it, because thousands of services may share a socket, and this is what each is asked.
+    protocol: Protocol,
 }
 
 /// All wishes, by socket.
@@ -81,7 +83,8 @@ impl View<'_> {
             let bind = self.bind(listener);
             let own = listener_port(listener);
             for (at, port) in service.ports.iter().enumerate() {
-                let wish = Wish { egress, service: Arc::clone(service), at, port: own.clone() };
+                let protocol = own.as_ref().unwrap_or(port).protocol;
+                let wish = Wish { egress, service: Arc::clone(service), at, port: own.clone(), protocol };
                 let single = own.is_none() && bind.address.is_none();
                 if single && self.has_endpoint_listeners(service, port) {
                     self.add_endpoints(&wish, &bind, &mut wishes);
@@ -130,7 +133,7 @@ impl View<'_> {
             match &mut merged {
                 None => merged = Some((wish.egress, Entry::new(self.offer(socket, wish)))),
                 // Most services share a listener that is there already.
-                Some((_, entry)) if !entry.wants(wish.port().protocol) => {}
+                Some((_, entry)) if !entry.wants(wish.protocol) => {}
                 Some((first, _)) if self.is_locked(socket, *first, wish.egress) => break,
                 Some((_, entry)) => entry.add(self.offer(socket, wish)),
             }
