@@ -4,12 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
 
 use meltemi_testkit::{
     echo::Echo,
     peers, ports,
-    process::Process,
+    proxy::Proxy,
     raw,
     table::{self, Expect, Outcome, judge},
 };
@@ -104,12 +104,6 @@ impl World {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Proxy {
-    Meltemi,
-    Envoy,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn meltemi_meets_the_table() {
     let problems =
@@ -171,7 +165,8 @@ async fn run_file(
 ) {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let (_process, _admin) = start(proxy, &world.fill(&file.bootstrap), folder.path()).await;
+    let (_process, _admin) =
+        proxy.start(env!("CARGO_BIN_EXE_meltemi"), &world.fill(&file.bootstrap), folder.path()).await;
     for call in &file.calls {
         let name = format!("{title}: {}", call.name);
         let (outcome, problems) = match perform(&world, call).await {
@@ -185,44 +180,6 @@ async fn run_file(
             Err(error) => (None, vec![format!("{name}: {error}")]),
         };
         results.push((name, outcome.filter(|_| call.differs.is_none()), problems));
-    }
-}
-
-async fn start(proxy: Proxy, bootstrap: &str, folder: &Path) -> (Process, SocketAddr) {
-    let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-    let bootstrap = format!(
-        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}\n{bootstrap}",
-        admin.port()
-    );
-    let file = folder.join("bootstrap.yaml");
-    fs::write(&file, bootstrap).unwrap();
-    let mut command = match proxy {
-        Proxy::Meltemi => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-            command.args(["proxy", "--workers", "1"]);
-            command
-        }
-        Proxy::Envoy => {
-            let mut command = Command::new(peers::find("envoy").unwrap());
-            command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
-            command
-        }
-    };
-    let mut process = Process::start(command.arg("-c").arg(&file));
-    wait_ready(admin, &mut process).await;
-    (process, admin)
-}
-
-async fn wait_ready(admin: SocketAddr, process: &mut Process) {
-    let request = b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if raw::exchange(admin, request, PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
-            return;
-        }
-        let gone = process.wait(Duration::ZERO).is_some();
-        assert!(!gone && tokio::time::Instant::now() < deadline, "not ready:\n{}", process.said());
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

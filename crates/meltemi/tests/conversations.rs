@@ -4,9 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
-use meltemi_testkit::{echo::Echo, peers, ports, process::Process, raw};
+use meltemi_testkit::{echo::Echo, peers, ports, proxy::Proxy, raw};
 use regex::bytes::Regex;
 use serde::Deserialize;
 use tokio::{
@@ -129,12 +129,6 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, kind: Kind) {
     let _ = write.shutdown().await;
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Proxy {
-    Meltemi,
-    Envoy,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn meltemi_holds_every_conversation() {
     let problems = run_all(Proxy::Meltemi).await;
@@ -176,7 +170,8 @@ async fn run_all(proxy: Proxy) -> Vec<String> {
 
 async fn run_file(proxy: Proxy, file: &File) -> Vec<String> {
     let world = World::new().await;
-    let (_process, admin) = start(proxy, &world.fill(&file.bootstrap), world.folder.path()).await;
+    let (_process, admin) =
+        proxy.start(env!("CARGO_BIN_EXE_meltemi"), &world.fill(&file.bootstrap), world.folder.path()).await;
     let mut problems = Vec::new();
     for conversation in &file.conversations {
         if proxy == Proxy::Envoy && conversation.differs.is_some() {
@@ -334,40 +329,6 @@ async fn missing_logs(world: &World, patterns: &[String]) -> Vec<String> {
             return missing;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn start(proxy: Proxy, bootstrap: &str, folder: &Path) -> (Process, SocketAddr) {
-    let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-    let bootstrap = format!(
-        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}\n{bootstrap}",
-        admin.port()
-    );
-    let file = folder.join("bootstrap.yaml");
-    fs::write(&file, bootstrap).unwrap();
-    let mut command = match proxy {
-        Proxy::Meltemi => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-            command.args(["proxy", "--workers", "1"]);
-            command
-        }
-        Proxy::Envoy => {
-            let mut command = Command::new(peers::find("envoy").unwrap());
-            command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
-            command.args(["--file-flush-interval-msec", "100"]);
-            command
-        }
-    };
-    let mut process = Process::start(command.arg("-c").arg(&file));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        let request = b"GET /ready HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n";
-        if raw::exchange(admin, request, PATIENCE).await.is_ok_and(|answer| answer.status == 200) {
-            return (process, admin);
-        }
-        let gone = process.wait(Duration::ZERO).is_some();
-        assert!(!gone && tokio::time::Instant::now() < deadline, "not ready:\n{}", process.said());
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

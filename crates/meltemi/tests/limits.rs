@@ -9,7 +9,6 @@ use std::{
     fs,
     net::SocketAddr,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -17,7 +16,7 @@ use futures_util::future::join_all;
 use meltemi_testkit::{
     echo::Echo,
     peers, ports,
-    process::Process,
+    proxy::Proxy,
     raw::{self, Answer},
 };
 use serde::Deserialize;
@@ -91,12 +90,6 @@ struct During {
     stats: BTreeMap<String, i64>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Proxy {
-    Meltemi,
-    Envoy,
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn meltemi_keeps_to_its_limits() {
     run_all(Proxy::Meltemi).await;
@@ -128,7 +121,8 @@ async fn run_all(proxy: Proxy) {
         let _silent = AbortOnDrop(tokio::spawn(be_silent(silence)));
         let main = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let temp = tempfile::tempdir().unwrap();
-        let (_process, admin) = start(proxy, &bootstrap(&file, main, &ports), temp.path()).await;
+        let (_process, admin) =
+            proxy.start(env!("CARGO_BIN_EXE_meltemi"), &bootstrap(&file, main, &ports), temp.path()).await;
         // Scenes do not disturb each other: each has its cluster.
         let scenes = file.scenes.iter().map(|scene| async move {
             let found = play(scene, main, admin).await;
@@ -225,36 +219,6 @@ fn bootstrap(file: &File, main: SocketAddr, ports: &Ports) -> String {
 {routes}"#,
         port = main.port(),
     )
-}
-
-async fn start(proxy: Proxy, bootstrap: &str, folder: &Path) -> (Process, SocketAddr) {
-    let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
-    let bootstrap = format!(
-        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {}}}}}}}\n{bootstrap}",
-        admin.port()
-    );
-    let file = folder.join("bootstrap.yaml");
-    fs::write(&file, bootstrap).unwrap();
-    let mut command = match proxy {
-        Proxy::Meltemi => {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-            command.args(["proxy", "--workers", "1"]);
-            command
-        }
-        Proxy::Envoy => {
-            let mut command = Command::new(peers::find("envoy").unwrap());
-            command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
-            command
-        }
-    };
-    let mut process = Process::start(command.arg("-c").arg(&file));
-    let deadline = Instant::now() + PATIENCE;
-    while get(admin, "/ready").await.is_none_or(|answer| answer.status != 200) {
-        let gone = process.wait(Duration::ZERO).is_some();
-        assert!(!gone && Instant::now() < deadline, "not ready:\n{}", process.said());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    (process, admin)
 }
 
 async fn get(admin: SocketAddr, path: &str) -> Option<Answer> {

@@ -9,6 +9,7 @@ pub mod load;
 pub mod peers;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod raw;
 pub mod table;
 pub mod tcp;

@@ -4,6 +4,7 @@
 //! Invariant: whatever RFC 9112 leaves ambiguous is refused, so that no peer can read a message differently than we do.
 
 pub mod encode;
+pub(crate) mod exchange;
 pub mod parse;
 pub mod server;
 pub mod transport;

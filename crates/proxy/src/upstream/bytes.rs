@@ -15,9 +15,8 @@ use crate::{
     http::{
         Worker,
         config::{NameCase, NameFormat},
-        exchange::{Next, Sink, Source, Upstream},
-        h1::{parse::Limits, transport::Transport},
-        headers::HeaderList,
+        exchange::Upstream,
+        h1::{exchange::OverTransport, parse::Limits, transport::Transport},
         message::{BodyLength, RequestHead, ResponseHead},
     },
     stats::Meter,
@@ -60,50 +59,13 @@ impl Bytes {
     }
 }
 
-impl Source for Bytes {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
-        self.transport.poll_body(cx)
+impl OverTransport for Bytes {
+    fn transport(&self) -> &Transport {
+        &self.transport
     }
 
-    fn data(&self) -> &[u8] {
-        self.transport.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.transport.consume(n);
-    }
-
-    fn trailers(&mut self) -> &mut HeaderList {
-        self.transport.trailers()
-    }
-}
-
-impl Sink for Bytes {
-    fn poll_send<S: Source>(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut S,
-        last: bool,
-    ) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_send(cx, source, last)
-    }
-
-    fn send_last(&mut self, body: &[u8]) {
-        self.transport.send_last(body);
-        self.transport.send_end();
-    }
-
-    fn send_trailers(&mut self, _: &HeaderList) {
-        // Bytes have none.
-        self.transport.send_end();
-    }
-
-    fn send_end(&mut self) {
-        self.transport.send_end();
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_flush(cx)
+    fn transport_mut(&mut self) -> &mut Transport {
+        &mut self.transport
     }
 }
 

@@ -16,13 +16,13 @@ use crate::{
     http::{
         Worker, clock,
         config::{NameCase, NameFormat},
-        exchange::{Next, Sink, Source, Upstream},
+        exchange::Upstream,
         h1::{
             encode::{self, Framing},
+            exchange::OverTransport,
             parse::{self, Limits},
             transport::Transport,
         },
-        headers::HeaderList,
         message::{BodyLength, RequestHead, ResponseHead},
     },
     stats::Meter,
@@ -125,48 +125,13 @@ impl Client {
     }
 }
 
-impl Source for Client {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
-        self.transport.poll_body(cx)
+impl OverTransport for Client {
+    fn transport(&self) -> &Transport {
+        &self.transport
     }
 
-    fn data(&self) -> &[u8] {
-        self.transport.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.transport.consume(n);
-    }
-
-    fn trailers(&mut self) -> &mut HeaderList {
-        self.transport.trailers()
-    }
-}
-
-impl Sink for Client {
-    fn poll_send<S: Source>(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut S,
-        last: bool,
-    ) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_send(cx, source, last)
-    }
-
-    fn send_last(&mut self, body: &[u8]) {
-        self.transport.send_last(body);
-    }
-
-    fn send_trailers(&mut self, trailers: &HeaderList) {
-        self.transport.send_trailers(trailers);
-    }
-
-    fn send_end(&mut self) {
-        self.transport.send_end();
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_flush(cx)
+    fn transport_mut(&mut self) -> &mut Transport {
+        &mut self.transport
     }
 }
 

@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use crate::{
     error::StreamError,
     http::{
-        exchange::{Downstream, Next, Sink, Source},
+        exchange::Downstream,
         h1::{
             encode::{self, ConnectionHeader, Framing},
+            exchange::OverTransport,
             parse::{self, Limits, Rejection},
             transport::Transport,
         },
-        headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
     },
 };
@@ -142,48 +142,13 @@ fn has_empty_line(bytes: &[u8], scanned: usize) -> bool {
         .any(|at| matches!(&bytes[from + at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
 }
 
-impl Source for Server {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Next, StreamError>> {
-        self.transport.poll_body(cx)
+impl OverTransport for Server {
+    fn transport(&self) -> &Transport {
+        &self.transport
     }
 
-    fn data(&self) -> &[u8] {
-        self.transport.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.transport.consume(n);
-    }
-
-    fn trailers(&mut self) -> &mut HeaderList {
-        self.transport.trailers()
-    }
-}
-
-impl Sink for Server {
-    fn poll_send<S: Source>(
-        &mut self,
-        cx: &mut Context<'_>,
-        source: &mut S,
-        last: bool,
-    ) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_send(cx, source, last)
-    }
-
-    fn send_last(&mut self, body: &[u8]) {
-        self.transport.send_last(body);
-    }
-
-    fn send_trailers(&mut self, trailers: &HeaderList) {
-        self.transport.send_trailers(trailers);
-    }
-
-    fn send_end(&mut self) {
-        self.transport.send_end();
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StreamError>> {
-        self.transport.poll_flush(cx)
+    fn transport_mut(&mut self) -> &mut Transport {
+        &mut self.transport
     }
 }
 
