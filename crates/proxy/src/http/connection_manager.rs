@@ -358,7 +358,7 @@ pub(crate) async fn answer<D: Downstream>(
     if reply.close || session.must_close() || exchange.request.is_connect() {
         downstream.close_after_response();
     }
-    exchange.info.status = exchange.response.status;
+    session.answers(exchange);
     exchange.response.protocol = downstream.protocol();
     downstream.send_head(&exchange.response, body.is_empty());
     if !body.is_empty() && !exchange.request.is_head() {

@@ -1,7 +1,7 @@
 //! What one request and one connection add to the groups.
 //!
 //! The connection manager and the router call these at a request's few turning points; everything that can be read
-//! from the finished exchange is counted there, in [`finished`].
+//! from the exchange is counted there, in [`answered`] and [`finished`].
 //! Invariant: what goes up comes down, because guards count, however a task ends.
 
 use std::{
@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    Gauge, Meter,
-    groups::{ClusterStats, HttpStats},
-};
+use super::{Gauge, Meter, groups::HttpStats};
 use crate::{
     error::Flags,
     http::{clock, connection_manager::Info, message::Protocol},
@@ -134,9 +131,29 @@ impl Drop for HttpConnection {
     }
 }
 
-/// Counts a finished request, at its connection manager and at its cluster.
-pub fn finished(stats: &HttpStats, info: &Info) {
-    stats.downstream_rq.inc(info.status);
+/// Counts an answer, at its connection manager, its cluster and its route, before its head is sent: as with Envoy,
+/// whoever has read an answer finds it counted.
+pub fn answered(stats: &HttpStats, info: &mut Info) {
+    let status = info.status;
+    stats.downstream_rq.inc(status);
+    if let Some(cluster) = &info.cluster {
+        let responses = &cluster.responses;
+        let responses = if info.internal { &responses.internal } else { &responses.external };
+        responses.upstream_rq.inc(status);
+    }
+    for stats in &info.route_stats {
+        stats.responses.upstream_rq.inc(status);
+    }
+    if info.details != "via_upstream" {
+        answered_here(stats, info);
+    }
+    if info.flags.0 != 0 {
+        troubles(stats, info);
+    }
+}
+
+/// Counts what is known when a request is over: times, and what befell it after its answer had begun.
+pub fn finished(stats: &HttpStats, info: &mut Info) {
     if let Some(start) = info.start {
         stats.downstream_rq_time.record(millis(clock::now().duration_since(start)));
     }
@@ -144,37 +161,25 @@ pub fn finished(stats: &HttpStats, info: &Info) {
     if (info.route.is_some() || info.flags.has(Flags::NO_ROUTE)) && !info.flags.has(Flags::FAULT_INJECTED) {
         stats.rq_total.inc();
     }
-    if info.flags.0 != 0 || info.upstream_end.is_none() {
-        unusual(stats, info);
+    if info.flags.0 != 0 {
+        troubles(stats, info);
     }
     let Some(cluster) = &info.cluster else { return };
+    let Some((sent, end)) = info.upstream_start.zip(info.upstream_end) else { return };
+    let time = millis(end.saturating_duration_since(sent));
     let responses = &cluster.responses;
     let responses = if info.internal { &responses.internal } else { &responses.external };
-    if info.status != 0 {
-        responses.upstream_rq.inc(info.status);
-    }
-    let time = info.upstream_start.zip(info.upstream_end);
-    let time = time.map(|(sent, end)| millis(end.saturating_duration_since(sent)));
-    if let Some(time) = time {
-        responses.upstream_rq_time.record(time);
-    }
+    responses.upstream_rq_time.record(time);
     for stats in &info.route_stats {
-        if info.status != 0 {
-            stats.responses.upstream_rq.inc(info.status);
-        }
-        if let Some(time) = time {
-            stats.responses.upstream_rq_time.record(time);
-        }
-    }
-    if info.flags.0 != 0 {
-        troubled(&cluster.stats, info);
+        stats.responses.upstream_rq_time.record(time);
     }
 }
 
-/// Requests that did not simply go through.
+/// Counts what flags tell, each flag once.
 #[cold]
-fn unusual(stats: &HttpStats, info: &Info) {
-    let flags = info.flags;
+fn troubles(stats: &HttpStats, info: &mut Info) {
+    let new = Flags(info.flags.0 & !info.counted.0);
+    info.counted = info.flags;
     for (flag, counter) in [
         (Flags::NO_ROUTE, &stats.no_route),
         (Flags::NO_CLUSTER, &stats.no_cluster),
@@ -183,10 +188,27 @@ fn unusual(stats: &HttpStats, info: &Info) {
         (Flags::DOWNSTREAM_REMOTE_RESET, &stats.downstream_rq_rx_reset),
         (Flags::DOWNSTREAM_PROTOCOL_ERROR, &stats.downstream_cx_protocol_error),
     ] {
-        if flags.has(flag) {
+        if new.has(flag) {
             counter.inc();
         }
     }
+    let Some(cluster) = &info.cluster else { return };
+    let stats = &cluster.stats;
+    for (flag, counter) in [
+        (Flags::UPSTREAM_REQUEST_TIMEOUT, &stats.upstream_rq_timeout),
+        (Flags::NO_HEALTHY_UPSTREAM, &stats.upstream_cx_none_healthy),
+        (Flags::UPSTREAM_REMOTE_RESET, &stats.upstream_rq_rx_reset),
+        (Flags::UPSTREAM_PROTOCOL_ERROR, &stats.upstream_cx_protocol_error),
+    ] {
+        if new.has(flag) {
+            counter.inc();
+        }
+    }
+}
+
+/// Counts why an answer is ours.
+#[cold]
+fn answered_here(stats: &HttpStats, info: &Info) {
     match &*info.details {
         // Redirects too; `rq_redirect` stays at zero in Envoy as well.
         "direct_response" => stats.rq_direct_response.inc(),
@@ -198,22 +220,6 @@ fn unusual(stats: &HttpStats, info: &Info) {
         "upgrade_failed" => stats.downstream_rq_ws_on_non_ws_route.inc(),
         "path_normalization_failed" => stats.downstream_rq_failed_path_normalization.inc(),
         _ => {}
-    }
-}
-
-/// Requests that their cluster could not serve at once.
-#[cold]
-fn troubled(stats: &ClusterStats, info: &Info) {
-    let flags = info.flags;
-    for (flag, counter) in [
-        (Flags::UPSTREAM_REQUEST_TIMEOUT, &stats.upstream_rq_timeout),
-        (Flags::NO_HEALTHY_UPSTREAM, &stats.upstream_cx_none_healthy),
-        (Flags::UPSTREAM_REMOTE_RESET, &stats.upstream_rq_rx_reset),
-        (Flags::UPSTREAM_PROTOCOL_ERROR, &stats.upstream_cx_protocol_error),
-    ] {
-        if flags.has(flag) {
-            counter.inc();
-        }
     }
 }
 

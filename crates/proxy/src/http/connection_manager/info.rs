@@ -60,6 +60,8 @@ pub struct Info {
     pub status: u16,
     /// Response flags.
     pub flags: Flags,
+    /// Those among them that statistics know already.
+    pub counted: Flags,
     /// `%RESPONSE_CODE_DETAILS%`.
     pub details: Cow<'static, str>,
     /// The trusted client address.
@@ -102,6 +104,7 @@ impl Default for Info {
             protocol: Protocol::default(),
             status: 0,
             flags: Flags::default(),
+            counted: Flags::default(),
             details: Cow::Borrowed(""),
             client: UNSPECIFIED,
             internal: false,

@@ -98,10 +98,16 @@ impl Session {
         self.counted.begin(protocol)
     }
 
+    /// The head in `exchange.response` is about to be sent: the answer is counted, so that whoever reads it finds it so.
+    pub fn answers(&self, exchange: &mut Exchange) {
+        exchange.info.status = exchange.response.status;
+        request::answered(self.counted.stats(), &mut exchange.info);
+        self.listener.downstream_rq.inc(exchange.info.status);
+    }
+
     /// A request is over.
     pub(super) fn finish<D: Downstream>(&self, exchange: &mut Exchange, downstream: &D) {
-        request::finished(self.counted.stats(), &exchange.info);
-        self.listener.downstream_rq.inc(exchange.info.status);
+        request::finished(self.counted.stats(), &mut exchange.info);
         if !downstream.request_complete() && exchange.info.status != 0 {
             self.counted.stats().downstream_rq_response_before_rq_complete.inc();
         }

@@ -75,6 +75,7 @@ impl<D: Downstream> Forwarding<'_, D> {
         if self.session.must_close() {
             self.downstream.close_after_response();
         }
+        self.session.answers(self.exchange);
         let end = self.exchange.response.body == BodyLength::None && !tunnel;
         self.downstream.send_head(&self.exchange.response, end);
         tunnel
