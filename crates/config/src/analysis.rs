@@ -20,6 +20,7 @@ pub(crate) mod evidence;
 mod external_control_plane;
 mod gateway_api;
 mod gateways;
+mod index;
 mod ingresses;
 mod injection;
 mod jwt;
@@ -111,6 +112,11 @@ pub const ANALYZERS: &[Analyzer] = &[
 /// All findings: those of reading (faults of syntax, schema and single resources) and those across resources, sorted.
 /// Fields without effect yet are left to `validate`. Suppressed findings are left out.
 pub fn analyze(loaded: &Loaded, settings: &Settings) -> Vec<Diagnostic> {
+    measured(loaded, settings).0
+}
+
+/// The same, and how many things were looked at for it: what must grow with the mesh and not with its square.
+pub fn measured(loaded: &Loaded, settings: &Settings) -> (Vec<Diagnostic>, u64) {
     let assumed = if settings.defaults { defaults::objects(loaded, settings) } else { Vec::new() };
     let mesh = Mesh::new(loaded, &assumed, settings);
     let mut report = Report::default();
@@ -123,7 +129,7 @@ pub fn analyze(loaded: &Loaded, settings: &Settings) -> Vec<Diagnostic> {
     suppress::apply(&mut findings, loaded);
     report::add_snippets(&mut findings, loaded);
     Diagnostic::sort(&mut findings);
-    findings
+    (findings, mesh.looked())
 }
 
 /// Whether a finding is at least that bad.

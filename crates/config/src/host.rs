@@ -89,6 +89,15 @@ pub fn subset_of(a: &str, b: &str) -> bool {
     }
 }
 
+/// The wildcards that cover `host`, the narrowest first, `host` itself left out: of `a.io` `*a.io`, `*.io`, … and `*`.
+pub fn wider(host: &str) -> impl Iterator<Item = String> + '_ {
+    let rest = host.strip_prefix('*');
+    let ends = rest.unwrap_or(host).char_indices().map(|(at, _)| at);
+    let text = rest.unwrap_or(host);
+    let all = ends.chain([text.len()]).map(move |at| format!("*{}", &text[at..]));
+    all.skip(usize::from(rest.is_some()))
+}
+
 /// The most specific of the patterns that cover `host`: itself, else the longest wildcard (SEM-003).
 pub fn most_specific<'a>(host: &str, patterns: impl IntoIterator<Item = &'a Host>) -> Option<&'a Host> {
     let covering = patterns.into_iter().filter(|pattern| subset_of(host, &pattern.0));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use meltemi_config::analysis::{ANALYZERS, Settings, analyze, messages};
+use meltemi_config::analysis::{ANALYZERS, Settings, analyze, measured, messages};
 use meltemi_config::diagnostic::{render, summary};
 use meltemi_config::{Diagnostic, Options, Severity, load_text};
 use proptest::prelude::*;
@@ -175,6 +175,115 @@ fn samples_have_no_findings() {
         let found = analyze(&load_text(&name, &text, &options()), &Settings::default());
         assert!(found.is_empty(), "{name}:\n{}", shown(&found));
     }
+}
+
+/// Istio's documented tasks, each as one mesh, are clean.
+#[test]
+fn what_istios_tasks_describe_has_no_findings() {
+    let samples = root().join("samples/bookinfo");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let bookinfo = format!(
+        "{}\n---\n{}",
+        read(&samples.join("bookinfo.yaml")),
+        read(&samples.join("networking/destination-rule-all.yaml"))
+    );
+    let clean = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clean");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(clean)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ext| ext == "yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 20, "clean meshes are missing");
+    let mut wrong = String::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut text = read(&file);
+        if text.starts_with("# with bookinfo") {
+            text = format!("{text}\n---\n{bookinfo}");
+        }
+        // The same with names of another domain.
+        for domain in ["cluster.local", "mesh.example"] {
+            let text = text.replace("svc.cluster.local", &format!("svc.{domain}"));
+            let mut settings = Settings::default();
+            settings.mesh.domain = Some(domain.into());
+            let found = analyze(&load_text(&name, &text, &options()), &settings);
+            if !found.is_empty() {
+                write!(wrong, "{name} ({domain}):\n{}", shown(&found)).unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// A mesh of that many services: each with a Service, a Deployment of two versions, a DestinationRule; a fifth with a
+/// VirtualService, a Gateway and a ServiceEntry; policies for some.
+fn mesh_of(services: usize) -> String {
+    let mut text = String::new();
+    for number in 0..services {
+        let (name, namespace) = (format!("svc-{number}"), format!("ns-{}", number % 10));
+        write!(
+            text,
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{selector: {{app: {name}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}\n\
+             ---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}-v1, namespace: {namespace}}}\n\
+             spec: {{template: {{metadata: {{labels: {{app: {name}, version: v1}}}}, spec: {{containers: [{{name: app}}]}}}}}}\n\
+             ---\napiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{host: {name}, trafficPolicy: {{tls: {{mode: ISTIO_MUTUAL}}}}, subsets: [{{name: v1, labels: {{version: v1}}}}]}}\n"
+        )
+        .unwrap();
+        if !number.is_multiple_of(5) {
+            continue;
+        }
+        write!(
+            text,
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{hosts: [{name}, {name}.example.com], gateways: [mesh, {name}], http: [{{route: [{{destination: {{host: {name}, subset: v1}}}}]}}]}}\n\
+             ---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{selector: {{istio: ingressgateway}}, servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: [{name}.example.com]}}]}}\n\
+             ---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{hosts: [\"*.{name}.example.org\"], ports: [{{number: 443, name: tls, protocol: TLS}}]}}\n\
+             ---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{workloadSelector: {{labels: {{app: {name}}}}}, egress: [{{hosts: [\"./*\"]}}]}}\n\
+             ---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{selector: {{matchLabels: {{app: {name}}}}}, rules: [{{}}]}}\n\
+             ---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{selector: {{matchLabels: {{app: {name}}}}}, jwtRules: [{{issuer: a, jwksUri: \"https://a.example.com/\"}}]}}\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// The work of an analysis grows with the mesh, not with its square: 2,000 services and 400 VirtualServices take four times
+/// what a quarter of them takes, and sixteen times it would be if anything were compared with everything.
+#[test]
+fn the_work_grows_with_the_mesh() {
+    let looked = |services| {
+        let loaded = load_text("mesh.yaml", &mesh_of(services), &options());
+        let (found, looked) = measured(&loaded, &Settings::default());
+        assert!(found.is_empty(), "{}", shown(&found[..found.len().min(5)]));
+        looked
+    };
+    let (small, large) = (looked(500), looked(2_000));
+    assert!(small > 500, "nothing was counted: {small}");
+    assert!(large < small * 9 / 2, "{small} things are looked at for 500 services, {large} for 2,000");
+}
+
+/// Whatever the mesh's domain is called, short and full names meet in it, and names of the other domain are strangers.
+#[test]
+fn names_are_completed_with_the_domain_of_the_mesh() {
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: ns}\nspec: {ports: [{name: http, port: 80}]}\n\
+                ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a, namespace: ns}\n\
+                spec: {hosts: [a.ns.svc.mesh.example], http: [{route: [{destination: {host: a}}]}]}\n\
+                ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: b, namespace: ns}\n\
+                spec: {hosts: [b.example.com], http: [{route: [{destination: {host: a.ns.svc.cluster.local}}]}]}\n";
+    let mut settings = Settings::default();
+    settings.mesh.domain = Some("mesh.example".into());
+    let found = analyze(&load_text("a.yaml", text, &options()), &settings);
+    let said: Vec<(&str, u32)> =
+        found.iter().map(|finding| (finding.code, finding.place.as_ref().unwrap().line)).collect();
+    assert_eq!(said, [("IST0101", 14)], "{}", shown(&found));
 }
 
 #[test]

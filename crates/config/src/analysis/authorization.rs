@@ -5,7 +5,7 @@ use super::messages::{NO_MATCHING_WORKLOADS, REFERENCED_RESOURCE_NOT_FOUND, UNKN
 use super::report::{Report, selector_text};
 use super::view::Mesh;
 use crate::security::{ActionDetail, AuthorizationPolicy};
-use crate::{Labels, Object, labels};
+use crate::{Labels, Object};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "authorization",
@@ -32,12 +32,8 @@ fn workloads(mesh: &Mesh<'_>, object: &Object, policy: &AuthorizationPolicy, rep
         return;
     }
     let wanted = selector.unwrap_or(&none);
-    let found = mesh.workloads.iter().any(|workload| {
-        workload.in_mesh
-            && (mesh_wide || workload.namespace == *object.namespace())
-            && labels::selects(wanted, &workload.labels)
-    });
-    if !found {
+    let namespace = (!mesh_wide).then(|| object.namespace());
+    if !mesh.selected(wanted, namespace).any(|workload| workload.in_mesh) {
         let text = format!(
             "No matching workloads for this resource with the following labels: {}",
             selector_text(wanted)

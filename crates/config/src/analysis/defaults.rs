@@ -10,8 +10,16 @@ use crate::core::{Container, IntOrString, Pod, Service, ServicePort};
 use crate::mesh::IngressControllerMode;
 use crate::{Loaded, Metadata, Object, Spec, Str};
 
-/// Ports of Istio's ingress gateway.
-const PORTS: [(&str, u16); 4] = [("http2", 80), ("https", 443), ("tcp", 31400), ("tls", 15443)];
+/// Ports of Istio's ingress gateway, and where its proxy listens: charts have had both forms of 80 and 443, and Istio's own
+/// samples name 8080.
+const PORTS: [(&str, u16, u16); 6] = [
+    ("http2", 80, 80),
+    ("http2-unprivileged", 80, 8080),
+    ("https", 443, 443),
+    ("https-unprivileged", 443, 8443),
+    ("tcp", 31400, 31400),
+    ("tls", 15443, 15443),
+];
 
 /// The objects that are assumed.
 pub(super) fn objects(loaded: &Loaded, settings: &Settings) -> Vec<Object> {
@@ -28,7 +36,7 @@ pub(super) fn objects(loaded: &Loaded, settings: &Settings) -> Vec<Object> {
     pod.spec.containers.push(container);
     let mut spec = Service::default();
     spec.spec.selector.clone_from(&labels);
-    spec.spec.ports = PORTS.iter().map(|(name, port)| service_port(name, *port)).collect();
+    spec.spec.ports = PORTS.iter().map(|(name, port, target)| service_port(name, *port, *target)).collect();
     spec.set_defaults();
     let assumed = [
         object(&settings.root_namespace, &format!("istio-{selector}"), Spec::Pod(Arc::new(pod)), labels),
@@ -40,11 +48,11 @@ pub(super) fn objects(loaded: &Loaded, settings: &Settings) -> Vec<Object> {
     assumed.into_iter().filter(|object| !given(&object.id())).collect()
 }
 
-fn service_port(name: &str, port: u16) -> ServicePort {
+fn service_port(name: &str, port: u16, target: u16) -> ServicePort {
     ServicePort {
         name: Some(name.into()),
         port,
-        target_port: Some(IntOrString::Int(port)),
+        target_port: Some(IntOrString::Int(target)),
         ..ServicePort::default()
     }
 }

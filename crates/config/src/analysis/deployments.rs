@@ -8,8 +8,8 @@ use super::report::{Report, full_name, go_list};
 use super::service_ports::is_control_plane;
 use super::view::{Mesh, target_text};
 use super::workloads::in_mesh;
+use crate::Object;
 use crate::core::{Deployment, Pod, PodSpec, Service};
-use crate::{Object, labels};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "deployments",
@@ -32,14 +32,7 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
         {
             continue;
         }
-        let selecting: Vec<(&Object, &Service)> = mesh
-            .all::<Service>()
-            .filter(|(service, spec)| {
-                service.namespace() == object.namespace()
-                    && !spec.spec.selector.is_empty()
-                    && labels::selects(&spec.spec.selector, pod_labels)
-            })
-            .collect();
+        let selecting = mesh.selecting(object.namespace(), pod_labels);
         protocols(object, &selecting, report);
         target_ports(object, &selecting, report);
     }

@@ -1,15 +1,15 @@
 //! DestinationRules: hosts and ports that do not exist, subsets without endpoints, certificates that nobody checks.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Analyzer;
 use super::messages::*;
 use super::report::{Report, full_name};
-use super::view::{DOMAIN, Mesh, Service, ServiceKind};
-use crate::networking::DestinationRule;
+use super::view::{Mesh, Service, ServiceKind};
 use crate::networking::destination_rule::{Subset, TrafficPolicy};
 use crate::networking::tls::{ClientTlsMode, ClientTlsSettings};
-use crate::{Object, labels};
+use crate::networking::{DestinationRule, VirtualService};
+use crate::{Host, Object, labels};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "destination-rules",
@@ -27,9 +27,11 @@ pub(super) const ANALYZER: Analyzer = Analyzer {
 };
 
 fn run(mesh: &Mesh<'_>, report: &mut Report) {
+    let led = led_to_by_gateways(mesh);
     for (object, rule) in mesh.all::<DestinationRule>() {
         if let Some(policy) = &rule.traffic_policy {
-            tls(object, rule, policy, report);
+            let at_gateway = led.contains(&mesh.resolve(&rule.host, object.namespace()));
+            tls(object, rule, policy, at_gateway, report);
         }
         let services = services_of(mesh, object, rule);
         if services.is_empty() {
@@ -44,11 +46,26 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
     repeated_subsets(mesh, report);
 }
 
+/// Hosts that a gateway leads to. A gateway fetches Secrets for them, as egress gateways do that begin TLS.
+fn led_to_by_gateways(mesh: &Mesh<'_>) -> FxHashSet<Host> {
+    let mut hosts = FxHashSet::default();
+    for (object, service) in mesh.all::<VirtualService>() {
+        if service.gateways.iter().all(|gateway| &**gateway == "mesh") {
+            continue;
+        }
+        let http = service.http.iter().flat_map(|rule| &rule.route).map(|part| &part.destination);
+        let tls = service.tls.iter().flat_map(|rule| &rule.route).map(|part| &part.destination);
+        let tcp = service.tcp.iter().flat_map(|rule| &rule.route).map(|part| &part.destination);
+        hosts.extend(http.chain(tls).chain(tcp).map(|to| mesh.resolve(&to.host, object.namespace())));
+    }
+    hosts
+}
+
 /// The services that a rule is for: several for a wildcard.
 fn services_of<'m, 'a>(mesh: &'m Mesh<'a>, object: &Object, rule: &DestinationRule) -> Vec<&'m Service<'a>> {
-    let host = rule.host.resolve(object.namespace(), DOMAIN);
+    let host = mesh.resolve(&rule.host, object.namespace());
     if host.is_wildcard() {
-        return mesh.services.iter().filter(|service| service.host.matches(&host)).collect();
+        return mesh.services().filter(|service| service.host.matches(&host)).collect();
     }
     mesh.service(&host, object.namespace(), &rule.export_to).into_iter().collect()
 }
@@ -58,13 +75,13 @@ fn unknown_host(mesh: &Mesh<'_>, object: &Object, rule: &DestinationRule, report
         "The host {} defined in the DestinationRule does not match any services in the mesh.",
         rule.host
     );
-    let names: Vec<&str> = mesh.services.iter().map(|service| &**service.object.name()).collect();
+    let names: Vec<&str> = mesh.services().map(|service| &**service.object.name()).collect();
     let hint = match crate::text::closest(&rule.host, &names) {
         Some(meant) if *meant != *rule.host => format!("did you mean `{meant}`?"),
         _ if rule.host.contains('.') => "create a Service or ServiceEntry with that host".to_owned(),
         _ => format!(
             "a short name belongs to the rule's namespace: {}",
-            rule.host.resolve(object.namespace(), DOMAIN)
+            mesh.resolve(&rule.host, object.namespace())
         ),
     };
     report.add(&UNKNOWN_DESTINATION_RULE_HOST, object, "spec.host", text, hint);
@@ -81,14 +98,16 @@ fn endpoints(
         return;
     }
     let selects = |service: &&Service<'_>| {
-        let members = match &service.kind {
+        match &service.kind {
             // Its endpoints come from elsewhere: all that runs may be one.
             ServiceKind::Kubernetes(spec) if spec.spec.selector.is_empty() => {
-                mesh.workloads.iter().map(|workload| workload.labels.clone()).collect()
+                mesh.selected(&subset.labels, None).next().is_some()
             }
-            _ => mesh.endpoint_labels(service),
-        };
-        members.iter().any(|member| labels::selects(&subset.labels, member))
+            _ => {
+                let members = mesh.endpoint_labels(service);
+                members.iter().any(|member| labels::selects(&subset.labels, member))
+            }
+        }
     };
     if services.iter().any(selects) {
         return;
@@ -130,7 +149,13 @@ fn ports(object: &Object, rule: &DestinationRule, services: &[&Service<'_>], rep
     }
 }
 
-fn tls(object: &Object, rule: &DestinationRule, policy: &TrafficPolicy, report: &mut Report) {
+fn tls(
+    object: &Object,
+    rule: &DestinationRule,
+    policy: &TrafficPolicy,
+    at_gateway: bool,
+    report: &mut Report,
+) {
     if let Some(settings) = &policy.tls {
         if is_unverified(settings) {
             let text = format!(
@@ -143,7 +168,9 @@ fn tls(object: &Object, rule: &DestinationRule, policy: &TrafficPolicy, report: 
             let hint = "give caCertificates, such as /etc/ssl/certs/ca-certificates.crt";
             report.add(&NO_CA_DESTINATION, object, "spec.trafficPolicy.tls.mode", text, hint);
         }
-        credential(object, rule, settings, "spec.trafficPolicy.tls", report);
+        if !at_gateway {
+            credential(object, rule, settings, "spec.trafficPolicy.tls", report);
+        }
     }
     for (index, port) in policy.port_level_settings.iter().enumerate() {
         let Some(settings) = &port.tls else { continue };
@@ -160,7 +187,9 @@ fn tls(object: &Object, rule: &DestinationRule, policy: &TrafficPolicy, report: 
             let hint = "give caCertificates, such as /etc/ssl/certs/ca-certificates.crt";
             report.add(&NO_CA_PORT, object, &format!("{at}.mode"), text, hint);
         }
-        credential(object, rule, settings, &at, report);
+        if !at_gateway {
+            credential(object, rule, settings, &at, report);
+        }
     }
 }
 
@@ -196,7 +225,7 @@ fn repeated_subsets(mesh: &Mesh<'_>, report: &mut Report) {
         .filter(|(_, rule)| rule.workload_selector.is_none() && !rule.subsets.is_empty());
     let mut seen: FxHashMap<_, Vec<(&Object, &DestinationRule)>> = FxHashMap::default();
     for later in rules {
-        let key = (later.0.namespace(), later.1.host.resolve(later.0.namespace(), DOMAIN));
+        let key = (later.0.namespace(), mesh.resolve(&later.1.host, later.0.namespace()));
         let before = seen.entry(key).or_default();
         for (index, subset) in later.1.subsets.iter().enumerate() {
             let earlier = before.iter().find(|(_, rule)| {

@@ -1,12 +1,16 @@
 //! Where routes lead: hosts, ports and subsets that do not exist, or that cannot be told.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
+
 use super::messages::*;
 use super::report::{Report, full_name, go_list};
-use super::view::{DOMAIN, Mesh, Service, ServiceKind};
+use super::view::{Mesh, Service, ServiceKind};
 use super::{Analyzer, evidence};
 use crate::networking::VirtualService;
-use crate::networking::virtual_service::{Destination, HttpRoute};
-use crate::{Object, Str};
+use crate::networking::virtual_service::{Destination, HttpMatchRequest, HttpRoute};
+use crate::{Host, Labels, Object, Str, labels};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "destinations",
@@ -32,6 +36,7 @@ struct To<'a> {
 }
 
 fn run(mesh: &Mesh<'_>, report: &mut Report) {
+    let choosing = choosing(mesh);
     for (object, service) in mesh.all::<VirtualService>() {
         let mut seen: Vec<&str> = Vec::new();
         for to in destinations(service) {
@@ -46,7 +51,7 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
                 no_endpoints(mesh, object, service, &to, found, report);
             }
         }
-        ingress(mesh, object, service, report);
+        ingress(mesh, object, service, &choosing, report);
     }
 }
 
@@ -108,14 +113,13 @@ fn unknown_host(
         (false, false) => ("host", "is closed"),
     };
     let text = format!("Referenced {kind} not found: {:?}: {} {outcome}", host.as_str(), shown(service, to));
-    let full = host.resolve(object.namespace(), DOMAIN);
-    let elsewhere = mesh.services.iter().find(|known| {
+    let full = mesh.resolve(host, object.namespace());
+    let elsewhere = mesh.services().find(|known| {
         **known.object.name() == **host && known.object.namespace() != object.namespace() && host.is_short()
     });
-    let hidden = mesh.services.iter().find(|known| known.host == full);
+    let hidden = mesh.services_of(&full).next();
     let names: Vec<&str> = mesh
-        .services
-        .iter()
+        .services()
         .filter(|known| known.object.namespace() == object.namespace())
         .map(|known| &**known.object.name())
         .collect();
@@ -172,7 +176,7 @@ fn subset(
     report: &mut Report,
 ) -> bool {
     let Some(subset) = &to.destination.subset else { return false };
-    let rules = mesh.rules_for(&to.destination.host.resolve(object.namespace(), DOMAIN));
+    let rules = mesh.rules_for(&mesh.resolve(&to.destination.host, object.namespace()));
     let subsets = || rules.iter().flat_map(|(_, rule)| rule.subsets.iter().map(|subset| &*subset.name));
     if subsets().any(|known| known == &**subset) {
         return true;
@@ -205,8 +209,8 @@ fn no_endpoints(
 ) {
     let ServiceKind::Kubernetes(spec) = &found.kind else { return };
     let namespace = found.object.namespace();
-    let populated = mesh.workloads.iter().any(|workload| workload.namespace == *namespace && workload.pod);
-    if spec.spec.selector.is_empty() || !populated || !mesh.endpoint_labels(found).is_empty() {
+    let populated = || mesh.selected(&Labels::new(), Some(namespace)).any(|workload| workload.pod);
+    if spec.spec.selector.is_empty() || !mesh.endpoint_labels(found).is_empty() || !populated() {
         return;
     }
     let text = format!(
@@ -219,32 +223,61 @@ fn no_endpoints(
     report.add(&NO_ENDPOINTS, object, &format!("{}.host", to.path), text, hint);
 }
 
+/// VirtualServices by the host for which, being for that host, they choose subsets.
+type Choosing<'a> = FxHashMap<Host, Vec<Chooser<'a>>>;
+
+/// One that chooses subsets of its own host, and which.
+struct Chooser<'a> {
+    object: &'a Object,
+    service: &'a VirtualService,
+    subsets: BTreeSet<&'a Str>,
+}
+
+fn choosing<'a>(mesh: &Mesh<'a>) -> Choosing<'a> {
+    let mut all = Choosing::default();
+    for (object, service) in mesh.all::<VirtualService>() {
+        let hosts: BTreeSet<Host> =
+            service.hosts.iter().map(|host| mesh.resolve(host, object.namespace())).collect();
+        let mut chosen: BTreeMap<Host, BTreeSet<&Str>> = BTreeMap::new();
+        for part in service.http.iter().flat_map(|rule| &rule.route) {
+            let host = mesh.resolve(&part.destination.host, object.namespace());
+            if let Some(subset) = part.destination.subset.as_ref().filter(|_| hosts.contains(&host)) {
+                chosen.entry(host).or_default().insert(subset);
+            }
+        }
+        for (host, subsets) in chosen {
+            all.entry(host).or_default().push(Chooser { object, service, subsets });
+        }
+    }
+    all
+}
+
 /// Subsets that are chosen at sidecars only, for a host that a gateway leads to.
-fn ingress(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: &mut Report) {
-    let gateways = || service.gateways.iter().filter(|gateway| &***gateway != "mesh");
+fn ingress(
+    mesh: &Mesh<'_>,
+    object: &Object,
+    service: &VirtualService,
+    choosing: &Choosing<'_>,
+    report: &mut Report,
+) {
+    let gateways = || service.gateways.iter().filter(|gateway| &***gateway != MESH);
     if gateways().next().is_none() {
         return;
     }
-    for (index, rule) in service.http.iter().enumerate() {
+    for (index, rule) in service.http.iter().enumerate().filter(|(_, rule)| is_at_gateway(rule)) {
         for (number, part) in rule.route.iter().enumerate() {
             if part.destination.subset.is_some() {
                 continue;
             }
-            let wanted = part.destination.host.resolve(object.namespace(), DOMAIN);
-            for (other, spec) in mesh.all::<VirtualService>() {
-                let shares: bool = gateways().any(|gateway: &Str| spec.gateways.contains(gateway));
-                let chooses = spec.http.iter().flat_map(|rule| &rule.route).any(|part| {
-                    let host = part.destination.host.resolve(other.namespace(), DOMAIN);
-                    part.destination.subset.is_some()
-                        && host == wanted
-                        && spec.hosts.iter().any(|own| own.resolve(other.namespace(), DOMAIN) == host)
-                });
-                if !chooses || shares || std::ptr::eq(other, object) {
+            let wanted = mesh.resolve(&part.destination.host, object.namespace());
+            for other in choosing.get(&wanted).into_iter().flatten() {
+                let shares = gateways().any(|gateway: &Str| other.service.gateways.contains(gateway));
+                if shares || std::ptr::eq(other.object, object) || changes_nothing(mesh, &wanted, other) {
                     continue;
                 }
                 let text = format!(
                     "Subset in virtual service {} has no effect on ingress gateway {} requests: {} reaches all endpoints of {wanted}",
-                    full_name(other),
+                    full_name(other.object),
                     full_name(object),
                     evidence::request(service, rule, None)
                 );
@@ -254,4 +287,30 @@ fn ingress(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: &
             }
         }
     }
+}
+
+/// The word for all sidecars among gateways.
+const MESH: &str = "mesh";
+
+/// Whether a rule is for requests at gateways too.
+fn is_at_gateway(rule: &HttpRoute) -> bool {
+    let only_mesh = |condition: &HttpMatchRequest| {
+        !condition.gateways.is_empty() && condition.gateways.iter().all(|gateway| &**gateway == MESH)
+    };
+    rule.matches.is_empty() || !rule.matches.iter().all(only_mesh)
+}
+
+/// Whether it makes no difference which subset was chosen: each has all endpoints there are.
+fn changes_nothing(mesh: &Mesh<'_>, host: &Host, chooser: &Chooser<'_>) -> bool {
+    let members: Vec<Labels> =
+        mesh.services_of(host).flat_map(|service| mesh.endpoint_labels(service)).collect();
+    let rules = mesh.rules_for(host);
+    let labels_of = |name: &Str| {
+        let mut subsets = rules.iter().flat_map(|(_, rule)| &rule.subsets);
+        subsets.find(|subset| subset.name == *name).map(|subset| &subset.labels)
+    };
+    !members.is_empty()
+        && chooser.subsets.iter().all(|name| {
+            labels_of(name).is_some_and(|wanted| members.iter().all(|of| labels::selects(wanted, of)))
+        })
 }

@@ -6,13 +6,12 @@ use super::Analyzer;
 use super::messages::*;
 use super::report::Report;
 use super::view::Mesh;
-use crate::core::Pod;
 use crate::extensions::WasmPlugin;
 use crate::kubernetes::CustomResourceDefinition;
-use crate::labels::{TypeSelector, selects};
+use crate::labels::TypeSelector;
 use crate::security::{AuthorizationPolicy, PolicyTargetReference, RequestAuthentication};
 use crate::telemetry::Telemetry;
-use crate::{Object, Str};
+use crate::{Kind, Object, Str};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "gateway-api",
@@ -123,10 +122,9 @@ fn selector(
     report: &mut Report,
 ) {
     let Some(selector) = selector.as_ref().filter(|_| target.is_none() && targets.is_empty()) else { return };
-    let pods = mesh.all::<Pod>().filter(|(pod, _)| {
-        pod.namespace() == object.namespace() && selects(&selector.match_labels, pod.labels())
-    });
-    let gateways: BTreeSet<&Str> = pods.filter_map(|(pod, _)| pod.labels().get(GATEWAY_NAME)).collect();
+    let workloads = mesh.selected(&selector.match_labels, Some(object.namespace()));
+    let pods = workloads.filter(|workload| workload.object.kind == Kind::Pod);
+    let gateways: BTreeSet<&Str> = pods.filter_map(|pod| pod.object.labels().get(GATEWAY_NAME)).collect();
     for gateway in gateways {
         let text =
             format!("Ineffective selector on Kubernetes Gateway {gateway}. Use the TargetRef field instead.");

@@ -1,18 +1,20 @@
 //! Gateways: proxies that do not exist, ports that their Service does not have, Secrets, and gateways in each other's way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Analyzer;
 use super::messages::*;
 use super::report::{Report, full_name, go_list, selector_text};
 use super::view::Mesh;
 use super::workloads::Workload;
-use crate::core::{IntOrString, Service};
+use crate::core::IntOrString;
 use crate::kubernetes::Secret;
 use crate::networking::Gateway;
 use crate::networking::gateway::Server;
 use crate::networking::tls::{ServerTlsMode, ServerTlsSettings};
-use crate::{Host, Object, Str, host, labels};
+use crate::{Host, Kind, Labels, Object, ResourceId, Str, host, labels};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "gateways",
@@ -29,24 +31,22 @@ pub(super) const ANALYZER: Analyzer = Analyzer {
 
 fn run(mesh: &Mesh<'_>, report: &mut Report) {
     for (object, gateway) in mesh.all::<Gateway>() {
-        let selected: Vec<&Workload<'_>> = mesh
-            .workloads
-            .iter()
-            .filter(|workload| labels::selects(&gateway.selector, &workload.labels))
-            .filter(|workload| {
-                !mesh.settings.mesh.switches.scope_gateway_to_namespace
-                    || workload.namespace == *object.namespace()
-            })
-            .collect();
+        let namespace = scope(mesh, object);
+        let selected: Vec<&Workload<'_>> = mesh.selected(&gateway.selector, namespace).collect();
         if selected.is_empty() {
             no_proxy(mesh, object, gateway, report);
         } else {
             ports(mesh, object, gateway, &selected, report);
             credentials(mesh, object, gateway, &selected[0].namespace, report);
         }
-        conflicts(mesh, object, gateway, report);
-        certificates(mesh, object, gateway, report);
     }
+    conflicts(mesh, report);
+    certificates(mesh, report);
+}
+
+/// The namespace whose proxies a Gateway is for; None: all.
+fn scope<'a>(mesh: &Mesh<'_>, object: &'a Object) -> Option<&'a Str> {
+    mesh.settings.mesh.switches.scope_gateway_to_namespace.then(|| object.namespace())
 }
 
 fn no_proxy(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
@@ -89,14 +89,7 @@ fn ports(
     }
     let mut known: BTreeSet<u32> = BTreeSet::new();
     for workload in selected {
-        for (service, spec) in mesh.all::<Service>() {
-            let selector = &spec.spec.selector;
-            if *service.namespace() != workload.namespace
-                || selector.is_empty()
-                || !labels::selects(selector, &workload.labels)
-            {
-                continue;
-            }
+        for (_, spec) in mesh.selecting(&workload.namespace, &workload.labels) {
             for port in spec.spec.ports.iter().filter(|port| port.protocol.as_deref() != Some("UDP")) {
                 // A server's port is the Service's; the proxy listens at the target port (SEM-173).
                 known.insert(port.port.into());
@@ -161,9 +154,8 @@ fn credential(
     report: &mut Report,
 ) {
     let host = super::evidence::host(server.hosts.first().map(shown_host).as_ref(), None);
-    let secret =
-        mesh.all::<Secret>().find(|(secret, _)| secret.name() == name && secret.namespace() == namespace);
-    let Some((_, secret)) = secret else {
+    let found = mesh.find(Kind::Secret, namespace, name);
+    let Some(secret) = found.and_then(|object| object.spec_as::<Secret>()) else {
         let text =
             format!("Referenced credentialName not found: {:?}: a TLS handshake for {host} fails", &**name);
         let elsewhere = mesh.all::<Secret>().find(|(secret, _)| secret.name() == name);
@@ -237,98 +229,125 @@ fn is_der_sequence(bytes: &[u8]) -> bool {
     rest.len() - count == length
 }
 
+/// A server among those of the same proxies, port and address, under one of its hosts.
+type Claim<'a> = (&'a Object, usize, &'a Str);
+
 /// Gateways of the same proxies that serve the same hosts at the same port.
-fn conflicts(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
-    for (index, server) in gateway.servers.iter().enumerate() {
-        let collides = |(other, spec): &(&Object, &Gateway)| {
-            !std::ptr::eq(*other, object)
-                && spec.selector == gateway.selector
-                && (!mesh.settings.mesh.switches.scope_gateway_to_namespace
-                    || other.namespace() == object.namespace())
-                && spec.servers.iter().any(|theirs| {
-                    theirs.port.number == server.port.number
-                        && theirs.bind == server.bind
-                        && theirs.hosts.iter().any(|host| server.hosts.iter().any(|own| overlap(own, host)))
-                })
-        };
-        let others: Vec<String> =
-            mesh.all::<Gateway>().filter(collides).map(|(other, _)| full_name(other)).collect();
-        if others.is_empty() {
-            continue;
+fn conflicts(mesh: &Mesh<'_>, report: &mut Report) {
+    type Socket<'a> = (Option<&'a Str>, &'a Labels, u32, &'a Option<Str>);
+    let mut sockets: BTreeMap<Socket<'_>, FxHashMap<String, Vec<Claim<'_>>>> = BTreeMap::new();
+    for (object, gateway) in mesh.all::<Gateway>() {
+        for (index, server) in gateway.servers.iter().enumerate() {
+            let socket = (scope(mesh, object), &gateway.selector, server.port.number, &server.bind);
+            let hosts = sockets.entry(socket).or_default();
+            for host in &server.hosts {
+                hosts.entry(name_of(host)).or_default().push((object, index, host));
+            }
         }
-        let text = format!(
-            "Conflict with gateways {} (workload selector {}, port {}, hosts {}). Which of their settings a request to http://{}/ meets depends on their age",
-            others.join(","),
-            selector_text(&gateway.selector),
-            server.port.number,
-            server.hosts.join(","),
-            super::evidence::host(server.hosts.first().map(shown_host).as_ref(), Some(server.port.number))
-        );
-        let hint = "put the servers into one Gateway, or give them different hosts, ports or selectors";
-        report.add(&CONFLICTING_GATEWAYS, object, &format!("spec.servers[{index}].hosts"), text, hint);
+    }
+    let mut others: FxHashMap<(ResourceId, usize), BTreeSet<String>> = FxHashMap::default();
+    for hosts in sockets.values() {
+        for (name, claims) in hosts {
+            // Whoever has the same name, and whoever has a wildcard over it.
+            let wide: Vec<Claim<'_>> =
+                host::wider(name).filter_map(|wide| hosts.get(&wide)).flatten().copied().collect();
+            for ours in claims {
+                for theirs in claims.iter().chain(&wide) {
+                    if std::ptr::eq(ours.0, theirs.0) || !share_namespace(ours.2, theirs.2) {
+                        continue;
+                    }
+                    others.entry((ours.0.id(), ours.1)).or_default().insert(full_name(theirs.0));
+                    others.entry((theirs.0.id(), theirs.1)).or_default().insert(full_name(ours.0));
+                }
+            }
+        }
+    }
+    for (object, gateway) in mesh.all::<Gateway>() {
+        for (index, server) in gateway.servers.iter().enumerate() {
+            let Some(names) = others.get(&(object.id(), index)) else { continue };
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let text = format!(
+                "Conflict with gateways {} (workload selector {}, port {}, hosts {}). Which of their settings a request to http://{}/ meets depends on their age",
+                names.join(","),
+                selector_text(&gateway.selector),
+                server.port.number,
+                server.hosts.join(","),
+                super::evidence::host(
+                    server.hosts.first().map(shown_host).as_ref(),
+                    Some(server.port.number)
+                )
+            );
+            let hint = "put the servers into one Gateway, or give them different hosts, ports or selectors";
+            report.add(&CONFLICTING_GATEWAYS, object, &format!("spec.servers[{index}].hosts"), text, hint);
+        }
     }
 }
 
-/// Whether some name in some namespace is meant by both, written `[ns/]host`.
-fn overlap(a: &str, b: &str) -> bool {
-    let parts = |text| {
-        let (namespace, name) = <str>::split_once(text, '/').unwrap_or(("*", text));
-        (namespace.to_owned(), name.to_ascii_lowercase())
-    };
-    let ((a_namespace, a), (b_namespace, b)) = (parts(a), parts(b));
-    let namespaces = a_namespace == "*" || b_namespace == "*" || a_namespace == b_namespace;
-    namespaces && host::matches(&a, &b)
+/// The name in `[ns/]name`, in lower case.
+fn name_of(text: &str) -> String {
+    text.rsplit('/').next().unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Whether some namespace is meant by both, written `[ns/]host`.
+fn share_namespace(a: &str, b: &str) -> bool {
+    let namespace =
+        |text: &str| <str>::split_once(text, '/').map_or("*", |(namespace, _)| namespace).to_owned();
+    let (a, b) = (namespace(a), namespace(b));
+    a == "*" || b == "*" || a == b
 }
 
 /// Gateways of the same proxies with one certificate.
-fn certificates(mesh: &Mesh<'_>, object: &Object, gateway: &Gateway, report: &mut Report) {
-    for (other, spec) in mesh.all::<Gateway>() {
-        if std::ptr::eq(other, object)
-            || !labels::selects(&gateway.selector, &spec.selector)
-            || mesh.settings.mesh.switches.scope_gateway_to_namespace
-                && other.namespace() != object.namespace()
-        {
-            continue;
+fn certificates(mesh: &Mesh<'_>, report: &mut Report) {
+    type Sharing<'a> = Vec<(&'a Object, &'a Gateway, usize)>;
+    let mut by_certificate: BTreeMap<(&Str, Option<&Str>), Sharing<'_>> = BTreeMap::new();
+    for (object, gateway) in mesh.all::<Gateway>() {
+        for (index, server) in gateway.servers.iter().enumerate() {
+            let Some(key) = server.tls.as_ref().and_then(certificate) else { continue };
+            let sharing = by_certificate.entry(key).or_default();
+            if sharing.last().is_none_or(|(last, ..)| !std::ptr::eq(*last, object)) {
+                sharing.push((object, gateway, index));
+            }
         }
-        let shares = |server: &Server| {
-            spec.servers.iter().any(|theirs| match (&server.tls, &theirs.tls) {
-                (Some(own), Some(theirs)) => same_certificate(own, theirs),
-                _ => false,
-            })
-        };
-        let Some(index) = gateway.servers.iter().position(shares) else { continue };
-        let text = format!(
-            "Duplicate certificate in multiple gateways {} may cause 404s if clients re-use HTTP2 connections.",
-            go_list([full_name(object), full_name(other)])
-        );
-        let hint = "put the hosts into one Gateway, or give each its own certificate";
-        report.add(&DUPLICATE_CERTIFICATE, object, &format!("spec.servers[{index}].tls"), text, hint);
+    }
+    let mut said: FxHashSet<(ResourceId, ResourceId)> = FxHashSet::default();
+    for sharing in by_certificate.values() {
+        for (object, gateway, index) in sharing {
+            for (other, spec, _) in sharing {
+                if std::ptr::eq(*other, *object)
+                    || !labels::selects(&gateway.selector, &spec.selector)
+                    || scope(mesh, object) != scope(mesh, other)
+                    || !said.insert((object.id(), other.id()))
+                {
+                    continue;
+                }
+                let text = format!(
+                    "Duplicate certificate in multiple gateways {} may cause 404s if clients re-use HTTP2 connections.",
+                    go_list([full_name(object), full_name(other)])
+                );
+                let hint = "put the hosts into one Gateway, or give each its own certificate";
+                report.add(&DUPLICATE_CERTIFICATE, object, &format!("spec.servers[{index}].tls"), text, hint);
+            }
+        }
     }
 }
 
-fn same_certificate(a: &ServerTlsSettings, b: &ServerTlsSettings) -> bool {
-    match (&a.credential_name, &b.credential_name) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => {
-            a.server_certificate.is_some()
-                && a.private_key.is_some()
-                && a.server_certificate == b.server_certificate
-                && a.private_key == b.private_key
-        }
-        _ => false,
+/// What tells a server's certificate from others: the name of its Secret, or its files.
+fn certificate(tls: &ServerTlsSettings) -> Option<(&Str, Option<&Str>)> {
+    match &tls.credential_name {
+        Some(name) => Some((name, None)),
+        None => Some((tls.server_certificate.as_ref()?, Some(tls.private_key.as_ref()?))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::overlap;
+    use super::{name_of, share_namespace};
 
     #[test]
-    fn hosts_overlap_within_namespaces() {
-        assert!(overlap("*", "a.example.com"));
-        assert!(overlap("./a.example.com", "./A.example.com"));
-        assert!(!overlap("x/a.example.com", "y/a.example.com"));
-        assert!(overlap("x/a.example.com", "*/a.example.com"));
-        assert!(!overlap("a.example.com", "b.example.com"));
+    fn hosts_are_claimed_within_namespaces() {
+        assert!(share_namespace("*", "a.example.com"));
+        assert!(share_namespace("x/a.example.com", "*/a.example.com"));
+        assert!(!share_namespace("x/a.example.com", "y/a.example.com"));
+        assert_eq!(name_of("./A.example.com"), "a.example.com");
     }
 }

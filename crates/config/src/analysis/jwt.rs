@@ -1,10 +1,12 @@
 //! Tokens: routing by claims that nobody checks, services that cannot carry tokens, keys fetched from anywhere.
 
+use rustc_hash::FxHashSet;
+
 use super::Analyzer;
 use super::messages::{JWKS_UNRESTRICTED, JWT_PORT, JWT_ROUTE};
 use super::report::{Report, full_name};
 use super::view::{Mesh, target_text};
-use crate::core::{Deployment, Service};
+use crate::core::Deployment;
 use crate::networking::VirtualService;
 use crate::security::RequestAuthentication;
 use crate::{Labels, Object, Protocol, labels};
@@ -57,15 +59,10 @@ fn routing(
     for name in service.gateways.iter().filter(|name| &***name != "mesh") {
         let (namespace, name, found) = mesh.gateway(name, object.namespace());
         let Some((_, gateway)) = found else { continue };
-        for workload in &mesh.workloads {
-            if !labels::selects(&gateway.selector, &workload.labels) {
-                continue;
-            }
-            let checked = mesh.all::<RequestAuthentication>().any(|(policy, spec)| {
-                let own = *policy.namespace() == workload.namespace;
-                (own || *policy.namespace() == mesh.settings.root_namespace) && is_for(spec, &workload.labels)
-            });
-            if checked {
+        for workload in mesh.selected(&gateway.selector, None) {
+            let own = mesh.all_in::<RequestAuthentication>(&workload.namespace);
+            let mut policies = own.chain(mesh.all_in(&mesh.settings.root_namespace));
+            if policies.any(|(_, spec)| is_for(spec, &workload.labels)) {
                 continue;
             }
             let text = format!(
@@ -89,25 +86,23 @@ fn is_for(policy: &RequestAuthentication, of: &Labels) -> bool {
 
 /// Services under a policy, none of whose ports can carry a token.
 fn ports(mesh: &Mesh<'_>, object: &Object, policy: &RequestAuthentication, report: &mut Report) {
-    if policy.jwt_rules.is_empty() || policy.selector.is_none() {
+    if policy.jwt_rules.is_empty() {
         return;
     }
-    for (service, spec) in mesh.all::<Service>() {
-        let under = mesh.workloads.iter().any(|workload| {
-            workload.namespace == *service.namespace()
-                && (workload.namespace == *object.namespace()
-                    || *object.namespace() == mesh.settings.root_namespace)
-                && is_for(policy, &workload.labels)
-                && !spec.spec.selector.is_empty()
-                && labels::selects(&spec.spec.selector, &workload.labels)
-        });
+    let Some(selector) = &policy.selector else { return };
+    let everywhere = *object.namespace() == mesh.settings.root_namespace;
+    let namespace = (!everywhere).then(|| object.namespace());
+    let under = mesh.selected(&selector.match_labels, namespace);
+    let services = under.flat_map(|workload| mesh.selecting(&workload.namespace, &workload.labels));
+    let mut seen = FxHashSet::default();
+    for (service, spec) in services.filter(|(service, _)| seen.insert(service.id())) {
         let protocol = |port: &crate::core::ServicePort| {
             let transport = port.protocol.as_deref().unwrap_or("TCP");
             let name = port.name.as_deref().unwrap_or_default();
             Protocol::of_service_port(name, port.app_protocol.as_deref(), transport, port.port)
         };
         let carries = |port: &crate::core::ServicePort| protocol(port).is_http() || protocol(port).is_auto();
-        if !under || spec.spec.ports.iter().any(carries) {
+        if spec.spec.ports.iter().any(carries) {
             continue;
         }
         for port in &spec.spec.ports {

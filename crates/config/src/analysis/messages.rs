@@ -244,9 +244,9 @@ messages! {
     SHADOWED_VIRTUAL_SERVICE = "MEL0102" "ShadowedVirtualService" Warning,
         "Rule %s of VirtualService %s is shadowed",
         "At one gateway host, an older VirtualService has a rule for the same requests.";
-    RETRIED_UNSAFE = "MEL0103" "RetriedUnsafeMethod" Info,
+    RETRIED_UNSAFE = "MEL0103" "RetriedUnsafeMethod" Warning,
         "%s requests of this rule are retried",
-        "Requests that may have had an effect already are sent again by the default retry policy.";
+        "Requests that may have had an effect already are sent again, by the default retry policy or by the rule's own.";
     QUERY_IN_URI = "MEL0104" "QueryInUriMatch" Warning,
         "A uri match cannot see the query",
         "A match of the path has a `?`: paths are compared without their query.";

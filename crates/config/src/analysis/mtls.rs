@@ -52,15 +52,13 @@ fn run(mesh: &Mesh<'_>, report: &mut Report) {
 fn in_force<'a>(mesh: &Mesh<'a>, namespace: &Str, of: &Labels) -> Option<(&'a Object, MutualTlsMode)> {
     let root = &mesh.settings.root_namespace;
     let candidates = |wanted: &Str, selected: bool| {
-        let wanted = wanted.clone();
-        mesh.all::<PeerAuthentication>().filter(move |(object, policy)| {
+        mesh.all_in::<PeerAuthentication>(wanted).filter(move |(_, policy)| {
             let selector = policy.selector.as_ref().map(|selector| &selector.match_labels);
             let selector = selector.filter(|selector| !selector.is_empty());
-            *object.namespace() == wanted
-                && match selector {
-                    Some(selector) => selected && labels::selects(selector, of),
-                    None => !selected,
-                }
+            match selector {
+                Some(selector) => selected && labels::selects(selector, of),
+                None => !selected,
+            }
         })
     };
     // Ports may differ from the rest of the workload; those are left to the ones who know them.

@@ -2,8 +2,10 @@
 //!
 //! Invariant: the text of a finding begins with the published text of its message.
 
+use rustc_hash::FxHashMap;
+
 use super::messages::Message;
-use crate::{Diagnostic, Loaded, Object};
+use crate::{Diagnostic, Loaded, Object, Str};
 
 /// Findings so far.
 #[derive(Default)]
@@ -36,10 +38,12 @@ impl Report {
 
 /// Gives each finding its line of text.
 pub(super) fn add_snippets(findings: &mut [Diagnostic], loaded: &Loaded) {
+    let mut lines: FxHashMap<Str, Vec<&str>> = FxHashMap::default();
     for finding in findings.iter_mut().filter(|finding| finding.snippet.is_none()) {
         let Some(place) = &finding.place else { continue };
         let Some(text) = loaded.texts.get(&place.file) else { continue };
-        let line = text.lines().nth((place.line as usize).saturating_sub(1)).unwrap_or_default();
+        let lines = lines.entry(place.file.clone()).or_insert_with(|| text.lines().collect());
+        let line = lines.get((place.line as usize).saturating_sub(1)).copied().unwrap_or_default();
         finding.snippet = Some(line.chars().take(1_000).collect::<String>().into());
     }
 }

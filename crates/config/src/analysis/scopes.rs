@@ -4,7 +4,7 @@
 use super::Analyzer;
 use super::messages::{HIDDEN_HOST, NO_HTTP_PORT};
 use super::report::{Report, full_name};
-use super::view::{DOMAIN, Mesh};
+use super::view::Mesh;
 use crate::networking::{Sidecar, VirtualService};
 use crate::{Host, Object, host};
 
@@ -59,11 +59,10 @@ fn hidden(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: &m
     if service.export_to.is_empty() || !own_only {
         return;
     }
-    let whole = |(sidecar, spec): &(&Object, &Sidecar)| {
-        sidecar.namespace() == object.namespace()
-            && spec.workload_selector.as_ref().is_none_or(|selector| selector.labels.is_empty())
+    let whole = |(_, spec): &(&Object, &Sidecar)| {
+        spec.workload_selector.as_ref().is_none_or(|selector| selector.labels.is_empty())
     };
-    let Some((sidecar, spec)) = mesh.all::<Sidecar>().find(whole) else { return };
+    let Some((sidecar, spec)) = mesh.all_in::<Sidecar>(object.namespace()).find(whole) else { return };
     if spec.egress.is_empty() {
         return;
     }
@@ -75,7 +74,7 @@ fn hidden(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: &m
         .map(|(namespace, name)| (namespace, Host::new(name)))
         .collect();
     let seen = |own: &Host| {
-        let own = own.resolve(object.namespace(), DOMAIN);
+        let own = mesh.resolve(own, object.namespace());
         imports.iter().any(|(namespace, wanted)| {
             let here = matches!(*namespace, "*" | ".") || **object.namespace() == **namespace;
             here && host::matches(wanted, &own)
@@ -90,7 +89,6 @@ fn hidden(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: &m
         full_name(sidecar),
         super::evidence::host(Some(host), None)
     );
-    let hint =
-        format!("add ./{} to the egress hosts of the Sidecar", host.resolve(object.namespace(), DOMAIN));
+    let hint = format!("add ./{} to the egress hosts of the Sidecar", mesh.resolve(host, object.namespace()));
     report.add(&HIDDEN_HOST, object, "spec.hosts", text, hint);
 }

@@ -1,12 +1,14 @@
 //! Sidecars that select nothing, the same workloads, or workloads without a sidecar.
 
+use std::collections::BTreeMap;
+
 use super::Analyzer;
 use super::messages::*;
 use super::report::{Report, go_list, selector_text};
 use super::view::Mesh;
-use super::workloads::{INJECTION, REVISION};
+use super::workloads::{INJECTION, REVISION, Workload};
 use crate::networking::Sidecar;
-use crate::{Labels, Object, Str, labels};
+use crate::{Kind, Labels, Object, Str};
 
 pub(super) const ANALYZER: Analyzer = Analyzer {
     name: "sidecars",
@@ -63,42 +65,37 @@ pub(super) fn each_conflict<'a>(
     selecting: &[(&'a Object, &'a Labels)],
     mut found: impl FnMut(&'a Object, Vec<&'a Str>, &Str, &Str),
 ) {
-    for workload in &mesh.workloads {
-        let selected: Vec<&'a Object> = selecting
-            .iter()
-            .filter(|(object, selector)| {
-                *object.namespace() == workload.namespace && labels::selects(selector, &workload.labels)
-            })
-            .map(|(object, _)| *object)
-            .collect();
-        if selected.len() > 1 {
-            let names: Vec<&Str> = selected.iter().map(|object| object.name()).collect();
-            for object in &selected {
-                found(object, names.clone(), &workload.namespace, workload.object.name());
-            }
+    type Selected<'m, 'a> = BTreeMap<(Str, Str, Kind), (&'m Workload<'a>, Vec<&'a Object>)>;
+    let mut by_workload: Selected<'_, 'a> = BTreeMap::new();
+    for (object, selector) in selecting {
+        for workload in mesh.selected(selector, Some(object.namespace())) {
+            let key = (workload.namespace.clone(), workload.object.name().clone(), workload.object.kind);
+            by_workload.entry(key).or_insert_with(|| (workload, Vec::new())).1.push(object);
+        }
+    }
+    for (workload, selected) in by_workload.values().filter(|(_, selected)| selected.len() > 1) {
+        let names: Vec<&Str> = selected.iter().map(|object| object.name()).collect();
+        for object in selected {
+            found(object, names.clone(), &workload.namespace, workload.object.name());
         }
     }
 }
 
 /// Calls back for each of several resources for one whole namespace: the resource, and all names.
 pub(super) fn each_namespace<'a>(whole: &[&'a Object], mut found: impl FnMut(&'a Object, Vec<&'a Str>)) {
+    let mut by_namespace: BTreeMap<&Str, Vec<&'a Object>> = BTreeMap::new();
     for object in whole {
-        let names: Vec<&Str> = whole
-            .iter()
-            .filter(|other| other.namespace() == object.namespace())
-            .map(|other| other.name())
-            .collect();
-        if names.len() > 1 {
-            found(object, names);
+        by_namespace.entry(object.namespace()).or_default().push(object);
+    }
+    for objects in by_namespace.values().filter(|objects| objects.len() > 1) {
+        for object in objects {
+            found(object, objects.iter().map(|object| object.name()).collect());
         }
     }
 }
 
 fn nobody(mesh: &Mesh<'_>, object: &Object, selector: &Labels, report: &mut Report) {
-    let selected = mesh.workloads.iter().any(|workload| {
-        workload.namespace == *object.namespace() && labels::selects(selector, &workload.labels)
-    });
-    if !selected {
+    if mesh.selected(selector, Some(object.namespace())).next().is_none() {
         let text = format!(
             "Referenced selector not found: {:?}: the Sidecar has no effect, every workload of {} sees what it saw before",
             selector_text(selector),
@@ -112,11 +109,9 @@ fn nobody(mesh: &Mesh<'_>, object: &Object, selector: &Labels, report: &mut Repo
 }
 
 fn ambient_pods(mesh: &Mesh<'_>, object: &Object, selector: &Labels, report: &mut Report) {
-    let ambient = mesh.workloads.iter().any(|workload| {
+    let ambient = mesh.selected(selector, Some(object.namespace())).any(|workload| {
         let redirected = workload.object.metadata.annotations.get("ambient.istio.io/redirection");
-        workload.namespace == *object.namespace()
-            && labels::selects(selector, &workload.labels)
-            && redirected.is_some_and(|value| &**value == "enabled")
+        redirected.is_some_and(|value| &**value == "enabled")
     });
     if ambient {
         let text =

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::messages::*;
 use super::report::{Report, full_name, go_list};
-use super::view::{DOMAIN, Mesh};
+use super::view::Mesh;
 use super::{Analyzer, evidence};
 use crate::networking::VirtualService;
 use crate::networking::gateway::Server;
@@ -73,7 +73,7 @@ fn gateways(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: 
             report.add(&REFERENCED_RESOURCE_NOT_FOUND, object, &path, text, hint);
             continue;
         };
-        let serves = |server: &Server| served(server, &namespace, object, service);
+        let serves = |server: &Server| served(mesh, server, &namespace, object, service);
         if !service.hosts.is_empty() && !gateway.servers.iter().any(serves) {
             let text = format!(
                 "one or more host {} defined in VirtualService {} not found in Gateway {namespace}/{short}. GET http://{}/ through it gets 404",
@@ -90,7 +90,13 @@ fn gateways(mesh: &Mesh<'_>, object: &Object, service: &VirtualService, report: 
 }
 
 /// Whether a server of a gateway in `namespace` serves a host of a VirtualService (SEM-170, SEM-174).
-fn served(server: &Server, namespace: &str, object: &Object, service: &VirtualService) -> bool {
+fn served(
+    mesh: &Mesh<'_>,
+    server: &Server,
+    namespace: &str,
+    object: &Object,
+    service: &VirtualService,
+) -> bool {
     server.hosts.iter().any(|text| {
         let (wanted, name) = text.split_once('/').unwrap_or(("*", text));
         let here = match wanted {
@@ -100,7 +106,7 @@ fn served(server: &Server, namespace: &str, object: &Object, service: &VirtualSe
         };
         let name = name.to_ascii_lowercase();
         here && service.hosts.iter().any(|own| {
-            host::matches(&name, own) || host::matches(&name, &own.resolve(object.namespace(), DOMAIN))
+            host::matches(&name, own) || host::matches(&name, &mesh.resolve(own, object.namespace()))
         })
     })
 }
@@ -146,7 +152,7 @@ fn mesh_hosts(mesh: &Mesh<'_>, report: &mut Report) {
         };
         for scope in &scopes {
             for host in &service.hosts {
-                let key = format!("{scope}/{}", host.resolve(object.namespace(), DOMAIN));
+                let key = format!("{scope}/{}", mesh.resolve(host, object.namespace()));
                 let list = claims.entry(key).or_default();
                 if !list.iter().any(|known| std::ptr::eq(*known, object)) {
                     list.push(object);

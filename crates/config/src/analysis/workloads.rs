@@ -1,12 +1,12 @@
 //! Things that run, as selectors see them: Pods, WorkloadEntries, local Processes, and Deployments whose Pods are not listed.
 //! Used by the view.
 
+use super::index::Index;
 use super::view::{Mesh, kubernetes_host};
 use crate::core::{Deployment, Pod, PodSpec};
-use crate::kubernetes::Node;
 use crate::networking::WorkloadEntry;
 use crate::process::Process;
-use crate::{Host, Labels, Object, Str};
+use crate::{Host, Kind, Labels, Object, Str};
 
 /// Label and annotation that turn injection on or off for a Pod.
 pub(super) const INJECT: &str = "sidecar.istio.io/inject";
@@ -38,13 +38,15 @@ const TOPOLOGY: [&str; 3] =
 pub(super) fn all<'a>(mesh: &Mesh<'a>) -> Vec<Workload<'a>> {
     let mut all: Vec<Workload<'a>> =
         mesh.all::<Pod>().map(|(object, pod)| of_pod(mesh, object, pod)).collect();
-    let pods = all.len();
+    let mut pods = Index::default();
+    for (position, pod) in all.iter().enumerate() {
+        pods.add(position, &pod.namespace, &pod.labels);
+    }
     for (object, deployment) in mesh.all::<Deployment>() {
         let template = &deployment.spec.template;
         let labels = &template.metadata.labels;
-        let listed = all[..pods].iter().any(|workload| {
-            workload.namespace == *object.namespace() && crate::labels::selects(labels, &workload.labels)
-        });
+        let alike = pods.candidates(labels, Some(object.namespace())).unwrap_or_default();
+        let listed = alike.iter().any(|pod| crate::labels::selects(labels, &all[*pod].labels));
         // A Deployment scaled to nothing has no Pods, now or later.
         if listed || deployment.spec.replicas == Some(0) {
             continue;
@@ -65,7 +67,7 @@ pub(super) fn all<'a>(mesh: &Mesh<'a>) -> Vec<Workload<'a>> {
     for (object, process) in mesh.all::<Process>() {
         let mut labels = object.labels().clone();
         labels.extend(process.labels.clone());
-        let service = kubernetes_host(process.service_name(object.name()), object.namespace());
+        let service = kubernetes_host(process.service_name(object.name()), object.namespace(), mesh.domain());
         all.push(Workload {
             labels,
             local_gateway: process.gateway,
@@ -91,8 +93,8 @@ fn plain(object: &Object) -> Workload<'_> {
 fn of_pod<'a>(mesh: &Mesh<'a>, object: &'a Object, pod: &Pod) -> Workload<'a> {
     let mut labels = object.labels().clone();
     if let Some(name) = &pod.spec.node_name {
-        let node = mesh.all::<Node>().find(|(node, _)| node.name() == name);
-        for (key, value) in node.iter().flat_map(|(node, _)| node.labels()) {
+        let node = mesh.find(Kind::Node, "", name);
+        for (key, value) in node.iter().flat_map(|node| node.labels()) {
             if TOPOLOGY.contains(&&**key) {
                 labels.insert(key.clone(), value.clone());
             }

@@ -96,3 +96,13 @@ proptest! {
         prop_assert_eq!(subset_of(&a, &b), names_a.iter().all(|name| names_b.contains(name)));
     }
 }
+
+#[test]
+fn wider_patterns_cover_and_nothing_else_does() {
+    let list = |host| super::wider(host).collect::<Vec<_>>();
+    assert_eq!(list("a.b"), ["*a.b", "*.b", "*b", "*"]);
+    assert_eq!(list("*.b"), ["*b", "*"]);
+    assert_eq!(list("*"), [""; 0]);
+    assert_eq!(list(""), ["*"]);
+    assert!(list("x.example.com").iter().all(|wide| super::subset_of("x.example.com", wide)));
+}

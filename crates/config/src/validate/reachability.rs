@@ -13,7 +13,7 @@ use crate::networking::VirtualService;
 use crate::networking::virtual_service::{HttpMatchRequest, HttpRoute, StringMatch};
 use crate::{Labels, Str};
 
-/// Rules with more prefixes than this are compared for equal ones only: comparing all with all would take too long.
+/// Of matches with one and the same prefix so many are compared with the ones below: all with all would take too long.
 const MOST_COMPARED: usize = 1_000;
 
 pub(super) fn check(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
@@ -83,7 +83,7 @@ fn http(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
         return;
     }
     let mut known: FxHashMap<String, (usize, usize)> = FxHashMap::default();
-    let mut prefixes: Vec<(usize, usize, &HttpMatchRequest, &str)> = Vec::new();
+    let mut prefixes: FxHashMap<&str, Vec<(usize, usize)>> = FxHashMap::default();
     // The rule that takes every request, by having no match or one for everything.
     let mut open: Option<usize> = None;
     for (index, rule) in rules.iter().enumerate() {
@@ -111,12 +111,14 @@ fn http(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
             }
             known.insert(key_of(condition), (index, number));
             let Some(StringMatch::Prefix(prefix)) = &condition.uri else { continue };
-            let covering = prefixes
-                .iter()
-                .take(MOST_COMPARED)
-                .find(|(.., other, shorter)| prefix.starts_with(shorter) && covers(other, condition));
-            if let Some((earlier, other, _, shorter)) = covering {
+            let shorter = prefix.char_indices().map(|(at, _)| at).chain([prefix.len()]);
+            let above = shorter.filter_map(|at| prefixes.get(&prefix[..at]));
+            let covering = above
+                .flat_map(|list| list.iter().take(MOST_COMPARED))
+                .filter(|(rule, number)| covers(&rules[*rule].matches[*number], condition));
+            if let Some((earlier, other)) = covering.min() {
                 let before = &rules[*earlier];
+                let shorter = prefix_of(&before.matches[*other]);
                 let own = format!("{own} of prefix {prefix}");
                 let earlier = format!(
                     "{} of prefix {shorter} on {}",
@@ -125,7 +127,7 @@ fn http(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
                 );
                 ineffective(check, &condition_at, (&name, &own), &earlier);
             }
-            prefixes.push((index, number, condition, prefix));
+            prefixes.entry(prefix).or_default().push((index, number));
         }
         if duplicates > 0 && duplicates == rule.matches.len() {
             let shown = format!(" {} is taken by an earlier rule", evidence::request(it, rule, None));
@@ -134,6 +136,13 @@ fn http(it: &VirtualService, check: &mut Check<'_>, at: &Path<'_>) {
         if takes_everything(rule) {
             open = Some(index);
         }
+    }
+}
+
+fn prefix_of(condition: &HttpMatchRequest) -> &str {
+    match &condition.uri {
+        Some(StringMatch::Prefix(prefix)) => prefix,
+        _ => "",
     }
 }
 
