@@ -134,8 +134,12 @@ fn prepare(args: &Args, peers: &[Peer]) -> anyhow::Result<Bench> {
     Ok(Bench { programs, folder, length, proxy_core: args.proxy_core, load_core: args.load_core })
 }
 
+/// Both programs, see docs/decisions/two-programs.md: `meltemi proxy` finds the other one beside it.
 fn build(profile: &str) -> anyhow::Result<PathBuf> {
-    run::step("build", run::cargo().args(["build", "-p", "meltemi", "--profile", profile]))?;
+    run::step(
+        "build",
+        run::cargo().args(["build", "-p", "meltemi", "-p", "meltemi-proxy", "--profile", profile]),
+    )?;
     let folder = if profile == "dev" { "debug" } else { profile };
     Ok(run::root().join("target").join(folder).join("meltemi"))
 }

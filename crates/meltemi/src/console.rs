@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 
 use meltemi_agent::{Line, Stream};
+use meltemi_proxy::logs::wants_colour;
 use owo_colors::{AnsiColors, OwoColorize, Style};
 use tokio::sync::mpsc;
-use tracing_subscriber::EnvFilter;
 
 /// Colours of the prefixes, one program after the other; red is for trouble.
 const COLOURS: [AnsiColors; 6] = [
@@ -39,40 +39,9 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     std::process::exit(1);
 }
 
-/// Starts logging to standard error. `words` is the `--log` option; a bad one falls back to `info` and says so.
-pub(crate) fn start_log(words: &str) {
-    let (filter, bad) = match EnvFilter::try_new(words) {
-        Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(wants_colour(&std::io::stderr()))
-        .with_target(false)
-        .with_filter_reloading();
-    let in_force = log.reload_handle();
-    log.init();
-    let apply = move |filter: &str| {
-        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-        in_force.reload(filter).map_err(|error| error.to_string())
-    };
-    meltemi_proxy::logs::install(words, Box::new(apply));
-    if let Some(error) = bad {
-        tracing::warn!("--log is not understood, using info: {error}");
-    }
-}
-
 /// Whether standard error takes colours.
 pub(crate) fn colour_on_stderr() -> bool {
     wants_colour(&std::io::stderr())
-}
-
-/// Whether a stream takes colours.
-fn wants_colour(stream: &impl IsTerminal) -> bool {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    stream.is_terminal() && !plain
 }
 
 /// Says on standard output that what was asked for is up. Scripts wait for a line that begins with `ready`.

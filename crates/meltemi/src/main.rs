@@ -13,7 +13,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use commands::proxy::prepared::{self, Prepared};
+use meltemi_proxy::{
+    logs,
+    prepared::{self, Prepared},
+};
 
 /// Freed memory goes back sooner, and small allocations are cheaper, than with the C library's allocator.
 #[global_allocator]
@@ -24,16 +27,16 @@ fn main() -> ExitCode {
         Some(prepared) => serve(prepared),
         None => {
             let cli = commands::Cli::parse();
-            console::start_log(&cli.log);
+            logs::start(&cli.log);
             commands::run(cli)
         }
     };
     done.unwrap_or_else(|error| failure::report(&error))
 }
 
-/// The second life of `meltemi proxy`: no command line, no text to read.
+/// The second life of `meltemi proxy` where there is no `meltemi-proxy` beside it: no command line, no text to read.
 fn serve(prepared: std::io::Result<Prepared>) -> anyhow::Result<ExitCode> {
     let prepared = prepared.context("cannot read what was prepared")?;
-    console::start_log(&prepared.log);
+    logs::start(&prepared.log);
     commands::proxy::serve(&prepared)
 }

@@ -18,6 +18,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod logs;
+pub mod prepared;
 pub mod route;
 pub mod run;
 pub mod stats;

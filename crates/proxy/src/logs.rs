@@ -1,9 +1,14 @@
 //! What the process says of itself, by component: levels that can be changed while it runs.
 //!
-//! `/logging` reads and changes them; whoever set up logging (the binary) hands in how a filter is put in force.
+//! The program calls [`start`] first of all; `/logging` reads and changes levels.
 //! Invariant: a change that is refused changes nothing.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::{
+    io::IsTerminal,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use tracing_subscriber::EnvFilter;
 
 /// Puts a filter in force, given in the words of `tracing_subscriber::EnvFilter`.
 type Apply = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
@@ -97,11 +102,37 @@ pub enum Refused {
     Other(String),
 }
 
-/// Says how a filter is put in force, and the one that is (`--log`). The first caller is heard.
-pub fn install(filter: &str, apply: Apply) {
-    let level = filter.split(',').find_map(Level::named).unwrap_or(DEFAULT);
+/// Starts logging to standard error. `words` is the `--log` option; a bad one falls back to `info` and says so.
+pub fn start(words: &str) {
+    let (filter, bad) = match EnvFilter::try_new(words) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new("info"), Some(error)),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(wants_colour(&std::io::stderr()))
+        .with_target(false)
+        .with_filter_reloading();
+    let in_force = log.reload_handle();
+    log.init();
+    let level = words.split(',').find_map(Level::named).unwrap_or(DEFAULT);
     *LEVELS.lock().unwrap_or_else(PoisonError::into_inner) = [level; COMPONENTS.len()];
-    let _ = APPLY.set(apply);
+    // The first caller is heard.
+    let _ = APPLY.set(Box::new(move |filter| {
+        let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+        in_force.reload(filter).map_err(|error| error.to_string())
+    }));
+    if let Some(error) = bad {
+        tracing::warn!("--log is not understood, using info: {error}");
+    }
+}
+
+/// Whether a stream takes colours: a terminal that was not told otherwise (`NO_COLOR`, `TERM=dumb`).
+pub fn wants_colour(stream: &impl IsTerminal) -> bool {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stream.is_terminal() && !plain
 }
 
 /// Components with their levels.

@@ -65,6 +65,18 @@ pub enum RunError {
     Start(#[from] std::io::Error),
 }
 
+impl RunError {
+    /// What the user may do; empty where there is nothing to advise.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "give the bootstrap with -c FILE",
+            Self::Bootstrap(_) => "the file is an Envoy v3 bootstrap in YAML or JSON",
+            Self::Resource { .. } => "`--mode validate` checks the file without starting",
+            Self::Start(_) => "",
+        }
+    }
+}
+
 /// Reads and checks the bootstrap without starting anything: `--mode validate`. Gives back what is not in effect.
 pub fn validate(options: &Options) -> Result<Vec<String>, RunError> {
     plane::validate(compile(options, read(options)?)?)

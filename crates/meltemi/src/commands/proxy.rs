@@ -1,18 +1,16 @@
 //! `meltemi proxy`: the data plane from an Envoy v3 bootstrap.
 //!
-//! Serving begins with an exec of the same program, see [`prepared`].
-
-pub(crate) mod prepared;
+//! Serving begins with an exec, see [`prepared`].
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use meltemi_proxy::{
     bootstrap::Overrides,
+    prepared::{self, Prepared},
     run::{self, Options},
 };
 
-use self::prepared::Prepared;
 use crate::failure::Failure;
 
 /// The bootstrap and what may be set beside it.
@@ -81,14 +79,5 @@ pub(crate) fn serve(prepared: &Prepared) -> Result<ExitCode> {
 }
 
 fn failure(error: run::RunError) -> Failure {
-    Failure::new(error.to_string(), hint(&error))
-}
-
-fn hint(error: &run::RunError) -> &'static str {
-    match error {
-        run::RunError::Read { .. } => "give the bootstrap with -c FILE",
-        run::RunError::Bootstrap(_) => "the file is an Envoy v3 bootstrap in YAML or JSON",
-        run::RunError::Resource { .. } => "`--mode validate` checks the file without starting",
-        run::RunError::Start(_) => "",
-    }
+    Failure::new(error.to_string(), error.hint())
 }
