@@ -23,6 +23,7 @@ macro_rules! call {
 mod behaviour;
 mod destination_rule;
 mod gateway;
+mod ingress;
 mod others;
 mod service_entry;
 mod sidecar;
@@ -101,9 +102,10 @@ pub fn rows(kind: Kind) -> &'static [Row] {
         Kind::Deployment => others::DEPLOYMENT,
         Kind::Process => others::PROCESS,
         Kind::Node => others::NODE,
+        Kind::Ingress => ingress::INGRESS,
+        Kind::IngressClass => ingress::INGRESS_CLASS,
         Kind::Secret
         | Kind::ConfigMap
-        | Kind::Ingress
         | Kind::CustomResourceDefinition
         | Kind::MutatingWebhookConfiguration
         | Kind::ValidatingWebhookConfiguration

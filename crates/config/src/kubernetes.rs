@@ -1,5 +1,5 @@
-//! Kubernetes objects that only analysis reads: Secret, ConfigMap, Node, Ingress, CustomResourceDefinition and the webhook
-//! configurations, as far as a finding may depend on them. The control plane never keeps them.
+//! Kubernetes objects that only analysis reads: Secret, ConfigMap, Node, CustomResourceDefinition and the webhook configurations,
+//! as far as a finding may depend on them. The control plane never keeps them.
 //!
 //! Invariant: what a Secret holds can neither be printed nor be written.
 
@@ -104,94 +104,6 @@ message! {
     pub struct NodeInfo {
         /// `v1.31.2`.
         kubelet_version: Option<Str> = "kubeletVersion";
-    }
-}
-
-message! {
-    /// networking.k8s.io/v1 Ingress.
-    pub struct Ingress {
-        /// What is wanted.
-        spec: IngressSpec = "spec";
-    }
-}
-
-message! {
-    /// What an Ingress is.
-    pub struct IngressSpec {
-        /// Class; unset: the annotation `kubernetes.io/ingress.class`, else the default one.
-        ingress_class_name: Option<Str> = "ingressClassName";
-        /// Where requests go that no rule takes.
-        default_backend: Option<IngressBackend> = "defaultBackend";
-        /// Rules.
-        rules: Vec<IngressRule> = "rules";
-        /// Certificates.
-        tls: Vec<IngressTls> = "tls";
-    }
-}
-
-message! {
-    /// Paths of a host.
-    pub struct IngressRule {
-        /// Host; unset: all.
-        host: Option<Str> = "host";
-        /// HTTP.
-        http: IngressPaths = "http";
-    }
-}
-
-message! {
-    /// Paths.
-    pub struct IngressPaths {
-        /// Each with where it leads.
-        paths: Vec<IngressPath> = "paths";
-    }
-}
-
-message! {
-    /// A path and where it leads.
-    pub struct IngressPath {
-        /// Path.
-        path: Option<Str> = "path";
-        /// Where to.
-        backend: IngressBackend = "backend";
-    }
-}
-
-message! {
-    /// Where an Ingress leads.
-    pub struct IngressBackend {
-        /// A Service of the same namespace.
-        service: Option<IngressService> = "service";
-    }
-}
-
-message! {
-    /// A Service and its port.
-    pub struct IngressService {
-        /// Name.
-        name: Str = "name";
-        /// Port.
-        port: IngressPort = "port";
-    }
-}
-
-message! {
-    /// A port by number or by name.
-    pub struct IngressPort {
-        /// Number.
-        number: u16 = "number";
-        /// Name.
-        name: Option<Str> = "name";
-    }
-}
-
-message! {
-    /// A certificate of an Ingress.
-    pub struct IngressTls {
-        /// For these hosts.
-        hosts: Vec<Str> = "hosts";
-        /// Name of the Secret.
-        secret_name: Option<Str> = "secretName";
     }
 }
 

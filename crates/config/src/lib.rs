@@ -15,6 +15,7 @@ pub mod extensions;
 pub mod host;
 pub mod identity;
 pub mod in_effect;
+pub mod ingress;
 pub mod kubernetes;
 pub mod labels;
 pub mod load;

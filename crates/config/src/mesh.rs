@@ -153,6 +153,27 @@ impl MeshConfig {
         self.root_namespace.as_deref().unwrap_or("istio-system")
     }
 
+    /// Which Ingresses are served.
+    pub fn ingress_controller_mode(&self) -> IngressControllerMode {
+        match self.ingress_controller_mode {
+            IngressControllerMode::Unspecified => IngressControllerMode::Strict,
+            mode => mode,
+        }
+    }
+
+    /// The class of Ingresses that are served.
+    pub fn ingress_class(&self) -> &str {
+        self.ingress_class.as_deref().unwrap_or("istio")
+    }
+
+    /// Value of the label `istio` of the gateway that serves Ingresses: as said, else the name of its Service.
+    pub fn ingress_selector(&self) -> &str {
+        let selector = self.ingress_selector.as_deref().filter(|label| !label.is_empty());
+        let service = self.ingress_service.as_deref().filter(|name| !name.is_empty());
+        // The Service that comes with Istio is called otherwise than its label.
+        selector.or(service.filter(|name| *name != "istio-ingressgateway")).unwrap_or("ingressgateway")
+    }
+
     /// How long a connection attempt may take.
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout.unwrap_or(Duration::from_millis(10_000))

@@ -8,9 +8,10 @@ use crate::core::{Deployment, EndpointSlice, Namespace, Pod, Service};
 use crate::decode::{Decode, Decoder, Shape};
 use crate::diagnostic::{Place, ResourceId};
 use crate::extensions::WasmPlugin;
+use crate::ingress::{Ingress, IngressClass};
 use crate::kubernetes::{
-    Condition, ConfigMap, CustomResourceDefinition, Ingress, MutatingWebhookConfiguration,
-    Node as KubernetesNode, Secret, ValidatingWebhookConfiguration,
+    Condition, ConfigMap, CustomResourceDefinition, MutatingWebhookConfiguration, Node as KubernetesNode,
+    Secret, ValidatingWebhookConfiguration,
 };
 use crate::labels::Labels;
 use crate::mesh::MeshNetworks;
@@ -162,6 +163,8 @@ kinds! {
     Node(KubernetesNode) = "" ["v1"] Cluster;
     /// Kubernetes Ingress.
     Ingress(Ingress) = "networking.k8s.io" ["v1"] Kubernetes;
+    /// Kubernetes IngressClass.
+    IngressClass(IngressClass) = "networking.k8s.io" ["v1"] Cluster;
     /// Definition of a kind.
     CustomResourceDefinition(CustomResourceDefinition) = "apiextensions.k8s.io" ["v1", "v1beta1"] Cluster;
     /// Webhooks that change objects.
@@ -189,12 +192,16 @@ impl Kind {
             self,
             Kind::Secret
                 | Kind::ConfigMap
-                | Kind::Ingress
                 | Kind::CustomResourceDefinition
                 | Kind::MutatingWebhookConfiguration
                 | Kind::ValidatingWebhookConfiguration
                 | Kind::MeshNetworks
         )
+    }
+
+    /// Whether it has rules beyond its schema, and places for what is found.
+    pub fn is_checked(self) -> bool {
+        self.is_mesh() || self == Kind::Ingress
     }
 
     /// Whether objects of this kind are in a namespace.

@@ -1,4 +1,5 @@
-//! Rules of single resources beyond their schema, with Istio's meaning (SEM-034). Called by `load` for each mesh resource.
+//! Rules of single resources beyond their schema, with Istio's meaning (SEM-034). Called by `load` for each mesh resource and
+//! each Ingress.
 //!
 //! Each kind has a file; what names and values must look like is in `names`. All findings are noted, none ends the check.
 
@@ -12,6 +13,7 @@ use crate::tree::{Mark, Node};
 mod destination_rule;
 mod gateway;
 mod http_route;
+mod ingress;
 mod names;
 mod policy;
 mod process;
@@ -45,6 +47,7 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
         Spec::AuthorizationPolicy(it) => policy::authorization(it, &mut check, &spec),
         Spec::Telemetry(it) => policy::telemetry(it, &mut check, &spec),
         Spec::Process(it) => process::check(it, &mut check, &spec),
+        Spec::Ingress(it) => ingress::check(it, &mut check, &spec),
         // Read and kept; what they may say beyond their schema is checked when they take effect.
         Spec::EnvoyFilter(_) | Spec::ProxyConfig(_) | Spec::WasmPlugin(_) => {}
         Spec::Service(_)
@@ -55,7 +58,7 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
         | Spec::Secret(_)
         | Spec::ConfigMap(_)
         | Spec::Node(_)
-        | Spec::Ingress(_)
+        | Spec::IngressClass(_)
         | Spec::CustomResourceDefinition(_)
         | Spec::MutatingWebhookConfiguration(_)
         | Spec::ValidatingWebhookConfiguration(_)

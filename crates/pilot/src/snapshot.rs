@@ -17,6 +17,7 @@ use crate::view::scope::Scope;
 pub mod change;
 pub mod destination_rule;
 pub mod gateway;
+mod ingress;
 mod selector;
 pub mod telemetry;
 pub mod virtual_service;
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub sidecars: BTreeMap<Str, Vec<Object>>,
     /// Telemetry resources.
     pub telemetries: telemetry::All,
+    /// Kubernetes Ingresses, of which some of the Gateways and VirtualServices are made.
+    ingresses: ingress::Ingresses,
     /// Labels of proxies that any resource asks for.
     selectors: selector::Keys,
     scopes: Scopes,
@@ -84,7 +87,12 @@ impl Snapshot {
         let mut virtual_services = Vec::new();
         for (id, object) in objects {
             match id.kind {
-                Kind::VirtualService => virtual_services.push((id, object.as_ref())),
+                Kind::VirtualService => {
+                    let resolved = object.as_ref();
+                    let resolved =
+                        resolved.and_then(|object| virtual_service::Resolved::of(object, &self.mesh));
+                    virtual_services.push(((id.namespace.clone(), id.name.clone()), resolved));
+                }
                 Kind::DestinationRule => {
                     let mesh = &self.mesh;
                     self.destination_rules.set(id, object.as_ref(), mesh, &mut self.selectors, &mut changes);
@@ -98,7 +106,13 @@ impl Snapshot {
                 _ => {}
             }
         }
-        self.virtual_services.set(&virtual_services, &self.mesh, &mut self.selectors, &mut changes);
+        let services = &changes.registry.services;
+        let made = self.ingresses.update(objects, services, &self.mesh, &self.registry);
+        if let Some((id, gateway)) = &made.gateway {
+            self.set_gateway(id, gateway.as_ref(), &mut changes);
+        }
+        virtual_services.extend(made.virtual_services);
+        self.virtual_services.set(virtual_services, &mut self.selectors, &mut changes);
         changes.selectors = self.selectors.take_changed() || changes.registry.nodes;
         self.update_scopes(&changes);
         changes

@@ -27,6 +27,8 @@ mod bytes;
 mod destination_rule;
 #[path = "fields/gateway.rs"]
 mod gateway;
+#[path = "fields/ingress.rs"]
+mod ingress;
 #[path = "fields/mesh.rs"]
 mod mesh;
 #[path = "fields/rule.rs"]

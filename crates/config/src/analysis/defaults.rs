@@ -27,7 +27,7 @@ pub(super) fn objects(loaded: &Loaded, settings: &Settings) -> Vec<Object> {
     if mesh.ingress_controller_mode == IngressControllerMode::Off {
         return Vec::new();
     }
-    let selector = mesh.ingress_selector.clone().unwrap_or_else(|| "ingressgateway".into());
+    let selector: Str = mesh.ingress_selector().into();
     let service = mesh.ingress_service.clone().unwrap_or_else(|| "istio-ingressgateway".into());
     let labels: crate::Labels = [("istio".into(), selector.clone())].into();
     let container =

@@ -650,10 +650,16 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &["crates/pilot/tests/fields/gateway.rs::ports_and_addresses_of_listeners"],
     ),
-    not_yet(
-        "Keys for gateways of their own namespace; Kubernetes Ingress",
-        "SEM-176, SEM-178",
-        "no TLS is opened; an Ingress has no effect",
+    not_yet("Keys for gateways of their own namespace", "SEM-176", "no TLS is opened"),
+    partly(
+        "Kubernetes Ingress: class `istio`, prefixes by segments",
+        "SEM-178",
+        "port 80; 443 waits for TLS, and addresses in the status for Kubernetes' adapter; explain, errors and describe name the Ingress and its line",
+        &[
+            call!("ingress", "a longer last segment is another one"),
+            call!("ingress", "a Service that is not there"),
+            "crates/pilot/tests/fields/ingress.rs::rules_know_the_ingress_and_the_line_that_they_are_from",
+        ],
     ),
     works(
         "Access log: Istio's text and JSON, `-` or null for what is empty",

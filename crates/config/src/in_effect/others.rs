@@ -250,6 +250,17 @@ pub(super) const MESH_CONFIG: &[Row] = &[
             mesh!("routes_to_the_workload_are_retried_as_the_mesh_says"),
         ],
     ),
+    works(
+        "ingressControllerMode, ingressClass, ingressService, ingressSelector",
+        "MC-008…MC-014",
+        "",
+        &[
+            call!("ingress-modes", "no class in mode DEFAULT"),
+            call!("ingress-modes", "the mesh's own class"),
+            "crates/config/src/ingress.rs::classes_and_modes_decide_which_ingresses_count",
+            "crates/pilot/tests/fields/ingress.rs::the_gateway_is_found_by_its_label",
+        ],
+    ),
     works("defaultTrafficPolicy", "MC-224…MC-226", "", &[mesh!("policies_under_all_rules")]),
     works(
         "inboundClusterStatName, outboundClusterStatName",
@@ -265,7 +276,7 @@ pub(super) const MESH_CONFIG: &[Row] = &[
     ),
     not_yet(
         "(all others)",
-        "MC-005, MC-008…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, MN-001…MN-009, PC-001…PC-154",
+        "MC-005, MC-015…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, MN-001…MN-009, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

@@ -176,11 +176,11 @@ fn object(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, kind: Kind)
     };
     let source = Source { file: file.name.clone(), line };
     let analysis = loader.options.analysis;
-    let spans = if kind.is_mesh() || analysis { Spans::of(root) } else { Spans::default() };
+    let spans = if kind.is_checked() || analysis { Spans::of(root) } else { Spans::default() };
     let conditions = if analysis { kubernetes::conditions(root, cx) } else { Vec::new() };
     let metadata = Arc::new(metadata);
     let object = Object { kind, api_version, metadata, spec, source, conditions: conditions.into(), spans };
-    if kind.is_mesh() {
+    if kind.is_checked() {
         validate::object(&object, root, cx);
     }
     object

@@ -171,7 +171,7 @@ impl RouteMatch {
         let path = match &self.path {
             PathMatch::Prefix(prefix) => &**prefix == "/",
             PathMatch::Regex(pattern) => &**pattern == ".*",
-            PathMatch::Exact(_) => false,
+            PathMatch::Exact(_) | PathMatch::Segments(_) => false,
         };
         path && self.headers.is_empty() && self.query.is_empty() && self.claims.is_empty()
     }
@@ -182,6 +182,8 @@ impl RouteMatch {
 pub enum PathMatch {
     /// Begins with.
     Prefix(Str),
+    /// Equal, or continues with a slash.
+    Segments(Str),
     /// Equal.
     Exact(Str),
     /// All of it is of this form.

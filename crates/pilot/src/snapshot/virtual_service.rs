@@ -6,7 +6,7 @@ use std::sync::Arc;
 use meltemi_config::mesh::MeshConfig;
 use meltemi_config::networking::VirtualService;
 use meltemi_config::networking::virtual_service::{Destination, HttpRoute};
-use meltemi_config::{ExportTo, Host, Object, ResourceId, Str};
+use meltemi_config::{ExportTo, Host, Object, Str};
 use rustc_hash::FxHashMap;
 
 use super::change::Changes;
@@ -37,14 +37,25 @@ pub struct Resolved {
     pub spec: Arc<VirtualService>,
     /// Istio's path of it.
     pub origin: Str,
-    /// Where each HTTP rule is written, if that is known.
-    pub places: Vec<Option<Place>>,
+    /// Where each HTTP rule comes from.
+    pub origins: Vec<Origin>,
+    /// Whether prefixes of paths go by whole segments, as those of Ingresses do.
+    pub by_segments: bool,
     /// Whether its requests are retried with care; unset: as the mesh says.
     pub retries: Option<bool>,
     /// Those that it delegates to, by namespace and name: a change of one is a change of this one.
     pub delegates: Vec<(Str, Str)>,
     /// Which of several wins.
     pub order: Age,
+}
+
+/// Where an HTTP rule comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Istio's path of the resource.
+    pub resource: Str,
+    /// Where it is written, if that is known.
+    pub place: Option<Place>,
 }
 
 /// All VirtualServices, in the order in which they win.
@@ -59,6 +70,9 @@ pub struct All {
 
 /// Namespace and name.
 type Name = (Str, Str);
+
+/// One that is set, or gone (`None`).
+pub(super) type Set = (Name, Option<Resolved>);
 
 impl All {
     /// In the order in which they win.
@@ -76,25 +90,16 @@ impl All {
         self.ordered.is_empty()
     }
 
-    /// Sets or removes objects.
-    pub(super) fn set(
-        &mut self,
-        objects: &[(&ResourceId, Option<&Object>)],
-        mesh: &MeshConfig,
-        selectors: &mut Keys,
-        changes: &mut Changes,
-    ) {
+    /// Sets or removes some.
+    pub(super) fn set(&mut self, all: Vec<Set>, selectors: &mut Keys, changes: &mut Changes) {
         let mut touched: BTreeSet<Name> = BTreeSet::new();
-        for (id, object) in objects {
-            let name = (id.namespace.clone(), id.name.clone());
+        for (name, new) in all {
             let old = self.written.remove(&name);
             if let Some(old) = &old {
                 selectors.remove_virtual_service(&old.spec);
                 self.lend(old, false);
             }
-            let spec = object.and_then(Object::spec_as::<VirtualService>);
-            if let Some((object, spec)) = object.zip(spec) {
-                let new = Arc::new(Resolved::new(object, spec, mesh));
+            if let Some(new) = new.map(Arc::new) {
                 selectors.add_virtual_service(&new.spec);
                 self.lend(&new, true);
                 self.written.insert(name.clone(), Arc::clone(&new));
@@ -151,6 +156,7 @@ impl Resolved {
             true => vec![MESH_GATEWAY.into()],
             false => spec.gateways.iter().map(|name| gateway_name(name, namespace)).collect(),
         };
+        let origin: Str = config_path("virtual-service", namespace, object.name()).into();
         Resolved {
             name: object.name().clone(),
             namespace: namespace.clone(),
@@ -159,12 +165,20 @@ impl Resolved {
             gateways,
             export_to: export_to(&spec.export_to, &mesh.default_virtual_service_export_to, object),
             spec: Arc::clone(spec),
-            origin: config_path("virtual-service", namespace, object.name()).into(),
-            places: (0..spec.http.len()).map(|at| place(object, at)).collect(),
+            origins: (0..spec.http.len())
+                .map(|at| Origin { resource: origin.clone(), place: place(object, at) })
+                .collect(),
+            origin,
+            by_segments: false,
             retries: retry_setting(&object.metadata.annotations),
             delegates: Vec::new(),
             order: age(object),
         }
+    }
+
+    /// Of an object, if it is one.
+    pub(super) fn of(object: &Object, mesh: &MeshConfig) -> Option<Resolved> {
+        Some(Resolved::new(object, object.spec_as::<VirtualService>()?, mesh))
     }
 
     /// Whether it only lends its rules to others.

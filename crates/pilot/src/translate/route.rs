@@ -114,6 +114,7 @@ fn route_match(model: &RouteMatch) -> envoy::RouteMatch {
     use envoy::route_match::PathSpecifier;
     let path = match &model.path {
         PathMatch::Prefix(prefix) => PathSpecifier::Prefix(prefix.to_string()),
+        PathMatch::Segments(path) => PathSpecifier::PathSeparatedPrefix(path.to_string()),
         PathMatch::Exact(path) => PathSpecifier::Path(path.to_string()),
         PathMatch::Regex(pattern) => PathSpecifier::SafeRegex(regex(pattern)),
     };

@@ -51,10 +51,13 @@ impl View<'_> {
         into: &mut Vec<Route>,
     ) -> bool {
         let (at, rule) = rule;
-        let (file_line, origin) = (self.place_of(resolved, at), Some(resolved.origin.clone()));
+        let origin = resolved.origins.get(at);
+        let tells_places = self.node.metadata.tells_places();
+        let place_told = origin.filter(|_| tells_places).and_then(|origin| origin.place.clone());
+        let origin = origin.map(|origin| origin.resource.clone());
         let route = |condition: Option<&HttpMatchRequest>| {
             let mut route = self.route(resolved, rule, condition, place)?;
-            (route.place, route.origin) = (file_line.clone(), origin.clone());
+            (route.place, route.origin) = (place_told.clone(), origin.clone());
             Some(route)
         };
         if rule.matches.is_empty() {
@@ -93,11 +96,6 @@ impl View<'_> {
         selects(labels, &self.labels) && namespace.is_none_or(|namespace| namespace == &*self.node.namespace)
     }
 
-    /// The line of a rule, for proxies that can tell it.
-    fn place_of(&self, resolved: &Resolved, at: usize) -> Option<crate::model::route::Place> {
-        if self.node.metadata.tells_places() { resolved.places.get(at).cloned().flatten() } else { None }
-    }
-
     fn route(
         &self,
         resolved: &Resolved,
@@ -118,7 +116,9 @@ impl View<'_> {
         let condition_name = condition.and_then(|condition| condition.name.as_deref());
         let name = route_name(rule.name.as_deref(), condition_name);
         let stat_prefix = condition.and_then(|condition| condition.stat_prefix.clone()).unwrap_or_default();
-        let condition = condition.map_or_else(RouteMatch::any, condition::route_match);
+        let condition = condition.map_or_else(RouteMatch::any, |condition| {
+            condition::route_match(condition, resolved.by_segments)
+        });
         Some(Route {
             decorator: operation(&condition, &action, &resolved.name, place.port),
             headers,
@@ -260,6 +260,7 @@ fn operation(condition: &RouteMatch, action: &Action, resource: &str, port: u32)
         PathMatch::Prefix(prefix) => format!("{prefix}*"),
         PathMatch::Exact(path) => path.to_string(),
         PathMatch::Regex(pattern) => pattern.to_string(),
+        PathMatch::Segments(_) => "/*".to_owned(),
     };
     let only = match action {
         Action::Forward(forward) => match &forward.clusters[..] {

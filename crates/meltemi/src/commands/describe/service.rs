@@ -238,7 +238,9 @@ fn virtual_service(
         }
     });
     VirtualService {
-        resource: mesh.resource(Kind::VirtualService, &one.namespace, &one.name),
+        resource: mesh
+            .resource_at(&one.origin)
+            .unwrap_or_else(|| mesh.resource(Kind::VirtualService, &one.namespace, &one.name)),
         mesh: one.is_for("mesh"),
         gateways: gateways.collect(),
         rules: words::rules(one, service),

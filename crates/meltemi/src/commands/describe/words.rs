@@ -44,7 +44,11 @@ pub(super) fn protocol(protocol: Protocol) -> String {
 pub(super) fn rules(one: &Resolved, service: &registry::Service) -> Vec<Rule> {
     let mut rules = Vec::new();
     for (at, route) in one.spec.http.iter().enumerate() {
-        let place = one.places.get(at).and_then(Option::as_ref).filter(|place| !place.file.is_empty());
+        let place = one
+            .origins
+            .get(at)
+            .and_then(|origin| origin.place.as_ref())
+            .filter(|place| !place.file.is_empty());
         let destinations: Vec<_> = route.route.iter().map(|part| (&part.destination, part.weight)).collect();
         rules.push(Rule {
             layer: "http",

@@ -11,7 +11,7 @@ use meltemi_config::networking::virtual_service::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{Place, Resolved};
+use super::{Origin, Resolved};
 
 type ByName = FxHashMap<(Str, Str), Arc<Resolved>>;
 
@@ -33,12 +33,12 @@ fn name_of(delegate: &Delegate, root: &Resolved) -> (Str, Str) {
 /// A resource with the rules of those that it delegates to in the place of those that do.
 pub(super) fn merged(root: &Resolved, by_name: &ByName) -> Resolved {
     let mut http = Vec::new();
-    let mut places: Vec<Option<Place>> = Vec::new();
+    let mut origins: Vec<Origin> = Vec::new();
     let mut named = Vec::new();
     for (at, rule) in root.spec.http.iter().enumerate() {
         let Some(delegate) = &rule.delegate else {
             http.push(rule.clone());
-            places.push(root.places.get(at).cloned().flatten());
+            origins.extend(root.origins.get(at).cloned());
             continue;
         };
         let key = name_of(delegate, root);
@@ -53,7 +53,8 @@ pub(super) fn merged(root: &Resolved, by_name: &ByName) -> Resolved {
         for (at, lent) in lender.spec.http.iter().enumerate() {
             if let Some(rule) = merged_rule(rule, lent, lender) {
                 http.push(rule);
-                places.push(lender.places.get(at).cloned().flatten());
+                let place = lender.origins.get(at).and_then(|origin| origin.place.clone());
+                origins.push(Origin { resource: root.origin.clone(), place });
             }
         }
     }
@@ -66,7 +67,8 @@ pub(super) fn merged(root: &Resolved, by_name: &ByName) -> Resolved {
         export_to: root.export_to.clone(),
         spec: Arc::new(VirtualService { http, ..VirtualService::clone(&root.spec) }),
         origin: root.origin.clone(),
-        places,
+        origins,
+        by_segments: root.by_segments,
         retries: root.retries,
         delegates: named,
         order: root.order.clone(),

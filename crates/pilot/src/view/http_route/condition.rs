@@ -11,10 +11,10 @@ const RESERVED: [&str; 4] = ["uri", "scheme", "method", "authority"];
 /// What names of claims begin with.
 const CLAIMS: &str = "@request.auth.claims";
 
-/// The conditions that a route can express.
-pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
+/// The conditions that a route can express; `by_segments`: prefixes of paths go by whole segments.
+pub(super) fn route_match(request: &HttpMatchRequest, by_segments: bool) -> RouteMatch {
     RouteMatch {
-        path: path(request.uri.as_ref()),
+        path: path(request.uri.as_ref(), by_segments),
         ignore_case: request.ignore_uri_case,
         headers: headers(request),
         query: request.query_params.iter().map(|(name, value)| (name.clone(), header_text(value))).collect(),
@@ -22,10 +22,13 @@ pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
     }
 }
 
-fn path(uri: Option<&StringMatch>) -> PathMatch {
+fn path(uri: Option<&StringMatch>, by_segments: bool) -> PathMatch {
     match uri {
         None | Some(StringMatch::Present) => PathMatch::Prefix("/".into()),
         Some(StringMatch::Exact(path)) => PathMatch::Exact(path.clone()),
+        Some(StringMatch::Prefix(prefix)) if by_segments && &**prefix != "/" => {
+            PathMatch::Segments(prefix.strip_suffix('/').unwrap_or(prefix).into())
+        }
         Some(StringMatch::Prefix(prefix)) => PathMatch::Prefix(prefix.clone()),
         Some(StringMatch::Regex(pattern)) => PathMatch::Regex(pattern.clone()),
     }
