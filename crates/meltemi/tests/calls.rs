@@ -15,7 +15,7 @@ use meltemi_testkit::{
 };
 use serde::Deserialize;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,7 +165,7 @@ async fn run_file(
 ) {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let (_process, _admin) =
+    let _running =
         proxy.start(env!("CARGO_BIN_EXE_meltemi"), &world.fill(&file.bootstrap), folder.path()).await;
     for call in &file.calls {
         let name = format!("{title}: {}", call.name);

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use meltemi_testkit::{echo::Echo, peers, ports, proxy::Proxy, raw};
+use meltemi_testkit::{
+    echo::Echo,
+    peers, ports,
+    proxy::{Proxy, Running},
+};
 use regex::bytes::Regex;
 use serde::Deserialize;
 use tokio::{
@@ -14,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +174,7 @@ async fn run_all(proxy: Proxy) -> Vec<String> {
 
 async fn run_file(proxy: Proxy, file: &File) -> Vec<String> {
     let world = World::new().await;
-    let (_process, admin) =
+    let running =
         proxy.start(env!("CARGO_BIN_EXE_meltemi"), &world.fill(&file.bootstrap), world.folder.path()).await;
     let mut problems = Vec::new();
     for conversation in &file.conversations {
@@ -191,15 +195,7 @@ async fn run_file(proxy: Proxy, file: &File) -> Vec<String> {
         problems.extend(held.err().map(|problem| format!("{}: {problem}", conversation.name)));
     }
     problems.extend(missing_logs(&world, &file.logs).await);
-    let stats = get(admin, "/stats").await;
-    let stats: Vec<_> = stats.lines().collect();
-    let missing =
-        file.stats.iter().map(|line| world.fill(line)).filter(|line| !stats.contains(&line.as_str()));
-    problems.extend(missing.map(|line| {
-        let name = line.split(": ").next().unwrap_or_default();
-        let close = stats.iter().find(|line| line.starts_with(name));
-        format!("/stats has not {line:?} but {close:?}")
-    }));
+    problems.extend(missing_stats(&running, &world, &file.stats).await);
     problems
 }
 
@@ -332,7 +328,24 @@ async fn missing_logs(world: &World, patterns: &[String]) -> Vec<String> {
     }
 }
 
-async fn get(admin: SocketAddr, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    raw::exchange(admin, request.as_bytes(), PATIENCE).await.unwrap().body
+/// Lines that `/stats` does not have, once what they count has had time to happen.
+async fn missing_stats(running: &Running, world: &World, wanted: &[String]) -> Vec<String> {
+    let wanted: Vec<_> = wanted.iter().map(|line| world.fill(line)).collect();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let stats = running.get("/stats").await.body;
+        let stats: Vec<_> = stats.lines().collect();
+        let missing = wanted.iter().filter(|line| !stats.contains(&line.as_str()));
+        let missing: Vec<_> = missing
+            .map(|line| {
+                let name = line.split(": ").next().unwrap_or_default();
+                let close = stats.iter().find(|line| line.starts_with(name));
+                format!("/stats has not {line:?} but {close:?}")
+            })
+            .collect();
+        if missing.is_empty() || tokio::time::Instant::now() >= deadline {
+            return missing;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

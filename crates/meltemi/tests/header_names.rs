@@ -6,13 +6,14 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::Command,
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use meltemi_testkit::{peers, ports, process::Process};
+use meltemi_testkit::{peers, ports, proxy::Proxy};
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const PRESERVE: &str = r#"header_key_format: {stateful_formatter: {name: preserve_case, typed_config: {"@type": type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig}}}"#;
 const PRESERVE_PROPER: &str = r#"header_key_format: {stateful_formatter: {name: preserve_case, typed_config: {"@type": type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig, formatter_type_on_envoy_headers: PROPER_CASE}}}"#;
@@ -32,24 +33,21 @@ const CASES: &[(&str, &str)] = &[
     (PROPER, PROPER),
 ];
 
-#[test]
-fn names_are_as_envoy_writes_them() {
-    let Some(envoy) = peers::require("envoy") else { return };
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_as_envoy_writes_them() {
+    if peers::require("envoy").is_none() {
+        return;
+    }
     for (down, up) in CASES {
-        let mut ours = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-        ours.args(["proxy", "--workers", "1"]);
-        let mut theirs = Command::new(&envoy);
-        theirs.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "error"]);
-        let (ours, theirs) = (names(ours, down, up), names(theirs, down, up));
+        let ours = names(Proxy::Meltemi, down, up).await;
+        let theirs = names(Proxy::Envoy, down, up).await;
         assert_eq!(ours, theirs, "downstream '{down}', upstream '{up}'");
     }
 }
 
-#[test]
-fn names_that_are_preserved_arrive_as_they_were_sent() {
-    let mut ours = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-    ours.args(["proxy", "--workers", "1"]);
-    let (up, down) = names(ours, PRESERVE, PRESERVE);
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_are_preserved_arrive_as_they_were_sent() {
+    let (up, down) = names(Proxy::Meltemi, PRESERVE, PRESERVE).await;
     for name in ["HOST", "X-My-ID", "User-agent"] {
         assert!(up.iter().any(|seen| seen == name), "{name} in {up:?}");
     }
@@ -57,8 +55,8 @@ fn names_that_are_preserved_arrive_as_they_were_sent() {
 }
 
 /// The names that the upstream and the client see, sorted.
-fn names(mut command: Command, down: &str, up: &str) -> (Vec<String>, Vec<String>) {
-    let (port, admin) = (ports::free(), ports::free());
+async fn names(proxy: Proxy, down: &str, up: &str) -> (Vec<String>, Vec<String>) {
+    let port = ports::free();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let backend = listener.local_addr().unwrap().port();
     let (send, seen) = mpsc::channel();
@@ -72,23 +70,15 @@ fn names(mut command: Command, down: &str, up: &str) -> (Vec<String>, Vec<String
         }
     });
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bootstrap.yaml");
-    std::fs::write(&file, bootstrap([port, admin, backend], down, up)).unwrap();
-    let mut process = Process::start(command.arg("-c").arg(&file));
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !ask(admin, "GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").contains("200 OK") {
-        let gone = process.wait(Duration::ZERO).is_some();
-        assert!(!gone && Instant::now() < deadline, "not ready:\n{}", process.said());
-        thread::sleep(Duration::from_millis(10));
-    }
+    let text = bootstrap([port, backend], down, up);
+    let _proxy = proxy.start(env!("CARGO_BIN_EXE_meltemi"), &text, folder.path()).await;
     let answer = ask(port, REQUEST);
-    (sorted(&seen.recv_timeout(Duration::from_secs(5)).unwrap()), sorted(&answer))
+    (sorted(&seen.recv_timeout(PATIENCE).unwrap()), sorted(&answer))
 }
 
-fn bootstrap([port, admin, backend]: [u16; 3], down: &str, up: &str) -> String {
+fn bootstrap([port, backend]: [u16; 2], down: &str, up: &str) -> String {
     format!(
         r#"
-admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {admin}}}}}}}
 static_resources:
   listeners:
   - name: main
@@ -135,13 +125,12 @@ fn head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Everything that comes back until the connection ends; empty when nobody listens.
+/// Everything that comes back until the connection ends.
 fn ask(port: u16, request: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
-    if stream.write_all(request.as_bytes()).is_ok() {
-        let _ = stream.read_to_end(&mut answer);
-    }
+    stream.read_to_end(&mut answer).unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }

@@ -5,23 +5,25 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use attacks::{ATTACKS, Attack};
-use meltemi_testkit::{peers, ports, process::Process};
+use meltemi_testkit::{
+    peers, ports,
+    proxy::{Proxy, Running},
+    raw,
+};
 
 #[path = "hostile/attacks.rs"]
 mod attacks;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const YAML: &str = r#"
-admin: { address: { socket_address: { address: 127.0.0.1, port_value: ADMIN } } }
 static_resources:
   listeners:
   - name: l
@@ -46,36 +48,17 @@ static_resources:
     load_assignment: { cluster_name: c, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: BACKEND } } } }] }] }
 "#;
 
-struct Proxy {
-    process: Process,
+/// A proxy that is attacked.
+struct Victim {
+    proxy: Running,
     port: u16,
-    admin: u16,
 }
 
-impl Proxy {
-    fn start(ours: bool, backend: u16, folder: &Path) -> Self {
-        let (port, admin) = (ports::free(), ports::free());
-        let values = [("ADMIN", admin), ("PORT", port), ("BACKEND", backend)];
-        let yaml =
-            values.iter().fold(YAML.to_owned(), |text, (key, value)| text.replace(key, &value.to_string()));
-        let file = folder.join(format!("{port}.yaml"));
-        std::fs::write(&file, yaml).unwrap();
-        let mut command = match ours {
-            true => Command::new(env!("CARGO_BIN_EXE_meltemi")),
-            false => Command::new(peers::find("envoy").unwrap()),
-        };
-        match ours {
-            true => command.args(["proxy", "--workers", "1"]),
-            false => command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "error"]),
-        };
-        let process = Process::start(command.arg("-c").arg(&file));
-        let proxy = Self { process, port, admin };
-        let deadline = Instant::now() + PATIENCE;
-        while !get(admin, "/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-            assert!(Instant::now() < deadline, "not ready: {}", proxy.process.said());
-            thread::park_timeout(Duration::from_millis(20));
-        }
-        proxy
+impl Victim {
+    async fn start(proxy: Proxy, backend: u16, folder: &Path) -> Self {
+        let port = ports::free();
+        let yaml = YAML.replace("PORT", &port.to_string()).replace("BACKEND", &backend.to_string());
+        Self { proxy: proxy.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder).await, port }
     }
 
     fn connect(&self) -> TcpStream {
@@ -87,29 +70,15 @@ impl Proxy {
 
     /// Resident memory of its own (`RssAnon`), KiB.
     fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.proxy.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    fn counter(&self, name: &str) -> u64 {
-        let all = get(self.admin, "/stats").unwrap();
-        let line = all.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        line.map_or(0, |value| value.trim().parse().unwrap())
-    }
-
-    /// Waits until a statistic has come to a value.
-    fn until(&self, name: &str, wanted: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.counter(name) < wanted {
-            assert!(Instant::now() < deadline, "{name} stays at {}", self.counter(name));
-            thread::park_timeout(Duration::from_millis(20));
-        }
-    }
-
     /// True when an honest client is served.
-    fn serves(&self) -> bool {
-        get(self.port, "/").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    async fn serves(&self) -> bool {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        raw::get(address, "/", PATIENCE).await.is_ok_and(|answer| answer.status == 200)
     }
 
     /// How a connection ends that does this.
@@ -173,21 +142,15 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
     }
 }
 
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-#[test]
-fn floods_and_bombs_end_the_connection_as_in_envoy() {
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_and_bombs_end_the_connection_as_in_envoy() {
     let folder = tempfile::tempdir().unwrap();
     let backend = backend();
-    let ours = Proxy::start(true, backend, folder.path());
-    let theirs = peers::require("envoy").map(|_| Proxy::start(false, backend, folder.path()));
+    let ours = Victim::start(Proxy::Meltemi, backend, folder.path()).await;
+    let theirs = match peers::require("envoy") {
+        Some(_) => Some(Victim::start(Proxy::Envoy, backend, folder.path()).await),
+        None => None,
+    };
     let (before, mut differ) = (ours.memory(), Vec::new());
     for attack in ATTACKS {
         let end = ours.suffer(attack, PATIENCE);
@@ -195,7 +158,7 @@ fn floods_and_bombs_end_the_connection_as_in_envoy() {
         // A reset may overtake what was said before it.
         assert!(end.goaway.is_none_or(|code| code == attack.code), "{}: {end:?}", attack.name);
         if let Some(statistic) = attack.statistic {
-            assert!(ours.counter(statistic) > 0, "{}: {statistic}", attack.name);
+            ours.proxy.until(statistic, 1).await;
         }
         if let Some(theirs) = &theirs {
             let end = theirs.suffer(attack, if attack.in_envoy { PATIENCE } else { Duration::from_secs(1) });
@@ -203,30 +166,30 @@ fn floods_and_bombs_end_the_connection_as_in_envoy() {
                 differ.push((attack.name, end));
             }
         }
-        assert!(ours.serves(), "after {}", attack.name);
+        assert!(ours.serves().await, "after {}", attack.name);
     }
     assert!(differ.is_empty(), "Envoy: {differ:#?}");
     let grown = ours.memory().saturating_sub(before);
     assert!(grown < 8 * 1024, "{grown} KiB after all attacks");
 }
 
-#[test]
-fn heads_that_never_end_hold_little_more_than_what_came() {
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_never_end_hold_little_more_than_what_came() {
     let folder = tempfile::tempdir().unwrap();
-    let proxy = Proxy::start(true, backend(), folder.path());
-    assert!(proxy.serves());
+    let victim = Victim::start(Proxy::Meltemi, backend(), folder.path()).await;
+    assert!(victim.serves().await);
     let count = 1000;
     let head = format!("GET / HTTP/1.1\r\nhost: a\r\nx-slow: {}", "z".repeat(1000));
-    let before = proxy.memory();
-    let mut slow: Vec<_> = (0..count).map(|_| proxy.connect()).collect();
+    let before = victim.memory();
+    let mut slow: Vec<_> = (0..count).map(|_| victim.connect()).collect();
     for stream in &mut slow {
         stream.write_all(head.as_bytes()).unwrap();
     }
     // Bytes are counted when they are read.
-    proxy.until("http.t.downstream_cx_rx_bytes_total", count * head.len() as u64);
-    let each = proxy.memory().saturating_sub(before) as f64 / count as f64;
+    victim.proxy.until("http.t.downstream_cx_rx_bytes_total", (count * head.len()) as i64).await;
+    let each = victim.memory().saturating_sub(before) as f64 / count as f64;
     assert!(each < 8.0, "{each} KiB for each head of 1 KB");
-    assert!(proxy.serves());
+    assert!(victim.serves().await);
     // What was slow may still be honest.
     let mut stream = slow.pop().unwrap();
     stream.write_all(b"\r\n\r\n").unwrap();
@@ -235,51 +198,51 @@ fn heads_that_never_end_hold_little_more_than_what_came() {
     assert_eq!(&answer, b"HTTP/1.1 200 OK");
 }
 
-#[test]
-fn readers_that_do_not_read_hold_one_buffer_each() {
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_do_not_read_hold_one_buffer_each() {
     let folder = tempfile::tempdir().unwrap();
-    let proxy = Proxy::start(true, backend(), folder.path());
-    assert!(proxy.serves());
-    let before = proxy.memory();
+    let victim = Victim::start(Proxy::Meltemi, backend(), folder.path()).await;
+    assert!(victim.serves().await);
+    let before = victim.memory();
     let count = 40;
-    let mut slow: Vec<_> = (0..count).map(|_| proxy.connect()).collect();
+    let mut slow: Vec<_> = (0..count).map(|_| victim.connect()).collect();
     for stream in &mut slow {
         stream.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         let mut begun = [0; 15];
         stream.read_exact(&mut begun).unwrap();
     }
-    let each = at_rest(&proxy).saturating_sub(before) / count;
+    let each = at_rest(&victim).saturating_sub(before) / count;
     assert!(each < 320, "{each} KiB for each reader that does not read");
-    assert!(proxy.serves());
+    assert!(victim.serves().await);
 }
 
-#[test]
-fn streams_with_large_windows_and_no_reader_hold_a_bounded_queue() {
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_with_large_windows_and_no_reader_hold_a_bounded_queue() {
     let folder = tempfile::tempdir().unwrap();
-    let proxy = Proxy::start(true, backend(), folder.path());
-    assert!(proxy.serves());
+    let victim = Victim::start(Proxy::Meltemi, backend(), folder.path()).await;
+    assert!(victim.serves().await);
     for (name, opening) in [("open windows", attacks::wide_open()), ("shut windows", attacks::shut())] {
-        let before = proxy.memory();
-        let requests = proxy.counter("http.t.downstream_rq_total");
-        let mut stream = proxy.connect();
+        let before = victim.memory();
+        let requests = victim.proxy.stat("http.t.downstream_rq_total").await;
+        let mut stream = victim.connect();
         let mut bytes = opening;
         let streams = 50;
         attacks::requests(streams, "/endless", &mut bytes);
         stream.write_all(&bytes).unwrap();
-        proxy.until("http.t.downstream_rq_total", requests + u64::from(streams));
-        let grown = at_rest(&proxy).saturating_sub(before);
+        victim.proxy.until("http.t.downstream_rq_total", requests + i64::from(streams)).await;
+        let grown = at_rest(&victim).saturating_sub(before);
         assert!(grown < 16 * 1024, "{name}: {grown} KiB for {streams} streams of one connection");
-        assert!(proxy.serves());
+        assert!(victim.serves().await);
     }
 }
 
 /// Memory once it does not grow any more.
-fn at_rest(proxy: &Proxy) -> u64 {
-    let (mut last, mut same) = (proxy.memory(), 0);
+fn at_rest(victim: &Victim) -> u64 {
+    let (mut last, mut same) = (victim.memory(), 0);
     let deadline = Instant::now() + PATIENCE;
     while same < 10 && Instant::now() < deadline {
         thread::park_timeout(Duration::from_millis(30));
-        let now = proxy.memory();
+        let now = victim.memory();
         same = if now > last { 0 } else { same + 1 };
         last = now.max(last);
     }

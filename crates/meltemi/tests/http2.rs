@@ -11,12 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use meltemi_testkit::{peers, ports, process::Process, raw};
+use meltemi_testkit::{
+    peers, ports,
+    process::Process,
+    proxy::{Proxy, Running},
+};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const BOOTSTRAP: &str = r#"
-admin: { address: { socket_address: { address: 127.0.0.1, port_value: ADMIN } } }
 static_resources:
   listeners:
   - name: l
@@ -47,48 +50,30 @@ static_resources:
       - lb_endpoints: [ { endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: UPSTREAM } } } } ]
 "#;
 
-/// A proxy that speaks HTTP/2 to `upstream`, and its port.
-async fn proxy(ours: bool, upstream: u16, folder: &Path) -> (Process, u16) {
-    let (admin, port) = (ports::free(), ports::free());
-    let text = BOOTSTRAP.replace("ADMIN", &admin.to_string()).replace("PORT", &port.to_string());
-    let file = folder.join(format!("{port}.yaml"));
-    fs::write(&file, text.replace("UPSTREAM", &upstream.to_string())).unwrap();
-    let mut command = if ours {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-        command.args(["proxy", "--workers", "1"]);
-        command
-    } else {
-        let mut command = Command::new(peers::find("envoy").unwrap());
-        command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
-        command
-    };
-    let mut process = Process::start(command.arg("-c").arg(&file));
-    let ready = "GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    until(&mut process, admin, ready).await;
-    (process, port)
+/// Proxies in a row that speak HTTP/2 to each other and to `server`, and the port of the first.
+async fn start(chain: &[Proxy], server: u16, folder: &Path) -> (Vec<Running>, u16) {
+    let (mut running, mut upstream) = (Vec::new(), server);
+    for proxy in chain.iter().rev() {
+        let port = ports::free();
+        let text = BOOTSTRAP.replace("PORT", &port.to_string()).replace("UPSTREAM", &upstream.to_string());
+        running.push(proxy.start(env!("CARGO_BIN_EXE_meltemi"), &text, folder).await);
+        upstream = port;
+    }
+    (running, upstream)
 }
 
-/// Waits until a program answers; `request` may be nothing to ask only for a connection.
-async fn until(process: &mut Process, port: u16, request: &str) {
+/// Waits until a program listens.
+async fn listens(process: &mut Process, port: u16) {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let up = match request.is_empty() {
-            true => tokio::net::TcpStream::connect(address).await.is_ok(),
-            false => {
-                raw::exchange(address, request.as_bytes(), PATIENCE).await.is_ok_and(|a| a.status == 200)
-            }
-        };
-        if up {
-            return;
-        }
+    while tokio::net::TcpStream::connect(address).await.is_err() {
         assert!(process.wait(Duration::ZERO).is_none() && Instant::now() < deadline, "{}", process.said());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 fn run(program: &Path, args: &[&str]) -> String {
-    let output = Command::new("timeout").arg("60").arg(program).args(args).output().unwrap();
+    let output = Command::new("timeout").arg("120").arg(program).args(args).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
@@ -98,8 +83,9 @@ fn run(program: &Path, args: &[&str]) -> String {
     text
 }
 
-/// The order of proxies before the server: true is ours.
-const CHAINS: [&[bool]; 3] = [&[true], &[true, false], &[false, true]];
+/// The order of proxies before the server.
+const CHAINS: [&[Proxy]; 3] =
+    [&[Proxy::Meltemi], &[Proxy::Meltemi, Proxy::Envoy], &[Proxy::Envoy, Proxy::Meltemi]];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_and_many_streams_pass_from_curl_and_h2load_to_nghttpd() {
@@ -119,15 +105,9 @@ async fn bodies_and_many_streams_pass_from_curl_and_h2load_to_nghttpd() {
         .arg(folder.path())
         .arg(server.to_string());
     let mut nghttpd = Process::start(&mut command);
-    until(&mut nghttpd, server, "").await;
+    listens(&mut nghttpd, server).await;
     for chain in CHAINS {
-        let mut running = Vec::new();
-        let mut port = server;
-        for ours in chain.iter().rev() {
-            let (process, own) = proxy(*ours, port, folder.path()).await;
-            running.push(process);
-            port = own;
-        }
+        let (_running, port) = start(chain, server, folder.path()).await;
         let url = |path: &str| format!("http://127.0.0.1:{port}/{path}");
         let (big, back) = (big.to_str().unwrap(), back.to_str().unwrap());
         for version in ["--http2-prior-knowledge", "--http1.1"] {
@@ -174,7 +154,7 @@ class Handler(grpc.GenericRpcHandler):
             def wait(request, context):
                 done = threading.Event()
                 context.add_callback(done.set)
-                done.wait(20)
+                done.wait(60)
                 return b""
             return grpc.unary_unary_rpc_method_handler(wait, same, same)
 
@@ -187,7 +167,7 @@ if sys.argv[1] == "serve":
 
 channel = grpc.insecure_channel("127.0.0.1:" + sys.argv[2])
 sent = queue.Queue()
-chat = channel.stream_stream("/t.T/Chat", same, same)(iter(sent.get, None), timeout=20)
+chat = channel.stream_stream("/t.T/Chat", same, same)(iter(sent.get, None), timeout=60)
 # Message by message: the answer to one comes before the next is sent.
 for n in range(50):
     message = b"ping %d" % n + b"x" * (n * 3000)
@@ -200,7 +180,7 @@ trailers = dict(chat.trailing_metadata())
 assert trailers["x-last"] == "2" and trailers["x-bin-bin"] == b"\x00\xff", trailers
 assert chat.code() == grpc.StatusCode.OK
 try:
-    channel.unary_unary("/t.T/Fail", same, same)(b"", timeout=20)
+    channel.unary_unary("/t.T/Fail", same, same)(b"", timeout=60)
     raise SystemExit("no failure")
 except grpc.RpcError as error:
     assert (error.code(), error.details()) == (grpc.StatusCode.FAILED_PRECONDITION, "not now: 100%"), error
@@ -209,7 +189,7 @@ try:
     raise SystemExit("no deadline")
 except grpc.RpcError as error:
     assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
-futures_ = [channel.stream_stream("/t.T/Chat", same, same)(iter([b"a", b"b"]), timeout=20) for _ in range(100)]
+futures_ = [channel.stream_stream("/t.T/Chat", same, same)(iter([b"a", b"b"]), timeout=60) for _ in range(100)]
 assert all(list(each) == [b"A", b"B"] for each in futures_)
 print("all well")
 "#;
@@ -228,13 +208,7 @@ async fn grpcio_streams_both_ways_with_trailers_errors_and_deadlines() {
     let said = server.wait_for("port ", PATIENCE);
     let server_port: u16 = said.trim_start_matches("port ").trim().parse().unwrap();
     for chain in CHAINS {
-        let mut running = Vec::new();
-        let mut port = server_port;
-        for ours in chain.iter().rev() {
-            let (process, own) = proxy(*ours, port, folder.path()).await;
-            running.push(process);
-            port = own;
-        }
+        let (_running, port) = start(chain, server_port, folder.path()).await;
         let said = run(&python, &[script, "call", &port.to_string()]);
         assert!(said.contains("all well"), "{chain:?}: {said}");
     }

@@ -1,6 +1,8 @@
 //! Scenes of several calls at once, run through Meltemi's proxy and through a real Envoy with the same bootstrap: what waits,
-//! what is refused, in which order answers come, and what the statistics say meanwhile and afterwards. Each file of `limits/`
-//! is a list of clusters and of scenes; every scene has a cluster of its own.
+//! what is refused, who is served first, and what the statistics say meanwhile and afterwards. Each file of `limits/` is a list of
+//! clusters and of scenes; every scene has a cluster of its own.
+//!
+//! Invariant: a scene goes on when the proxy's statistics say that it may, not after some time.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,6 +11,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,9 +23,12 @@ use meltemi_testkit::{
     raw::{self, Answer},
 };
 use serde::Deserialize;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Names and values.
+type Stats = BTreeMap<String, i64>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,23 +56,28 @@ struct Scene {
     /// Milliseconds that each answer took, at least and at most.
     #[serde(default)]
     took: Vec<[u64; 2]>,
-    /// Calls in the order in which their answers came.
+    /// Calls in the order in which the upstream saw them.
     #[serde(default)]
     order: Vec<usize>,
     /// `health_flags` of the first host afterwards.
     flags: Option<String>,
-    during: Option<During>,
+    /// What the cluster's statistics come to say while calls are held; then they are let go.
+    #[serde(default)]
+    meanwhile: Stats,
     /// Of the cluster, when all is over.
     #[serde(default)]
-    stats: BTreeMap<String, i64>,
+    stats: Stats,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Call {
-    /// Milliseconds after the scene began.
+    /// It is sent when the cluster's statistics say this.
     #[serde(default)]
-    at: u64,
+    after: Stats,
+    /// The upstream keeps its answer until the scene's `meanwhile` has come true.
+    #[serde(default)]
+    held: bool,
     /// Milliseconds that the upstream takes.
     #[serde(default)]
     delay: u64,
@@ -76,18 +87,11 @@ struct Call {
     /// So many tries get 503.
     #[serde(default)]
     fails: u32,
-    /// Milliseconds after which the client gives up.
-    leaves: Option<u64>,
+    /// The client gives up when the cluster's statistics say this.
+    #[serde(default)]
+    leaves: Stats,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-}
-
-/// What the statistics say in the middle of it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct During {
-    at: u64,
-    stats: BTreeMap<String, i64>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,11 +125,12 @@ async fn run_all(proxy: Proxy) {
         let _silent = AbortOnDrop(tokio::spawn(be_silent(silence)));
         let main = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let temp = tempfile::tempdir().unwrap();
-        let (_process, admin) =
+        let proxy =
             proxy.start(env!("CARGO_BIN_EXE_meltemi"), &bootstrap(&file, main, &ports), temp.path()).await;
+        let stage = &Stage { main, watched: Watched::start(proxy.admin), upstreams: [first, second] };
         // Scenes do not disturb each other: each has its cluster.
         let scenes = file.scenes.iter().map(|scene| async move {
-            let found = play(scene, main, admin).await;
+            let found = stage.play(scene).await;
             found.into_iter().map(|problem| format!("{}: {problem}", scene.name)).collect::<Vec<_>>()
         });
         problems.extend(join_all(scenes).await.into_iter().flatten());
@@ -221,27 +226,121 @@ fn bootstrap(file: &File, main: SocketAddr, ports: &Ports) -> String {
     )
 }
 
-async fn get(admin: SocketAddr, path: &str) -> Option<Answer> {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
-    raw::exchange(admin, request.as_bytes(), PATIENCE).await.ok()
+/// The statistics of a proxy, asked for again and again.
+struct Watched {
+    admin: SocketAddr,
+    latest: watch::Receiver<Arc<Stats>>,
+    _asking: AbortOnDrop,
 }
 
-/// Plays a scene; what was not as it should be.
-async fn play(scene: &Scene, main: SocketAddr, admin: SocketAddr) -> Vec<String> {
-    let begun = Instant::now();
-    let calls = scene.calls.iter().enumerate().map(|(at, call)| async move {
-        tokio::time::sleep_until((begun + Duration::from_millis(call.at)).into()).await;
+impl Watched {
+    fn start(admin: SocketAddr) -> Self {
+        let (sender, latest) = watch::channel(Arc::default());
+        let asking = tokio::spawn(async move {
+            while let Ok(answer) = raw::get(admin, "/stats?filter=%5Ecluster%5C.", PATIENCE).await {
+                let lines = answer.body.lines().filter_map(|line| line.split_once(": "));
+                let stats = lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+                sender.send_replace(Arc::new(stats.collect()));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        Self { admin, latest, _asking: AbortOnDrop(asking) }
+    }
+
+    /// Waits until a cluster's statistics are as wanted; what is not, when that never happens.
+    async fn reach(&self, when: &str, cluster: &str, wanted: &Stats) -> Vec<String> {
+        let wrong = |stats: &Stats| -> Vec<String> {
+            let got = |name: &str| stats.get(&format!("cluster.{cluster}.{name}")).copied();
+            let wrong = wanted.iter().filter(|(name, value)| got(name) != Some(**value));
+            wrong.map(|(name, value)| format!("{when} {name}: wanted {value}, got {:?}", got(name))).collect()
+        };
+        let mut latest = self.latest.clone();
+        let reached = latest.wait_for(|stats| wrong(stats).is_empty());
+        match tokio::time::timeout(PATIENCE, reached).await {
+            Ok(Ok(_)) => Vec::new(),
+            _ => wrong(&self.latest.borrow()),
+        }
+    }
+
+    /// The same for what is said of the health of a cluster's first host.
+    async fn reach_flags(&self, cluster: &str, wanted: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = raw::get(self.admin, "/clusters", PATIENCE).await.unwrap();
+            let mut hosts = answer.body.lines().filter(|line| line.starts_with(&format!("{cluster}::")));
+            let got = hosts.find_map(|line| Some(line.split_once("::health_flags::")?.1));
+            if got == Some(wanted) {
+                return Vec::new();
+            }
+            if Instant::now() > deadline {
+                return vec![format!("health_flags: wanted {wanted}, got {got:?}")];
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What came of a call: its answer, how long it took, and what was wrong before it was sent.
+type Played = (Option<Answer>, Duration, Vec<String>);
+
+/// A proxy in front of two upstreams.
+struct Stage {
+    main: SocketAddr,
+    watched: Watched,
+    upstreams: [Echo; 2],
+}
+
+impl Stage {
+    /// Plays a scene; what was not as it should be.
+    async fn play(&self, scene: &Scene) -> Vec<String> {
+        let held = scene.calls.iter().any(|call| call.held);
+        assert!(!held || !scene.meanwhile.is_empty(), "{}: held for nothing", scene.name);
+        let calls = scene.calls.iter().enumerate().map(|(at, call)| self.call(scene, at, call));
+        let meanwhile = async {
+            let problems = self.watched.reach("meanwhile", &scene.cluster, &scene.meanwhile).await;
+            self.upstreams.iter().for_each(|upstream| upstream.let_go(&scene.cluster));
+            problems
+        };
+        let (played, mut problems) = tokio::join!(join_all(calls), meanwhile);
+        problems.extend(judge(scene, played));
+        if !scene.order.is_empty() {
+            let paths = self.upstreams[0].paths();
+            let prefix = format!("/{}/", scene.cluster);
+            let order: Vec<usize> =
+                paths.iter().filter_map(|path| path.strip_prefix(&prefix)?.parse().ok()).collect();
+            let wrong = order != scene.order;
+            problems.extend(wrong.then(|| format!("served in order {order:?}, not {:?}", scene.order)));
+        }
+        problems.extend(self.watched.reach("afterwards", &scene.cluster, &scene.stats).await);
+        if let Some(flags) = &scene.flags {
+            problems.extend(self.watched.reach_flags(&scene.cluster, flags).await);
+        }
+        problems
+    }
+
+    async fn call(&self, scene: &Scene, at: usize, call: &Call) -> Played {
+        let before = format!("before call {at}");
+        let problems = self.watched.reach(&before, &scene.cluster, &call.after).await;
         let sent = Instant::now();
-        let answer = send(scene, at, call, main).await;
-        (answer, begun.elapsed(), sent.elapsed())
-    });
-    let during = async {
-        let Some(during) = &scene.during else { return Vec::new() };
-        tokio::time::sleep_until((begun + Duration::from_millis(during.at)).into()).await;
-        compare("meanwhile", &during.stats, &stats(admin, &scene.cluster).await)
-    };
-    let (answers, mut problems) = tokio::join!(join_all(calls), during);
-    for (at, (answer, _, took)) in answers.iter().enumerate() {
+        let text = request(scene, at, call);
+        let exchange = raw::exchange(self.main, text.as_bytes(), PATIENCE);
+        if call.leaves.is_empty() {
+            return (exchange.await.ok(), sent.elapsed(), problems);
+        }
+        tokio::select! {
+            answer = exchange => (answer.ok(), sent.elapsed(), problems),
+            found = self.watched.reach("before it leaves", &scene.cluster, &call.leaves) => {
+                (None, sent.elapsed(), [problems, found].concat())
+            }
+        }
+    }
+}
+
+/// What is wrong with the answers.
+fn judge(scene: &Scene, played: Vec<Played>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (at, (answer, took, found)) in played.into_iter().enumerate() {
+        problems.extend(found);
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         if scene.statuses[at] != status {
             problems.push(format!("call {at}: wanted {}, got {status}", scene.statuses[at]));
@@ -261,29 +360,14 @@ async fn play(scene: &Scene, main: SocketAddr, admin: SocketAddr) -> Vec<String>
             }
         }
     }
-    let mut order: Vec<_> = (0..answers.len()).collect();
-    order.sort_by_key(|at| answers[*at].1);
-    if !scene.order.is_empty() && order != scene.order {
-        problems.push(format!("answered in order {order:?}, not {:?}", scene.order));
-    }
-    // What a connection's end is counted as takes a moment.
-    let deadline = Instant::now() + Duration::from_secs(2);
-    loop {
-        let mut wrong = compare("afterwards", &scene.stats, &stats(admin, &scene.cluster).await);
-        if let Some(wanted) = &scene.flags {
-            let got = flags(admin, &scene.cluster).await;
-            wrong.extend((got != *wanted).then(|| format!("health_flags: wanted {wanted}, got {got}")));
-        }
-        if wrong.is_empty() || Instant::now() > deadline {
-            problems.extend(wrong);
-            return problems;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    problems
 }
 
-async fn send(scene: &Scene, at: usize, call: &Call, main: SocketAddr) -> Option<Answer> {
+fn request(scene: &Scene, at: usize, call: &Call) -> String {
     let mut text = format!("GET /{}/{at} HTTP/1.1\r\nhost: service.example\r\n", scene.cluster);
+    if call.held {
+        text += &format!("x-echo-hold: {}\r\n", scene.cluster);
+    }
     if call.delay > 0 {
         text += &format!("x-echo-delay: {}\r\n", call.delay);
     }
@@ -296,28 +380,5 @@ async fn send(scene: &Scene, at: usize, call: &Call, main: SocketAddr) -> Option
     for (name, value) in &call.headers {
         text += &format!("{name}: {value}\r\n");
     }
-    text += "\r\n";
-    let patience = call.leaves.map_or(PATIENCE, Duration::from_millis);
-    tokio::time::timeout(patience, raw::exchange(main, text.as_bytes(), PATIENCE)).await.ok()?.ok()
-}
-
-/// A cluster's counters and gauges.
-async fn stats(admin: SocketAddr, cluster: &str) -> BTreeMap<String, i64> {
-    let prefix = format!("cluster.{cluster}.");
-    let answer = get(admin, &format!("/stats?filter=%5Ecluster.{cluster}%5C.")).await.unwrap();
-    let lines = answer.body.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once(": "));
-    lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
-}
-
-/// What is said of the health of a cluster's first host.
-async fn flags(admin: SocketAddr, cluster: &str) -> String {
-    let answer = get(admin, "/clusters").await.unwrap();
-    let hosts = answer.body.lines().filter(|line| line.starts_with(&format!("{cluster}::")));
-    let found = hosts.filter_map(|line| Some(line.split_once("::health_flags::")?.1.to_owned())).next();
-    found.unwrap_or_default()
-}
-
-fn compare(when: &str, wanted: &BTreeMap<String, i64>, got: &BTreeMap<String, i64>) -> Vec<String> {
-    let wrong = wanted.iter().filter(|(name, wanted)| got.get(*name) != Some(*wanted));
-    wrong.map(|(name, wanted)| format!("{when} {name}: wanted {wanted}, got {:?}", got.get(name))).collect()
+    text + "\r\n"
 }

@@ -8,7 +8,6 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
 };
@@ -17,10 +16,14 @@ use meltemi_agent::{
     bootstrap::Bootstrap,
     node::{Node, Role},
 };
-use meltemi_testkit::{peers, ports, process::Process};
+use meltemi_testkit::{
+    peers, ports,
+    process::Process,
+    proxy::{Proxy, Running},
+};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const MESH: &str = "\
 apiVersion: networking.istio.io/v1
@@ -96,7 +99,8 @@ impl Mesh {
         Mesh { port, monitoring: word("monitoring="), _control_plane: process, folder }
     }
 
-    fn proxy(&self, name: &str, program: Option<&Path>) -> (Process, SocketAddr) {
+    /// A proxy that has been told everything.
+    async fn proxy(&self, name: &str, kind: Proxy) -> Running {
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let node = Node {
             role: Role::Sidecar,
@@ -116,24 +120,7 @@ impl Mesh {
         bootstrap["node"]["metadata"]["INTERCEPTION_MODE"] = "NONE".into();
         let file = self.folder.path().join(format!("{name}.json"));
         fs::write(&file, bootstrap.to_string()).unwrap();
-        let mut command = match program {
-            None => Command::new(env!("CARGO_BIN_EXE_meltemi")),
-            Some(envoy) => Command::new(envoy),
-        };
-        match program {
-            None => command.args(["proxy", "--workers", "1"]),
-            Some(_) => command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]),
-        };
-        let process = Process::start(command.arg("-c").arg(&file));
-        let deadline = Instant::now() + PATIENCE;
-        let admin_text = admin.to_string();
-        while !meltemi(&["proxy-config", "listeners", "--admin", &admin_text])
-            .is_some_and(|said| said.contains("Route: "))
-        {
-            assert!(Instant::now() < deadline, "{name} is not ready:\n{}", process.said());
-            std::thread::park_timeout(Duration::from_millis(20));
-        }
-        (process, admin)
+        Running::start(kind.command(env!("CARGO_BIN_EXE_meltemi")).arg("-c").arg(&file), admin).await
     }
 }
 
@@ -153,18 +140,18 @@ fn json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-#[test]
-fn a_running_mesh_can_be_asked() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_mesh_can_be_asked() {
     let mesh = Mesh::start();
-    let (_ours, admin) = mesh.proxy("ours", None);
-    let ours = admin.to_string();
+    let proxy = mesh.proxy("ours", Proxy::Meltemi).await;
+    let ours = proxy.admin.to_string();
     explained(&mesh, &ours, true);
     shown(&mesh, &ours);
     logged(&mesh);
     by_name(&mesh, &ours);
-    if let Some(envoy) = peers::require("envoy") {
-        let (_theirs, admin) = mesh.proxy("theirs", Some(&envoy));
-        let theirs = admin.to_string();
+    if peers::require("envoy").is_some() {
+        let proxy = mesh.proxy("theirs", Proxy::Envoy).await;
+        let theirs = proxy.admin.to_string();
         explained(&mesh, &theirs, false);
         shown(&mesh, &theirs);
         for part in ["clusters", "listeners", "routes", "endpoints"] {

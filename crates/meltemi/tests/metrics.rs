@@ -8,15 +8,17 @@ mod mesh;
 
 use std::{
     io::Write,
+    net::SocketAddr,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use meltemi_testkit::{client::Client, peers, ports, process::Process};
+use meltemi_testkit::{client::Client, peers, ports, proxy::Proxy, raw};
 use mesh::Mesh;
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 const BOOTSTRAP: &str = r#"
-admin: { address: { socket_address: { address: 127.0.0.1, port_value: @ADMIN@ } } }
 static_resources:
   listeners:
   - name: main
@@ -52,21 +54,14 @@ static_resources:
 #[tokio::test]
 async fn prometheus_reads_the_proxys_statistics() {
     let Some(promtool) = peers::require("promtool") else { return };
-    let (admin, port) = (ports::free(), ports::free());
-    let text = BOOTSTRAP
-        .replace("@ADMIN@", &admin.to_string())
-        .replace("@PORT@", &port.to_string())
-        .replace("@DEAD@", &ports::free().to_string());
-    let file = std::env::temp_dir().join(format!("meltemi-metrics-{}.yaml", std::process::id()));
-    std::fs::write(&file, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-    let _proxy = Process::start(command.args(["proxy", "-c"]).arg(&file));
-    let client = Client::default();
-    until_ok(&client, &format!("http://127.0.0.1:{admin}/ready")).await;
-    until_ok(&client, &format!("http://127.0.0.1:{port}/")).await;
-    let gone = client.get(&format!("http://127.0.0.1:{port}/gone"), &[]).await.unwrap();
-    assert_eq!(gone.status, 503);
-    let metrics = client.get(&format!("http://127.0.0.1:{admin}/stats/prometheus"), &[]).await.unwrap().body;
+    let port = ports::free();
+    let text = BOOTSTRAP.replace("@PORT@", &port.to_string()).replace("@DEAD@", &ports::free().to_string());
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = Proxy::Meltemi.start(env!("CARGO_BIN_EXE_meltemi"), &text, folder.path()).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    assert_eq!(raw::get(address, "/", PATIENCE).await.unwrap().status, 200);
+    assert_eq!(raw::get(address, "/gone", PATIENCE).await.unwrap().status, 503);
+    let metrics = proxy.get("/stats/prometheus").await.body;
     for wanted in [
         "envoy_http_downstream_rq_xx{envoy_response_code_class=\"5\",envoy_http_conn_manager_prefix=\"main\"} 1",
         "envoy_cluster_upstream_cx_connect_fail{envoy_cluster_name=\"outbound|80||gone.default.svc.cluster.local\"} 1",
@@ -74,7 +69,6 @@ async fn prometheus_reads_the_proxys_statistics() {
         assert!(metrics.contains(wanted), "{wanted} is not in\n{metrics}");
     }
     check(&promtool, &metrics);
-    std::fs::remove_file(file).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,14 +79,6 @@ async fn prometheus_reads_the_control_planes_metrics() {
     let metrics = Client::default().get(&url, &[]).await.unwrap().body;
     assert!(metrics.contains("pilot_xds_pushes{type=\"cds\"}"), "{metrics}");
     check(&promtool, &metrics);
-}
-
-async fn until_ok(client: &Client, url: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while client.get(url, &[]).await.map(|response| response.status.as_u16()).unwrap_or_default() != 200 {
-        assert!(Instant::now() < deadline, "{url} does not answer 200");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// What cannot be parsed fails; advice on naming does not, for the names are Envoy's and Istio's.

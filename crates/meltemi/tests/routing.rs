@@ -16,10 +16,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use futures_util::{StreamExt, stream};
 use meltemi_testkit::{
     peers,
+    proxy::Proxy,
     table::{Expect, Outcome, judge},
 };
 use serde::Deserialize;
-use world::{Program, World};
+use world::World;
 
 /// A mesh and the calls into it.
 #[derive(Deserialize)]
@@ -124,8 +125,8 @@ enum Tcp {
 }
 
 impl Call {
-    fn expectation(&self, program: Program) -> &Expect {
-        self.envoy.as_ref().filter(|_| program == Program::Envoy).unwrap_or(&self.expect)
+    fn expectation(&self, kind: Proxy) -> &Expect {
+        self.envoy.as_ref().filter(|_| kind == Proxy::Envoy).unwrap_or(&self.expect)
     }
 }
 
@@ -178,34 +179,33 @@ fn files() -> Vec<(String, File)> {
 async fn run(name: &str, file: &File) -> Vec<String> {
     let world = World::new(name, file).await;
     let mut problems = matcher::check(&world, file);
-    let ours = world.shoot(Program::Meltemi, file).await;
-    problems.extend(met(name, file, Program::Meltemi, &ours));
+    let ours = world.shoot(Proxy::Meltemi, file).await;
+    problems.extend(met(name, file, Proxy::Meltemi, &ours));
     if peers::require("envoy").is_some() {
-        let theirs = world.shoot(Program::Envoy, file).await;
-        problems.extend(met(name, file, Program::Envoy, &theirs));
+        let theirs = world.shoot(Proxy::Envoy, file).await;
+        problems.extend(met(name, file, Proxy::Envoy, &theirs));
         problems.extend(same(name, file, &ours, &theirs));
     }
     problems
 }
 
-fn met(name: &str, file: &File, program: Program, results: &[world::Shot]) -> Vec<String> {
+fn met(name: &str, file: &File, kind: Proxy, results: &[world::Shot]) -> Vec<String> {
     let mut problems = Vec::new();
     for (call, result) in file.calls.iter().zip(results) {
         let found = match result {
             Err(problem) => vec![problem.clone()],
             Ok(None) => Vec::new(),
             Ok(Some(outcome)) => {
-                let mut found = judge(call.expectation(program), outcome);
+                let mut found = judge(call.expectation(kind), outcome);
                 let said = outcome.headers.iter().find(|(name, _)| name == REASON).map(|(_, value)| value);
-                if program == Program::Meltemi && said != call.reason.as_ref() {
+                if kind == Proxy::Meltemi && said != call.reason.as_ref() {
                     found.push(format!("reason {said:?}, wanted {:?}", call.reason));
                 }
                 found
             }
         };
-        problems.extend(
-            found.into_iter().map(|problem| format!("{name}, {program:?}: {}: {problem}", call.name)),
-        );
+        problems
+            .extend(found.into_iter().map(|problem| format!("{name}, {kind:?}: {}: {problem}", call.name)));
     }
     problems
 }

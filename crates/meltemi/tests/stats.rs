@@ -8,12 +8,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    process::Command,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use meltemi_testkit::{peers, ports, process::Process};
+use meltemi_testkit::{peers, ports, proxy::Proxy};
 use regex::Regex;
 
 /// Names that only Envoy has, and why. Each line must be needed.
@@ -71,7 +70,6 @@ const NOT_COMPARED: &str = r"(?x) ^server\. | _ms$ | _time$ | update_time | \.ve
     | membership_change | max_host_weight | ^listener_manager\.listener_create_success | warming_state";
 
 const YAML: &str = r#"
-admin: { address: { socket_address: { address: 127.0.0.1, port_value: ADMIN } } }
 static_resources:
   listeners:
   - name: test
@@ -100,32 +98,13 @@ static_resources:
   - { name: backend, type: STATIC, load_assignment: { cluster_name: backend, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: BACKEND } } } }] }] } }
 "#;
 
-#[test]
-fn names_and_values_are_envoys() {
-    let Some(envoy) = peers::require("envoy") else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let backend = backend();
-    let statistics = |name: &str, mut command: Command| {
-        let (port, admin) = (ports::free(), ports::free());
-        let values = [("ADMIN", admin), ("PORT", port), ("BACKEND", backend)];
-        let yaml =
-            values.iter().fold(YAML.to_owned(), |text, (key, value)| text.replace(key, &value.to_string()));
-        let file = folder.path().join(format!("{name}.yaml"));
-        std::fs::write(&file, yaml).unwrap();
-        let _process = Process::start(command.arg("-c").arg(&file));
-        wait_until(|| get(admin, "/ready").is_some_and(|answer| answer.contains("LIVE")));
-        traffic(port);
-        let done = "http.test.downstream_cx_destroy: 1";
-        wait_until(|| get(admin, "/stats").is_some_and(|answer| answer.contains(done)));
-        let series = series(&get(admin, "/stats/prometheus").unwrap(), port);
-        (parse(&get(admin, "/stats").unwrap(), port), series)
-    };
-    let mut ours = Command::new(env!("CARGO_BIN_EXE_meltemi"));
-    ours.args(["proxy", "--workers", "1"]);
-    let mut theirs = Command::new(envoy);
-    theirs.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "error"]);
-    let ((ours, our_series), (theirs, their_series)) =
-        (statistics("ours", ours), statistics("theirs", theirs));
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_values_are_envoys() {
+    if peers::require("envoy").is_none() {
+        return;
+    }
+    let (ours, our_series) = statistics(Proxy::Meltemi).await;
+    let (theirs, their_series) = statistics(Proxy::Envoy).await;
 
     let listed: Vec<Regex> = ONLY_ENVOY.iter().map(|(names, _)| Regex::new(names).unwrap()).collect();
     let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
@@ -152,6 +131,20 @@ fn names_and_values_are_envoys() {
         .map(|(name, value)| format!("{name}: {value}, Envoy {}", theirs[name]))
         .collect();
     assert!(other.is_empty(), "{other:#?}");
+}
+
+/// What a proxy says after the traffic: its statistics by name, and its series for Prometheus.
+async fn statistics(proxy: Proxy) -> (BTreeMap<String, String>, BTreeSet<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let port = ports::free();
+    let values = [("PORT", port), ("BACKEND", backend())];
+    let yaml =
+        values.iter().fold(YAML.to_owned(), |text, (key, value)| text.replace(key, &value.to_string()));
+    let proxy = proxy.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder.path()).await;
+    traffic(port);
+    proxy.until("http.test.downstream_cx_destroy", 1).await;
+    let series = series(&proxy.get("/stats/prometheus").await.body, port);
+    (parse(&proxy.get("/stats").await.body, port), series)
 }
 
 /// A server whose answers are all alike.
@@ -193,22 +186,6 @@ fn traffic(port: u16) {
         if status == "200" {
             stream.read_exact(&mut [0; 2]).unwrap();
         }
-    }
-}
-
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-fn wait_until(mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain");
-        thread::park_timeout(Duration::from_millis(20));
     }
 }
 

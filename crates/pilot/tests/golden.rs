@@ -96,7 +96,7 @@ fn a_real_envoy_accepts_all_of_it() {
             let file = folder.join(format!("{}-{name}.json", case.file_name().unwrap().to_string_lossy()));
             std::fs::write(&file, format!("{:#}", bootstrap::of(&document))).unwrap();
             let mut command = Command::new(&envoy);
-            command.args(["--mode", "validate", "--use-dynamic-base-id", "-l", "error", "-c"]).arg(&file);
+            command.args(["--mode", "validate", "--disable-hot-restart", "-l", "error", "-c"]).arg(&file);
             let output = command.output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{} {name}: {said}", case.display());

@@ -18,7 +18,7 @@ use meltemi_proxy::{
         view::{ConfigView, Kind, Readiness},
     },
 };
-use meltemi_testkit::{client::Client, echo::Echo};
+use meltemi_testkit::{client::Client, echo::Echo, ports};
 use meltemi_xds::{
     json,
     pb::envoy::config::core::v3::Node,
@@ -120,6 +120,9 @@ impl Map {
     }
 }
 
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The server, and the proxy that follows it.
 struct Mesh {
     map: Arc<Map>,
@@ -151,8 +154,9 @@ impl Mesh {
 
     /// With resources that are there before anybody asks.
     async fn start_with(api_type: &str, prepare: impl FnOnce(&Map)) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        // No port that the kernel may give to a connection while nobody listens there.
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::free()));
+        let listener = std::net::TcpListener::bind(address).unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let map = Arc::new(Map { resources: Arc::default(), wake: Mutex::default(), events: sender });
         prepare(&map);
@@ -191,8 +195,7 @@ impl Mesh {
     }
 
     async fn event(&mut self, wanted: &str) -> String {
-        let patience = Duration::from_secs(20);
-        let found = tokio::time::timeout(patience, async {
+        let found = tokio::time::timeout(PATIENCE, async {
             loop {
                 let event = self.events.recv().await.unwrap();
                 if event.starts_with(wanted) {
@@ -214,7 +217,7 @@ impl Mesh {
     async fn live(&self) {
         let mut readiness = self.view.watch_readiness();
         let live = readiness.wait_for(|readiness| *readiness == Readiness::Live);
-        tokio::time::timeout(Duration::from_secs(20), live).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, live).await.unwrap().unwrap();
     }
 
     /// A virtual host that comes by itself.
@@ -234,14 +237,26 @@ impl Mesh {
         let Some(address) = self.workers.addresses("front").first().cloned() else {
             return (0, "nothing listens".to_owned());
         };
-        let answer = self.client.get(&format!("http://{address}/x"), &[("host", host)]).await.unwrap();
+        let url = format!("http://{address}/x");
+        // A connection that is kept may be closed just now, by a listener that goes.
+        let Ok(answer) = self.client.get(&url, &[("host", host)]).await else {
+            return (0, "the connection failed".to_owned());
+        };
         let seen: Result<meltemi_testkit::echo::Seen, _> = serde_json::from_str(&answer.body);
         (answer.status.as_u16(), seen.map_or(answer.body, |seen| seen.upstream))
     }
 
+    /// Waits until that is what a host answers.
+    async fn until(&self, host: &str, (status, upstream): (u16, &str)) {
+        let what = format!("{host} answers {status} from {upstream}");
+        eventually(&what, async || self.get_from(host).await == (status, upstream.to_owned())).await;
+    }
+
+    /// Ends the server; what it has seen is forgotten.
     fn kill(&mut self) {
         let runtime = self.runtime.take().unwrap();
-        std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(5))).join().unwrap();
+        std::thread::spawn(move || runtime.shutdown_timeout(PATIENCE)).join().unwrap();
+        while self.events.try_recv().is_ok() {}
     }
 
     fn revive(&mut self) {
@@ -255,6 +270,16 @@ impl Mesh {
         self.map = Arc::new(map);
         self.runtime = Some(serve(self.map.clone(), socket));
     }
+}
+
+/// Waits until it is so.
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let look = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 impl Drop for Mesh {
@@ -279,26 +304,18 @@ async fn everything(api_type: &str) {
     mesh.push();
     mesh.live().await;
     // Live it may have been since the first answers, which had nothing in them.
-    while mesh.get().await != (200, "one".into()) {
-        mesh.event("ack").await;
-    }
+    mesh.until("any", (200, "one")).await;
 
     // Endpoints move on their own.
     mesh.map.put_endpoint("a", two.address);
     mesh.push();
-    mesh.event("ack EDS").await;
-    // The first answer may be to the first set: wait until the dump shows the second.
-    while mesh.get().await.1 != "two" {
-        mesh.event("ack EDS").await;
-    }
+    mesh.until("any", (200, "two")).await;
 
     // A route to a new cluster.
     mesh.map.put_cluster("b", one.address);
     mesh.put_routes("route: {cluster: b}");
     mesh.push();
-    while mesh.get().await != (200, "one".into()) {
-        mesh.event("ack").await;
-    }
+    mesh.until("any", (200, "one")).await;
 
     // One bad resource hurts only itself, and is named with its place.
     mesh.map.put_listener("front", &format!("{UNKNOWN}, {ROUTER}"));
@@ -310,9 +327,7 @@ async fn everything(api_type: &str) {
     {
         assert!(nack.contains(part), "{nack}");
     }
-    while mesh.get().await != (200, "two".into()) {
-        mesh.event("ack").await;
-    }
+    mesh.until("any", (200, "two")).await;
     let listeners = mesh.view.resources(Kind::Listener);
     assert!(listeners[0].1.active.is_some() && listeners[0].1.refused.is_some());
     mesh.put_routes("route: {regex_rewrite: {pattern: {regex: '['}}, cluster: a}");
@@ -331,29 +346,24 @@ async fn everything(api_type: &str) {
     mesh.put_routes("route: {cluster: b}");
     mesh.revive();
     mesh.event("connect proxy").await;
-    while mesh.get().await != (200, "one".into()) {
-        mesh.event("ack").await;
-    }
-    while mesh.view.resources(Kind::Listener)[0].1.refused.is_some() {
-        mesh.event("ack").await;
-    }
+    mesh.until("any", (200, "one")).await;
+    eventually("mended", async || mesh.view.resources(Kind::Listener)[0].1.refused.is_none()).await;
 
     // Removal: of a cluster that is routed to, then of the listener.
     mesh.remove(CLUSTER, "b");
     mesh.remove(ENDPOINT, "b");
     mesh.push();
-    while mesh.get().await.0 != 503 {
-        mesh.event("ack").await;
-    }
-    let mut prefixes = Vec::new();
-    mesh.workers.stats().read(|prefix, _| prefixes.push(prefix.to_owned()));
-    assert!(prefixes.contains(&"cluster.a.".to_owned()), "{prefixes:?}");
-    assert!(!prefixes.contains(&"cluster.b.".to_owned()), "{prefixes:?}");
+    eventually("503", async || mesh.get().await.0 == 503).await;
+    let has_stats = |cluster: &str| {
+        let mut found = false;
+        mesh.workers.stats().read(|prefix, _| found |= prefix == format!("cluster.{cluster}."));
+        found
+    };
+    eventually("no statistics of what is gone", async || !has_stats("b")).await;
+    assert!(has_stats("a"));
     mesh.remove(LISTENER, "front");
     mesh.push();
-    while !mesh.workers.addresses("front").is_empty() {
-        mesh.event("ack").await;
-    }
+    eventually("no listener", async || mesh.workers.addresses("front").is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -406,24 +416,18 @@ async fn virtual_hosts_come_one_by_one() {
     mesh.put_host("b", "b.test", "route: {cluster: b}");
     mesh.push();
     mesh.live().await;
-    while mesh.get_from("a.test").await != (200, "one".into()) {
-        mesh.event("ack").await;
-    }
+    mesh.until("a.test", (200, "one")).await;
     assert_eq!(mesh.get_from("b.test").await, (200, "two".into()));
     assert_eq!(mesh.get_from("c.test").await.0, 404);
 
     // One changes in place, one comes, one goes.
     mesh.put_host("a", "a.test", "route: {cluster: b}");
     mesh.push();
-    while mesh.get_from("a.test").await != (200, "two".into()) {
-        mesh.event("ack VHDS").await;
-    }
+    mesh.until("a.test", (200, "two")).await;
     mesh.put_host("c", "c.test", "route: {cluster: a}");
     mesh.remove(VIRTUAL_HOST, "routes/b");
     mesh.push();
-    while mesh.get_from("c.test").await != (200, "one".into()) {
-        mesh.event("ack VHDS").await;
-    }
+    mesh.until("c.test", (200, "one")).await;
     assert_eq!(mesh.get_from("b.test").await.0, 404);
 
     // A domain that another one has is refused, and hurts nobody else.
@@ -434,7 +438,7 @@ async fn virtual_hosts_come_one_by_one() {
     assert!(nack.contains("routes/c") && nack.contains("Duplicate entry of domain a.test"), "{nack}");
     assert!(!nack.contains("routes/d"), "{nack}");
     assert_eq!(mesh.get_from("c.test").await, (200, "one".into()));
-    assert_eq!(mesh.get_from("d.test").await, (200, "two".into()));
+    mesh.until("d.test", (200, "two")).await;
     let hosts = mesh.view.virtual_hosts("routes");
     let names: Vec<_> = hosts.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["routes/a", "routes/c", "routes/d"]);
@@ -442,13 +446,8 @@ async fn virtual_hosts_come_one_by_one() {
     // A route configuration that goes and comes back finds them: the server does not repeat them.
     mesh.remove(LISTENER, "front");
     mesh.push();
-    while !mesh.workers.addresses("front").is_empty() {
-        mesh.event("ack LDS").await;
-    }
+    eventually("no listener", async || mesh.workers.addresses("front").is_empty()).await;
     mesh.map.put_listener("front", ROUTER);
     mesh.push();
-    while mesh.workers.addresses("front").is_empty() {
-        mesh.event("ack").await;
-    }
-    assert_eq!(mesh.get_from("a.test").await, (200, "two".into()));
+    mesh.until("a.test", (200, "two")).await;
 }

@@ -2,10 +2,11 @@
 //!
 //! Control headers: `x-echo-status: 503`, `x-echo-delay: 250` (ms before the head), `x-echo-header: name=value` (repeatable),
 //! `x-echo-body: text` (instead of the description), `x-echo-reset: 1` (closes without an answer),
-//! `x-echo-fail-first: N` with `x-echo-key: K` (the first N requests of that key get 503).
+//! `x-echo-fail-first: N` with `x-echo-key: K` (the first N requests of that key get 503), `x-echo-hold: K` (no answer that is
+//! no such 503 until the test lets K go), `x-echo-fail-until: K` (503 until then).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,7 +21,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 /// What the upstream saw of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,7 @@ pub struct Echo {
     /// Where it listens.
     pub address: SocketAddr,
     log: Log,
+    let_go: watch::Sender<HashSet<String>>,
     task: JoinHandle<()>,
 }
 
@@ -66,9 +68,24 @@ impl Echo {
     pub async fn start(name: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("invariant: loopback has a free port");
         let address = listener.local_addr().expect("invariant: a bound socket has an address");
-        let log = Log::default();
-        let task = tokio::spawn(serve(listener, Arc::from(name), Arc::clone(&log)));
-        Self { address, log, task }
+        let (log, (let_go, released)) = (Log::default(), watch::channel(HashSet::new()));
+        let part =
+            Part { name: Arc::from(name), failures: Failures::default(), log: Arc::clone(&log), released };
+        let task = tokio::spawn(serve(listener, part));
+        Self { address, log, let_go, task }
+    }
+
+    /// Lets go what is held by this key, now and from now on.
+    pub fn let_go(&self, key: &str) {
+        self.let_go.send_modify(|keys| {
+            keys.insert(key.to_owned());
+        });
+    }
+
+    /// Paths of the requests it saw, in the order in which they came.
+    pub fn paths(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.iter().map(|seen| seen.path.clone()).collect()
     }
 
     /// The first request it saw that has this header, if there is one by now.
@@ -80,14 +97,20 @@ impl Echo {
 
 type Failures = Arc<Mutex<HashMap<String, u32>>>;
 
-async fn serve(listener: TcpListener, name: Arc<str>, log: Log) {
-    let failures = Failures::default();
+/// What every request is answered from.
+#[derive(Clone)]
+struct Part {
+    name: Arc<str>,
+    failures: Failures,
+    log: Log,
+    released: watch::Receiver<HashSet<String>>,
+}
+
+async fn serve(listener: TcpListener, part: Part) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (name, failures, log) = (Arc::clone(&name), Arc::clone(&failures), Arc::clone(&log));
+        let part = part.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                answer(request, Arc::clone(&name), Arc::clone(&failures), Arc::clone(&log))
-            });
+            let service = service_fn(move |request| answer(request, part.clone()));
             // A client that goes away mid-answer is part of what tests do.
             let _ = auto::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -98,14 +121,12 @@ async fn serve(listener: TcpListener, name: Arc<str>, log: Log) {
 
 async fn answer(
     request: Request<Incoming>,
-    name: Arc<str>,
-    failures: Failures,
-    log: Log,
+    mut part: Part,
 ) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let seen = describe(&name, &head, &body);
-    remember(&log, &seen);
+    let seen = describe(&part.name, &head, &body);
+    remember(&part.log, &seen);
     let asked = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if asked("x-echo-reset").is_some() {
         return Err("asked to reset".into());
@@ -113,7 +134,11 @@ async fn answer(
     if let Some(delay) = asked("x-echo-delay").and_then(|delay| delay.parse().ok()) {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let status = failing(&head.headers, &failures).or_else(|| asked("x-echo-status").map(str::to_owned));
+    let failure = failing(&head.headers, &part);
+    if let (None, Some(key)) = (&failure, asked("x-echo-hold")) {
+        part.released.wait_for(|released| released.contains(key)).await?;
+    }
+    let status = failure.or_else(|| asked("x-echo-status").map(str::to_owned));
     let mut response = Response::builder().status(status.as_deref().unwrap_or("200"));
     for pair in head.headers.get_all("x-echo-header") {
         if let Some((name, value)) = pair.to_str().ok().and_then(|pair| pair.split_once('=')) {
@@ -134,12 +159,15 @@ fn remember(log: &Log, seen: &Seen) {
     }
 }
 
-/// `503` as long as the key of the request has failures left.
-fn failing(headers: &http::HeaderMap, failures: &Failures) -> Option<String> {
-    let first: u32 = headers.get("x-echo-fail-first")?.to_str().ok()?.parse().ok()?;
-    let key = headers.get("x-echo-key")?.to_str().ok()?.to_owned();
-    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-    let count = failures.entry(key).or_default();
+/// `503` as long as the key of the request has failures left or is not let go.
+fn failing(headers: &http::HeaderMap, part: &Part) -> Option<String> {
+    let asked = |name: &str| headers.get(name)?.to_str().ok();
+    if let Some(key) = asked("x-echo-fail-until") {
+        return (!part.released.borrow().contains(key)).then(|| "503".to_owned());
+    }
+    let first: u32 = asked("x-echo-fail-first")?.parse().ok()?;
+    let mut failures = part.failures.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.entry(asked("x-echo-key")?.to_owned()).or_default();
     *count += 1;
     (*count <= first).then(|| "503".to_owned())
 }

@@ -22,14 +22,32 @@ pub struct Answer {
 }
 
 /// Sends the bytes on a fresh connection and reads one final response (1xx are skipped). An immediate close is `status` 0.
+///
+/// # Errors
+/// When that is not done within `patience`, or the connection fails before the answer is whole.
 pub async fn exchange(to: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(to).await?;
-    stream.write_all(bytes).await?;
     let no_body = bytes.starts_with(b"HEAD ");
-    match timeout(patience, read(&mut stream, no_body)).await {
+    let exchange = async {
+        let mut stream = TcpStream::connect(to).await?;
+        // Who is refused before all is said may be unable to say the rest; the answer is there all the same.
+        let said = stream.write_all(bytes).await;
+        let answer = read(&mut stream, no_body).await;
+        said.or_else(|error| if answer.is_ok() { Ok(()) } else { Err(error) })?;
+        answer
+    };
+    match timeout(patience, exchange).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no complete answer in time")),
     }
+}
+
+/// Asks for a path with nothing but a host, and for the connection to be closed.
+///
+/// # Errors
+/// As [`exchange`].
+pub async fn get(to: SocketAddr, path: &str, patience: Duration) -> io::Result<Answer> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    exchange(to, request.as_bytes(), patience).await
 }
 
 async fn read(stream: &mut TcpStream, no_body: bool) -> io::Result<Answer> {

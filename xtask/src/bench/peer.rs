@@ -169,7 +169,7 @@ fn command(bench: &Bench, peer: Peer, file: &Path) -> Command {
     match peer {
         Peer::Meltemi => command.args(["proxy", "--workers", "1", "-c"]).arg(file),
         Peer::Envoy => {
-            command.args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "error", "-c"]).arg(file)
+            command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"]).arg(file)
         }
         Peer::Nginx => command.args(["-e", "stderr", "-c"]).arg(file),
         Peer::Haproxy => command.args(["-db", "-f"]).arg(file),

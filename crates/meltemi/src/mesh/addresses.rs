@@ -79,6 +79,22 @@ impl Block {
         }
         Err(Failure::new("no free port left between 21000 and 31000", "").into())
     }
+
+    /// `address`, with a free port instead of port 0. It is a private one: what is told a port and binds it later, or again after a
+    /// crash, must not find that the kernel has given it to a connection.
+    pub(crate) fn settle(&mut self, address: SocketAddr) -> Result<SocketAddr> {
+        if address.port() != 0 {
+            return Ok(address);
+        }
+        loop {
+            let settled = SocketAddr::new(address.ip(), self.private_port()?);
+            match TcpListener::bind(settled) {
+                Ok(_) => return Ok(settled),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error).with_context(|| format!("no free port at {address}")),
+            }
+        }
+    }
 }
 
 /// Meshes start looking at different places, so that they seldom meet between looking and listening.
@@ -119,15 +135,6 @@ pub(crate) fn lowest_port() -> u16 {
     setting.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
-/// `address`, with a free port instead of port 0.
-pub(crate) fn settle(address: SocketAddr) -> Result<SocketAddr> {
-    if address.port() != 0 {
-        return Ok(address);
-    }
-    let listener = TcpListener::bind(address).with_context(|| format!("no free port at {address}"))?;
-    Ok(SocketAddr::new(address.ip(), listener.local_addr()?.port()))
-}
-
 /// The address that a client on this machine uses for a listener: loopback where it listens everywhere.
 pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
@@ -148,5 +155,14 @@ mod tests {
         let (one, two) = (Block::claim(&[]).expect("a block"), Block::claim(&[]).expect("a block"));
         assert_ne!(one.workload(0), two.workload(0));
         assert_ne!(one.workload(0), one.workload(1));
+    }
+
+    #[test]
+    fn no_port_is_one_of_those_for_connections() {
+        let mut block = Block::claim(&[]).expect("a block");
+        let settled = block.settle(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a port");
+        assert!(PRIVATE_PORTS.contains(&settled.port()));
+        let given = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
+        assert_eq!(block.settle(given).expect("a port"), given);
     }
 }

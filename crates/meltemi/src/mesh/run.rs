@@ -14,7 +14,7 @@ use meltemi_config::{Loaded, Severity};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::addresses::{check_free, lowest_port, reachable, settle};
+use super::addresses::{check_free, lowest_port, reachable};
 use super::files::Files;
 use super::folder::{Folder, write_whole};
 use super::options::Options;
@@ -35,14 +35,14 @@ pub(crate) fn run(mut options: Options, folder: &Folder) -> Result<()> {
     for (address, what, flag) in options.addresses() {
         check_free(address, what, flag)?;
     }
+    let mut seats = Seats::claim(&options.addresses().map(|(address, ..)| address.port()))?;
     for address in [&mut options.gateway, &mut options.dashboard, &mut options.xds, &mut options.monitoring] {
-        *address = settle(*address)?;
+        *address = seats.settle(*address)?;
     }
     let binary = Binary::find(&options.proxy_binary).map_err(|error| {
         Failure::usage(error.to_string(), "give --proxy-binary meltemi, envoy, or a path to an Envoy")
     })?;
-    let reserved = options.addresses().map(|(address, ..)| address.port());
-    let mut planner = Planner { options: &options, folder, seats: Seats::claim(&reserved)? };
+    let mut planner = Planner { options: &options, folder, seats };
     let plan = planner.first()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(live(planner, plan, binary))

@@ -40,6 +40,11 @@ impl Seats {
         Ok(Self { block, taken: BTreeMap::new(), app_ports: BTreeMap::new(), tcp: BTreeMap::new() })
     }
 
+    /// `address`, with a free port instead of port 0.
+    pub(crate) fn settle(&mut self, address: SocketAddr) -> Result<SocketAddr> {
+        self.block.settle(address)
+    }
+
     /// The seat of a workload, a new one if it has none.
     pub(crate) fn take(&mut self, key: &Key) -> Result<Seat> {
         if let Some((_, seat)) = self.taken.get(key) {

@@ -88,7 +88,7 @@ fn bootstrap(served: &Served, delta: bool) -> String {
 fn start(served: &Served, delta: bool) -> Option<Process> {
     let envoy = peers::require("envoy")?;
     let mut command = Command::new(envoy);
-    command.args(["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]);
+    command.args(["--disable-hot-restart", "--concurrency", "1", "-l", "warn"]);
     command.args(["--config-yaml", &bootstrap(served, delta)]);
     Some(Process::start(&mut command))
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     drain::Phase,
-    error::{Flags, ResetReason, Side},
+    error::{Flags, Side},
     http::{
         Worker, clock,
         config::{Codec, HttpConnectionManager},
@@ -114,13 +114,7 @@ async fn serve_h2(stream: Stream, received: Bytes, session: Rc<Session>) {
     let make = |requests: Rc<h2::server::Requests>| serve_streams(session.clone(), requests);
     let (manager, drain) = (&*session.manager, &session.connection.drain);
     let serving = h2::server::Serving { manager, drain, worker: &session.worker };
-    let ended = h2::server::serve(stream, received, serving, make).await;
-    let Some(error) = ended.filter(|error| error.reason == ResetReason::ProtocolError) else { return };
-    let stats = session.counted.stats();
-    stats.downstream_cx_protocol_error.inc();
-    if error.details == h2::connection::flood::TOO_MANY_RESETS {
-        stats.downstream_rq_too_many_premature_resets.inc();
-    }
+    h2::server::serve(stream, received, serving, make).await;
 }
 
 /// Serves one HTTP/2 stream after another.

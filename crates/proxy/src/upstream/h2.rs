@@ -8,7 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -58,10 +58,12 @@ pub struct Settings {
 /// The connections of one worker to one endpoint.
 #[derive(Debug, Default)]
 pub struct Pool {
-    connections: RefCell<Vec<Rc<Connection>>>,
+    connections: Rc<Connections>,
     /// Requests that wait for a stream.
     pub queue: Rc<Queue>,
 }
+
+type Connections = RefCell<Vec<Rc<Connection>>>;
 
 /// One multiplexed connection.
 #[derive(Debug)]
@@ -106,7 +108,8 @@ impl Pool {
 
     /// Adds a connection that was just made.
     pub fn add(&self, socket: Socket, permit: Permit, settings: Settings, worker: &Rc<Worker>) {
-        let connection = Connection::start(socket, permit, settings, worker, self.queue.clone());
+        let pool = Rc::downgrade(&self.connections);
+        let connection = Connection::start(socket, permit, settings, worker, (self.queue.clone(), pool));
         self.connections.borrow_mut().push(connection);
         self.queue.kick();
     }
@@ -142,7 +145,7 @@ impl Connection {
         permit: Permit,
         settings: Settings,
         worker: &Rc<Worker>,
-        queue: Rc<Queue>,
+        (queue, pool): (Rc<Queue>, Weak<Connections>),
     ) -> Rc<Self> {
         let local = socket.local_addr();
         let config = Config {
@@ -171,7 +174,7 @@ impl Connection {
         });
         let meter = connection.permit.meter();
         let mut driver =
-            Driver { connection: connection.clone(), wire: Wire::new(socket, worker.clone(), meter) };
+            Driver { connection: connection.clone(), pool, wire: Wire::new(socket, worker.clone(), meter) };
         tokio::task::spawn_local(async move { poll_fn(|cx| driver.poll(cx)).await });
         connection
     }
@@ -237,6 +240,7 @@ impl Connection {
 /// The connection's task.
 struct Driver {
     connection: Rc<Connection>,
+    pool: Weak<Connections>,
     wire: Wire,
 }
 
@@ -294,16 +298,20 @@ impl Driver {
             let permit = &self.connection.permit;
             if self.connection.is_aged() { permit.aged() } else { permit.timed_out() }
         }
-        self.connection.retired.set(true);
         shared.go_away();
         // A word of farewell is worth one try.
         let _ = self.wire.poll_write(cx, shared);
-        Poll::Ready(())
+        self.end(None)
     }
 
+    /// Out of use and out of the pool, which may not be asked for a stream again: the connection is not counted any more when its
+    /// last stream has gone.
     fn end(&self, error: Option<StreamError>) -> Poll<()> {
         debug!(?error, "upstream HTTP/2 connection");
         self.connection.retired.set(true);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.borrow_mut().retain(|other| !Rc::ptr_eq(other, &self.connection));
+        }
         Poll::Ready(())
     }
 }

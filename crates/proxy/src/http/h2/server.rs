@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tracing::debug;
 
 use super::{
-    connection::{Config, Connection, Role},
+    connection::{Config, Connection, Role, flood::TOO_MANY_RESETS},
     frame::Code,
     head,
     keepalive::Keepalive,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     drain::{Phase, Ticket},
-    error::StreamError,
+    error::{ResetReason, StreamError},
     http::{
         Worker, clock,
         config::HttpConnectionManager,
@@ -58,18 +58,19 @@ pub struct Serving<'a> {
 }
 
 /// Serves a connection until it ends; `received` was read from the socket already. Every future that `make` makes
-/// serves one stream after another. Returns what broke it, if anything did.
+/// serves one stream after another.
 pub async fn serve<F: Future<Output = ()>>(
     socket: Socket,
     received: Bytes,
     serving: Serving<'_>,
     make: impl Fn(Rc<Requests>) -> F,
-) -> Option<StreamError> {
+) {
     let Serving { manager, worker, .. } = serving;
     let mut connection = Connection::new(Role::Server, config(manager), worker.http2_stats());
     let mut wire =
         Wire::new(socket, worker.clone(), Meter::Downstream(worker.http_stats(&manager.stat_prefix)));
     wire.replay(&received, &mut connection);
+    serving.count_violation(&connection);
     let mut driver = Driver {
         connection: Rc::new(RefCell::new(connection)),
         wire,
@@ -84,7 +85,20 @@ pub async fn serve<F: Future<Output = ()>>(
         keepalive: Keepalive::new(manager.http2.keepalive, &worker.deadlines),
     };
     poll_fn(|cx| driver.poll(cx, &make)).await;
-    driver.connection.borrow().ended()
+}
+
+impl Serving<'_> {
+    /// Counts what the peer did wrong, if that has ended the connection; before the peer is told, so that who was told finds it
+    /// counted.
+    fn count_violation(&self, connection: &Connection) {
+        let ended = connection.ended().filter(|error| error.reason == ResetReason::ProtocolError);
+        let Some(error) = ended else { return };
+        let stats = self.worker.http_stats(&self.manager.stat_prefix);
+        stats.downstream_cx_protocol_error.inc();
+        if error.details == TOO_MANY_RESETS {
+            stats.downstream_rq_too_many_premature_resets.inc();
+        }
+    }
 }
 
 fn config(manager: &HttpConnectionManager) -> Config {
@@ -168,7 +182,10 @@ impl<F: Future<Output = ()>> Driver<'_, F> {
         }
         match self.wire.poll_read(cx, connection) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(true)) => return connection.ended().is_none(),
+            Poll::Ready(Ok(true)) => {
+                self.serving.count_violation(connection);
+                return connection.ended().is_none();
+            }
             Poll::Ready(Ok(false)) => connection.terminate(None),
             Poll::Ready(Err(error)) => connection.terminate(Some(&error)),
         }
