@@ -78,6 +78,22 @@ const fn not_yet(path: &'static str, ids: &'static str, note: &'static str) -> R
     Row { path, status: Status::NotYet, ids, note, tests: &[] }
 }
 
+/// Several tables as one.
+const fn joined<const N: usize>(parts: &[&[Row]]) -> [Row; N] {
+    let mut all = [not_yet("", "", ""); N];
+    let (mut at, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut row = 0;
+        while row < parts[part].len() {
+            all[at] = parts[part][row];
+            (at, row) = (at + 1, row + 1);
+        }
+        part += 1;
+    }
+    assert!(at == N, "all rows of all parts");
+    all
+}
+
 /// The fields of a kind.
 pub fn rows(kind: Kind) -> &'static [Row] {
     match kind {
