@@ -37,8 +37,12 @@ impl Config {
     pub(super) fn service(&self, at: usize, variant: usize) -> anyhow::Result<()> {
         let mut endpoints = String::new();
         for endpoint in 0..self.endpoints {
-            // The first is the one that changes.
-            let last = if endpoint == 0 { 1 + variant % 50 } else { 50 + endpoint };
+            // The first is the one that changes; variant 0 is what everybody begins with, and is never come back to.
+            let last = match (endpoint, variant) {
+                (0, 0) => 1,
+                (0, _) => 2 + variant % 48,
+                _ => 50 + endpoint,
+            };
             writeln!(
                 endpoints,
                 "  - {{address: 10.{}.{}.{last}, labels: {{version: v1}}}}",
