@@ -113,12 +113,15 @@ pub(super) const ROWS: &[Row] = &[
         "",
         &["crates/pilot/tests/fields/rule.rs::routes_to_the_workload_are_retried_before_it_read_anything"],
     ),
-    partly(
+    works(
         "`retries: safe`: what is not idempotent is tried again only if the application cannot have seen it",
         "",
         "ours: annotation `meltemi.dev/retries: safe` of a VirtualService, or `MELTEMI_RETRIES: safe` in the mesh's \
-         `defaultConfig.proxyMetadata`; told to proxies that know it",
-        &["crates/pilot/tests/fields/rule.rs::careful_retries_for_proxies_that_know_them"],
+         `defaultConfig.proxyMetadata`; Meltemi's proxies only",
+        &[
+            "crates/pilot/tests/fields/rule.rs::careful_retries_for_proxies_that_know_them",
+            call!("safe-retries", "a POST that was answered is not"),
+        ],
     ),
     works(
         "Weights are relative; 0 beside others is dropped",
