@@ -13,11 +13,16 @@ pub enum Side {
     Local,
 }
 
-/// Envoy's response flags, as bits; a request may collect several.
+/// Envoy's response flags, as bits; a request may collect several. They are printed in the order in which they came, as Envoy
+/// does: `URX,UF` of a request whose last retry failed, `UF,URX` of a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flags(pub u32);
+pub struct Flags {
+    bits: u32,
+    /// The bits' numbers from 1, five bits each, the first in the lowest; six are remembered.
+    order: u32,
+}
 
-/// (bit, short name as in access logs, long name), in Envoy's printing order.
+/// (bit, short name as in access logs, long name).
 pub const FLAGS: &[(u32, &str, &str)] = &[
     (Flags::NO_HEALTHY_UPSTREAM, "UH", "NoHealthyUpstream"),
     (Flags::UPSTREAM_CONNECTION_FAILURE, "UF", "UpstreamConnectionFailure"),
@@ -86,14 +91,63 @@ impl Flags {
     /// DF
     pub const DNS_RESOLUTION_FAILED: u32 = 1 << 20;
 
+    /// An HTTP stream that took longer than it may. Envoy has no flag for it, so it is not printed.
+    pub const STREAM_TOO_LONG: u32 = 1 << 21;
+    /// A connection of bytes on which nothing moved. The same.
+    pub const CONNECTION_IDLE: u32 = 1 << 22;
+    /// Bits of [`FLAGS`].
+    const PRINTED: u32 = (1 << 21) - 1;
+    /// How many are remembered in order.
+    const REMEMBERED: u32 = 6;
+
+    /// These, lower bits first.
+    pub fn of(flags: u32) -> Self {
+        let mut all = Self::default();
+        all.set(flags);
+        all
+    }
+
     /// Adds flags.
     pub fn set(&mut self, flags: u32) {
-        self.0 |= flags;
+        let mut new = flags & !self.bits & Self::PRINTED;
+        self.bits |= flags;
+        while new != 0 {
+            let number = new.trailing_zeros();
+            new &= new - 1;
+            let free = (0..Self::REMEMBERED).find(|place| (self.order >> (place * 5)) & 31 == 0);
+            if let Some(place) = free {
+                self.order |= (number + 1) << (place * 5);
+            }
+        }
     }
 
     /// True when any of `flags` is set.
     pub fn has(self, flags: u32) -> bool {
-        self.0 & flags != 0
+        self.bits & flags != 0
+    }
+
+    /// True when nothing is set.
+    pub fn is_empty(self) -> bool {
+        self.bits == 0
+    }
+
+    /// Those that are not in `others`.
+    pub fn without(self, others: Self) -> Self {
+        Self::of(self.bits & !others.bits)
+    }
+
+    /// True when there is something to print.
+    pub fn is_printed(self) -> bool {
+        self.has(Self::PRINTED)
+    }
+
+    /// Entries of [`FLAGS`], in the order in which they came.
+    pub fn entries(self) -> impl Iterator<Item = &'static (u32, &'static str, &'static str)> {
+        let number_at = move |place: u32| ((self.order >> (place * 5)) & 31).checked_sub(1);
+        let remembered = (0..Self::REMEMBERED).filter_map(number_at).map(|number| 1_u32 << number);
+        let rest = self.bits & Self::PRINTED & !remembered.clone().fold(0, |all, bit| all | bit);
+        let find = |bit| FLAGS.iter().find(|(known, ..)| *known == bit);
+        remembered.filter_map(find).chain(FLAGS.iter().filter(move |(bit, ..)| rest & bit != 0))
     }
 }
 
@@ -101,14 +155,12 @@ impl fmt::Display for Flags {
     /// As Envoy prints them: short names joined by commas, `-` when none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut any = false;
-        for (bit, short, _) in FLAGS {
-            if self.has(*bit) {
-                if any {
-                    f.write_str(",")?;
-                }
-                f.write_str(short)?;
-                any = true;
+        for (_, short, _) in self.entries() {
+            if any {
+                f.write_str(",")?;
             }
+            f.write_str(short)?;
+            any = true;
         }
         if any { Ok(()) } else { f.write_str("-") }
     }
@@ -210,3 +262,31 @@ impl fmt::Display for StreamError {
 }
 
 impl std::error::Error for StreamError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_printed_in_the_order_in_which_they_came() {
+        let mut flags = Flags::default();
+        assert_eq!(flags.to_string(), "-");
+        flags.set(Flags::RETRY_LIMIT_EXCEEDED);
+        flags.set(Flags::UPSTREAM_CONNECTION_FAILURE | Flags::STREAM_TOO_LONG);
+        flags.set(Flags::RETRY_LIMIT_EXCEEDED);
+        assert_eq!(flags.to_string(), "URX,UF");
+        assert!(flags.has(Flags::STREAM_TOO_LONG) && flags.is_printed());
+        assert!(!Flags::of(Flags::CONNECTION_IDLE).is_printed());
+    }
+
+    #[test]
+    fn none_is_lost_when_there_are_many() {
+        let all = FLAGS.iter().fold(0, |all, (bit, ..)| all | bit);
+        assert_eq!(all, Flags::PRINTED);
+        let mut flags = Flags::default();
+        flags.set(Flags::DNS_RESOLUTION_FAILED);
+        flags.set(all);
+        assert_eq!(flags.entries().count(), FLAGS.len());
+        assert!(flags.to_string().starts_with("DF,UH,UF,"));
+    }
+}

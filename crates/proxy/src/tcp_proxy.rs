@@ -146,7 +146,7 @@ fn count(stats: &TcpStats, outcome: &Outcome) {
     if outcome.flags.has(Flags::NO_CLUSTER) {
         stats.downstream_cx_no_route.inc();
     }
-    if outcome.flags.has(Flags::STREAM_IDLE_TIMEOUT) {
+    if outcome.flags.has(Flags::CONNECTION_IDLE) {
         stats.idle_timeout.inc();
     }
     if outcome.flags.has(Flags::DURATION_TIMEOUT) {
@@ -232,7 +232,7 @@ fn note(end: &End, outcome: &mut Outcome) -> bool {
     match end {
         End::Complete => false,
         End::Idle => {
-            outcome.flags.set(Flags::STREAM_IDLE_TIMEOUT);
+            outcome.flags.set(Flags::CONNECTION_IDLE);
             outcome.details = "tcp_session_idle_timeout";
             false
         }

@@ -51,7 +51,7 @@ impl Filter {
                 compare(*op, millis, *value)
             }
             Self::NotHealthCheck => true,
-            Self::Flags(0) => record.flags.0 != 0,
+            Self::Flags(0) => record.flags.is_printed(),
             Self::Flags(bits) => record.flags.has(*bits),
             Self::And(filters) => filters.iter().all(|filter| filter.passes(record)),
             Self::Or(filters) => filters.iter().any(|filter| filter.passes(record)),

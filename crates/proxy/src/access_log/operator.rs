@@ -7,7 +7,6 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     access_log::{record::Record, time::TimeFormat},
-    error::FLAGS,
     http::{
         headers::{HeaderList, Known},
         reason,
@@ -417,7 +416,7 @@ fn flags(
     name: fn(&(u32, &'static str, &'static str)) -> &'static str,
 ) -> bool {
     let mut some = false;
-    for flag in FLAGS.iter().filter(|(bit, _, _)| record.flags.has(*bit)) {
+    for flag in record.flags.entries() {
         if some {
             out.push(b',');
         }

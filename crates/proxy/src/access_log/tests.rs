@@ -82,7 +82,7 @@ fn istio_text_format_byte_by_byte() {
 fn operators_and_their_arguments() {
     let parts = parts();
     let mut record = record(&parts);
-    record.flags = Flags(Flags::UPSTREAM_CONNECTION_FAILURE | Flags::RETRY_LIMIT_EXCEEDED);
+    record.flags = Flags::of(Flags::UPSTREAM_CONNECTION_FAILURE | Flags::RETRY_LIMIT_EXCEEDED);
     record.transport_failure = "delayed connect error: 111";
     for (format, wanted) in [
         ("%REQ(X-MISSING?USER-AGENT)%", "curl/8"),

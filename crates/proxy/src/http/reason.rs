@@ -59,8 +59,10 @@ pub fn of_connection(outcome: &tcp_proxy::Outcome) -> Option<String> {
     } else if flags.has(Flags::UPSTREAM_CONNECTION_FAILURE) {
         no_connection(&mut text, &upstream(cluster, outcome.endpoint.as_deref()), &outcome.transport_failure)
             .ok()?;
-    } else if flags.has(Flags::STREAM_IDLE_TIMEOUT) {
+    } else if flags.has(Flags::CONNECTION_IDLE) {
         text.push_str("nothing moved for as long as the idle timeout of the connection");
+    } else if flags.has(Flags::DURATION_TIMEOUT) {
+        text.push_str("the connection lasted as long as the listener allows one");
     }
     if text.is_empty() {
         return None;
@@ -128,7 +130,7 @@ fn explain(out: &mut String, info: &Info, request: Option<&RequestHead>) -> std:
     if flags.has(Flags::STREAM_IDLE_TIMEOUT) {
         return out.write_str("nothing moved for as long as the idle timeout of the stream");
     }
-    if flags.has(Flags::DURATION_TIMEOUT) {
+    if flags.has(Flags::STREAM_TOO_LONG) {
         return write!(out, "the request took longer than {} allows a stream", rule());
     }
     if flags.has(Flags::DOWNSTREAM_PROTOCOL_ERROR) {
@@ -280,7 +282,7 @@ mod tests {
             (Flags::NO_CLUSTER, "the listener leads to db.example, which has no port 5432 or does not exist"),
             (Flags::UPSTREAM_CONNECTION_FAILURE, "cannot connect to the cluster: Connection refused"),
             (Flags::UPSTREAM_OVERFLOW, "a circuit breaker is open"),
-            (Flags::STREAM_IDLE_TIMEOUT, "nothing moved for as long as the idle timeout of the connection"),
+            (Flags::CONNECTION_IDLE, "nothing moved for as long as the idle timeout of the connection"),
         ] {
             assert_eq!(failed(flag).as_deref(), Some(reason));
         }

@@ -147,7 +147,7 @@ pub fn answered(stats: &HttpStats, info: &mut Info) {
     if info.details != "via_upstream" {
         answered_here(stats, info);
     }
-    if info.flags.0 != 0 {
+    if !info.flags.is_empty() {
         troubles(stats, info);
     }
 }
@@ -161,7 +161,7 @@ pub fn finished(stats: &HttpStats, info: &mut Info) {
     if (info.route.is_some() || info.flags.has(Flags::NO_ROUTE)) && !info.flags.has(Flags::FAULT_INJECTED) {
         stats.rq_total.inc();
     }
-    if info.flags.0 != 0 {
+    if !info.flags.is_empty() {
         troubles(stats, info);
     }
     let Some(cluster) = &info.cluster else { return };
@@ -178,13 +178,13 @@ pub fn finished(stats: &HttpStats, info: &mut Info) {
 /// Counts what flags tell, each flag once.
 #[cold]
 fn troubles(stats: &HttpStats, info: &mut Info) {
-    let new = Flags(info.flags.0 & !info.counted.0);
+    let new = info.flags.without(info.counted);
     info.counted = info.flags;
     for (flag, counter) in [
         (Flags::NO_ROUTE, &stats.no_route),
         (Flags::NO_CLUSTER, &stats.no_cluster),
         (Flags::STREAM_IDLE_TIMEOUT, &stats.downstream_rq_idle_timeout),
-        (Flags::DURATION_TIMEOUT, &stats.downstream_rq_max_duration_reached),
+        (Flags::STREAM_TOO_LONG, &stats.downstream_rq_max_duration_reached),
         (Flags::DOWNSTREAM_REMOTE_RESET, &stats.downstream_rq_rx_reset),
         (Flags::DOWNSTREAM_PROTOCOL_ERROR, &stats.downstream_cx_protocol_error),
     ] {

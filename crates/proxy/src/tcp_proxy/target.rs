@@ -100,9 +100,8 @@ pub(super) async fn connect(
             }
         }
     }
-    if outcome.attempts > 1 {
-        outcome.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
-    }
+    // As Envoy has it, even where one try is all there is.
+    outcome.flags.set(Flags::RETRY_LIMIT_EXCEEDED);
     None
 }
 

@@ -190,7 +190,7 @@ impl<D: Downstream> Forwarding<'_, D> {
             }
             Expired::Request => LocalReply::new(408, "request timeout", "request_overall_timeout", 0),
             Expired::Duration => {
-                let flag = Flags::DURATION_TIMEOUT;
+                let flag = Flags::STREAM_TOO_LONG;
                 LocalReply::new(status, "downstream duration timeout", "max_duration_timeout", flag)
             }
         }
