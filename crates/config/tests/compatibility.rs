@@ -118,11 +118,12 @@ fn every_named_test_exists() {
 fn exists(test: &str) -> bool {
     let Some((file, name)) = test.split_once("::") else { return false };
     let Ok(text) = std::fs::read_to_string(root().join(file)) else { return false };
-    // A name in a table is that of a call.
+    // A name in a table is that of a call, which stands on one line or on many.
     let call = |line: &str| {
-        let name =
-            line.strip_prefix("- {name: ").and_then(|rest| rest.trim_start_matches('"').strip_prefix(name));
-        name.is_some_and(|rest| rest.trim_start_matches('"').starts_with(','))
+        let named = line.strip_prefix("- {name: ").or_else(|| line.strip_prefix("- name: "));
+        let rest = named.and_then(|rest| rest.trim_start_matches('"').strip_prefix(name));
+        rest.map(|rest| rest.trim_start_matches('"'))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(','))
     };
     let table = file.ends_with(".yaml");
     text.lines().any(|line| {
