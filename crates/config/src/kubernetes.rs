@@ -233,14 +233,33 @@ message! {
     }
 }
 
+message! {
+    /// An entry of `status.addresses` of a ServiceEntry (SE-024).
+    pub struct GivenAddress {
+        /// Address (SE-025).
+        value: Str = "value";
+        /// The host that it is for (SE-026).
+        host: Str = "host";
+    }
+}
+
 /// The conditions of a document.
 pub(crate) fn conditions(root: &Yaml<'_>, cx: &mut Decoder) -> Vec<Condition> {
-    let list = root.get("status").and_then(|status| status.get("conditions"));
+    of_status(root, "conditions", cx)
+}
+
+/// The addresses that the mesh has given the hosts of a document.
+pub(crate) fn addresses(root: &Yaml<'_>, cx: &mut Decoder) -> Vec<GivenAddress> {
+    of_status(root, "addresses", cx)
+}
+
+fn of_status<T: Decode>(root: &Yaml<'_>, name: &str, cx: &mut Decoder) -> Vec<T> {
+    let list = root.get("status").and_then(|status| status.get(name));
     let Some(Value::List(items)) = list.map(|list| &list.value) else { return Vec::new() };
     // A status is written by controllers: what cannot be read of it is nobody's fault here.
     let faults = cx.faults.len();
     let (strict, dropped) = (std::mem::take(&mut cx.strict), cx.dropped_items);
-    let read = items.iter().filter_map(|item| Condition::decode(item, cx, &Path::ROOT)).collect();
+    let read = items.iter().filter_map(|item| T::decode(item, cx, &Path::ROOT)).collect();
     cx.faults.truncate(faults);
     (cx.strict, cx.dropped_items) = (strict, dropped);
     read

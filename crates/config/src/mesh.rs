@@ -131,6 +131,8 @@ message! {
         service_entry_visibility: Option<ServiceEntryVisibility> = "serviceEntryVisibility";
         /// Of the names of Kubernetes Services; from the control plane's `--domain`, no document can give it.
         domain: Option<Str> = "-";
+        /// How to get from one network to another; a document of its own.
+        networks: MeshNetworks = "-";
         /// From the environment of the control plane; no document can give them.
         switches: Switches = "-";
     }

@@ -10,8 +10,8 @@ use crate::diagnostic::{Place, ResourceId};
 use crate::extensions::WasmPlugin;
 use crate::ingress::{Ingress, IngressClass};
 use crate::kubernetes::{
-    Condition, ConfigMap, CustomResourceDefinition, MutatingWebhookConfiguration, Node as KubernetesNode,
-    Secret, ValidatingWebhookConfiguration,
+    Condition, ConfigMap, CustomResourceDefinition, GivenAddress, MutatingWebhookConfiguration,
+    Node as KubernetesNode, Secret, ValidatingWebhookConfiguration,
 };
 use crate::labels::Labels;
 use crate::mesh::MeshNetworks;
@@ -240,6 +240,8 @@ pub struct Object {
     pub source: Source,
     /// `status.conditions`; read for analysis only.
     pub conditions: Arc<[Condition]>,
+    /// `status.addresses` of a ServiceEntry: what the mesh has given its hosts.
+    pub addresses: Arc<[GivenAddress]>,
     pub(crate) spans: Spans,
 }
 
@@ -258,6 +260,7 @@ impl Object {
             spec,
             source: Source::default(),
             conditions: Arc::default(),
+            addresses: Arc::default(),
             spans: Spans::default(),
         }
     }

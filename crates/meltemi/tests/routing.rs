@@ -34,6 +34,8 @@ struct File {
     inventory: String,
     /// The mesh's settings (MeshConfig), if they are not the defaults.
     mesh_config: Option<String>,
+    /// The mesh's networks (MeshNetworks), if it has any.
+    mesh_networks: Option<String>,
     /// The resources. `{p}` … `{t}` are ports to listen at; `{a}` … `{d}` HTTP upstreams, `{ta}` `{tb}` TCP upstreams, `{sa}` one
     /// that speaks first, `{dead}` a port where nothing is; all on 127.0.0.1. In calls, `{call}` is a text that no other call has.
     mesh: String,

@@ -90,6 +90,10 @@ pub struct Metadata {
     pub dns_auto_allocate: bool,
     /// `NODE_NAME`: the node that it runs on; empty if it does not say.
     pub node_name: Str,
+    /// `NETWORK`: the network that it is in; empty if it does not say.
+    pub network: Str,
+    /// `REQUESTED_NETWORK_VIEW`: the networks whose endpoints it wants, sorted; empty: all.
+    pub network_view: Vec<Str>,
     /// `PROXY_CONFIG`: its settings in place of the mesh's.
     pub proxy_config: Option<Box<OwnConfig>>,
     /// `MELTEMI_EXTENSIONS`: which of our extensions the proxy knows, sorted; empty: it is not ours.
@@ -231,6 +235,8 @@ impl Metadata {
             dns_capture: flag(metadata, "DNS_CAPTURE"),
             dns_auto_allocate: flag(metadata, "DNS_AUTO_ALLOCATE"),
             node_name: word("NODE_NAME"),
+            network: word("NETWORK"),
+            network_view: listed(text(metadata, "REQUESTED_NETWORK_VIEW")),
             proxy_config: metadata.get("PROXY_CONFIG").and_then(proxy_config),
             extensions: words(metadata.get(extension::METADATA)),
         }
@@ -257,6 +263,15 @@ fn proxy_config(value: &Value) -> Option<Box<OwnConfig>> {
 }
 
 /// The texts of a list, sorted.
+/// Words with commas between them, sorted.
+fn listed(text: Option<&str>) -> Vec<Str> {
+    let words = text.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty());
+    let mut words: Vec<Str> = words.map(Str::from).collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
 fn words(list: Option<&Value>) -> Vec<Str> {
     let list = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let mut words: Vec<Str> = list.iter().filter_map(Value::as_str).map(Str::from).collect();

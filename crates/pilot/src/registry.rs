@@ -15,8 +15,8 @@ mod kubernetes;
 mod service_entry;
 mod workload;
 
-pub use workload::Workload;
 pub(crate) use workload::locality_label;
+pub use workload::{NETWORK_LABEL, Workload};
 
 /// How many names may stand for one another in a row; loops end here.
 pub(crate) const MAX_ALIASES: usize = 16;
@@ -34,6 +34,8 @@ pub struct Service {
     pub addresses: Vec<Str>,
     /// Addresses that the mesh gave it as it has none of its own: for proxies that answer their workloads' DNS.
     pub automatic: Vec<Str>,
+    /// Addresses at which it is reached from outside: of its load balancer, and those that it says itself.
+    pub external_addresses: Vec<Str>,
     /// Whether the mesh is to give it addresses if it has none (SE-002).
     pub wants_address: bool,
     /// Ports, in the order of the object.

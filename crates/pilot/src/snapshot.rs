@@ -18,6 +18,7 @@ pub mod change;
 pub mod destination_rule;
 pub mod gateway;
 mod ingress;
+pub mod network;
 mod selector;
 pub mod telemetry;
 pub mod virtual_service;
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub gateways: Vec<Arc<gateway::Resolved>>,
     /// Sidecars by namespace, in the order in which they win.
     pub sidecars: BTreeMap<Str, Vec<Object>>,
+    /// Networks and their gateways.
+    pub networks: network::Networks,
     /// Telemetry resources.
     pub telemetries: telemetry::All,
     /// Kubernetes Ingresses, of which some of the Gateways and VirtualServices are made.
@@ -107,6 +110,7 @@ impl Snapshot {
             }
         }
         let services = &changes.registry.services;
+        changes.networks = self.networks.update(objects, services, &self.mesh, &self.registry);
         let made = self.ingresses.update(objects, services, &self.mesh, &self.registry);
         if let Some((id, gateway)) = &made.gateway {
             self.set_gateway(id, gateway.as_ref(), &mut changes);

@@ -36,6 +36,7 @@ mod http;
 mod http_route;
 mod inbound;
 mod locality;
+mod network;
 pub mod outbound;
 mod policy;
 pub mod reads;
@@ -70,6 +71,8 @@ pub struct View<'a> {
     pub own_ports: Vec<OwnPort>,
     /// The node that it runs on, as it says itself, else of the workload at its address; empty if unknown.
     pub machine: Str,
+    /// The network that it is in; empty if unknown, or if networks make no difference.
+    pub network: Str,
     /// What was looked at on the way.
     pub reads: reads::Reads,
     /// Whether any service that it sees is found by the name that clients ask for.
@@ -112,6 +115,7 @@ impl<'a> View<'a> {
             scope,
             locality: locality_of(snapshot, node, &labels),
             machine: machine_of(snapshot, node),
+            network: network_of(snapshot, node, &labels),
             labels,
             reads: reads::Reads::default(),
             looks_up: OnceCell::new(),
@@ -195,6 +199,23 @@ pub(crate) fn machine_of(snapshot: &Snapshot, node: &Node) -> Str {
     let workloads = &snapshot.registry.workloads;
     let at_address = node.addresses.iter().find_map(|address| workloads.get(address));
     at_address.map(|workload| workload.node.clone()).unwrap_or_default()
+}
+
+/// The network that the proxy is in, where that makes a difference: as it said, else its label, else of the workload at its
+/// address.
+pub(crate) fn network_of(snapshot: &Snapshot, node: &Node, labels: &Labels) -> Str {
+    if !snapshot.networks.is_multi() {
+        return Str::default();
+    }
+    if !node.metadata.network.is_empty() {
+        return node.metadata.network.clone();
+    }
+    if let Some(said) = labels.get(crate::registry::NETWORK_LABEL) {
+        return said.clone();
+    }
+    let workloads = &snapshot.registry.workloads;
+    let at_address = node.addresses.iter().find_map(|address| Some((workloads.get(address)?, address)));
+    at_address.map(|(workload, address)| snapshot.networks.of(workload, address).into()).unwrap_or_default()
 }
 
 type Named = ((Str, Str), Arc<Sidecar>);

@@ -31,6 +31,8 @@ mod gateway;
 mod ingress;
 #[path = "fields/mesh.rs"]
 mod mesh;
+#[path = "fields/networks.rs"]
+mod networks;
 #[path = "fields/rule.rs"]
 mod rule;
 #[path = "fields/service_entry.rs"]

@@ -120,10 +120,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     not_yet("servers[].tls.mode=SIMPLE", "GW-015", "the server is not opened"),
     not_yet("servers[].tls.mode=MUTUAL", "GW-016", "the server is not opened"),
-    partly(
+    works(
         "servers[].tls.mode=AUTO_PASSTHROUGH",
         "GW-017",
-        "by the name of the cluster; endpoints without mutual TLS are not left out",
+        "by the name of the cluster; endpoints that take no mutual TLS are left out",
         &[test!("auto_passthrough_goes_by_the_name_of_the_cluster")],
     ),
     not_yet("servers[].tls.mode=ISTIO_MUTUAL", "GW-018", "the server is not opened"),

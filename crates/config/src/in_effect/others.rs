@@ -158,6 +158,13 @@ macro_rules! mesh {
     };
 }
 
+/// A test of what the pilot makes of networks.
+macro_rules! networks {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/networks.rs::", $name)
+    };
+}
+
 /// What the pilot reads of the mesh's settings; everything else keeps its default.
 pub(super) const MESH_CONFIG: &[Row] = &[
     works(
@@ -274,9 +281,34 @@ pub(super) const MESH_CONFIG: &[Row] = &[
         "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
         &["crates/pilot/tests/fields/destination_rule.rs::zones_are_preferred_by_the_proxy_itself"],
     ),
+    works(
+        "(MeshNetworks) networks{}.endpoints",
+        "MN-001…MN-003, MN-009",
+        "fromCidr, fromRegistry `Kubernetes` and `External`; given by `--mesh-networks`; proxies say theirs as ISTIO_META_NETWORK",
+        &[
+            networks!("the_network_of_an_endpoint_is_found_by_label_registry_and_address"),
+            call!("networks", "the network by the range of addresses"),
+        ],
+    ),
+    works(
+        "(MeshNetworks) networks{}.gateways",
+        "MN-004…MN-006, MN-008",
+        "addresses, and Services by the addresses of their balancers; names of gateways are not looked up; Services labelled `topology.istio.io/network` are gateways too",
+        &[
+            networks!("endpoints_of_other_networks_are_behind_their_gateways"),
+            networks!("services_are_gateways_at_the_addresses_of_their_balancers"),
+            call!("networks", "all of another network"),
+        ],
+    ),
+    works(
+        "(MeshNetworks) networks{}.gateways[].locality",
+        "MN-007",
+        "means nothing, as in Istio: a gateway is where the endpoints behind it are",
+        &[networks!("places_of_endpoints_stay_those_of_their_gateways")],
+    ),
     not_yet(
         "(all others)",
-        "MC-005, MC-015…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, MN-001…MN-009, PC-001…PC-154",
+        "MC-005, MC-015…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

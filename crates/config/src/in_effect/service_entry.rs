@@ -108,7 +108,27 @@ pub(super) const ROWS: &[Row] = &[
             call!("hosts", "visible in its own namespace only"),
         ],
     ),
-    not_yet("(status)", "SE-021…SE-026", "nothing is written into the status"),
+    works(
+        "(status.addresses)",
+        "SE-024…SE-026",
+        "what a host has been given stays its own, and nobody else is given it; files are never written",
+        &[
+            services!("addresses_in_the_status_hold"),
+            call!("given", "the address that the status keeps for a host"),
+            "crates/pilot/src/registry/automatic.rs::reserved_places_are_given_to_nobody",
+        ],
+    ),
+    works(
+        "(status.conditions)",
+        "SE-021",
+        "those that are false are findings of `meltemi analyze` (IST0171); files are never written",
+        &["crates/config/tests/analysis.rs::findings_are_as_written"],
+    ),
+    not_yet(
+        "(status.validationMessages, status.observedGeneration)",
+        "SE-022, SE-023",
+        "notes of a controller to itself: `meltemi analyze` says what holds of the files now",
+    ),
     partly(
         "subjectAltNames",
         "SE-016",
@@ -117,8 +137,23 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
+/// A test of what the pilot makes of networks.
+macro_rules! networks {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/networks.rs::", $name)
+    };
+}
+
 pub(super) const WORKLOAD_ENTRY: &[Row] = &[
-    works("address", "WE-001", "address or name", &[test!("static_endpoints_with_their_ports_and_weights")]),
+    works(
+        "address",
+        "WE-001",
+        "address or name; without one, behind gateways of its network only",
+        &[
+            test!("static_endpoints_with_their_ports_and_weights"),
+            call!("networks", "what has no address is never called"),
+        ],
+    ),
     works("ports", "WE-002", "", &[test!("static_endpoints_with_their_ports_and_weights")]),
     works(
         "labels",
@@ -126,11 +161,16 @@ pub(super) const WORKLOAD_ENTRY: &[Row] = &[
         "those of the metadata win",
         &[test!("a_selector_takes_pods_and_workload_entries")],
     ),
-    partly(
+    works(
         "network",
         "WE-004",
-        "endpoints are reached directly, as in Istio where no gateway of their network is known; MeshNetworks are not looked at",
-        &[],
+        "else the label `topology.istio.io/network`, else MeshNetworks; of a network with gateways: behind those where a rule asks for mutual TLS (ISTIO_MUTUAL), else left out",
+        &[
+            call!("networks", "the endpoint of the own network"),
+            call!("networks", "all of another network"),
+            call!("networks", "a network that nobody described"),
+            networks!("endpoints_of_other_networks_are_behind_their_gateways"),
+        ],
     ),
     works("locality", "WE-005", "", &[services!("localities_are_the_workloads_own_or_their_nodes")]),
     works(

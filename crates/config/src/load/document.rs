@@ -178,8 +178,21 @@ fn object(loader: &mut Loader<'_>, file: &File<'_>, root: &Node<'_>, kind: Kind)
     let analysis = loader.options.analysis;
     let spans = if kind.is_checked() || analysis { Spans::of(root) } else { Spans::default() };
     let conditions = if analysis { kubernetes::conditions(root, cx) } else { Vec::new() };
+    let addresses = match kind {
+        Kind::ServiceEntry => kubernetes::addresses(root, cx),
+        _ => Vec::new(),
+    };
     let metadata = Arc::new(metadata);
-    let object = Object { kind, api_version, metadata, spec, source, conditions: conditions.into(), spans };
+    let object = Object {
+        kind,
+        api_version,
+        metadata,
+        spec,
+        source,
+        conditions: conditions.into(),
+        addresses: addresses.into(),
+        spans,
+    };
     if kind.is_checked() {
         validate::object(&object, root, cx);
     }

@@ -66,6 +66,7 @@ async fn serve(args: Args) -> Result<()> {
     given.lay_over(&mut mesh);
     let source = FileSource::new(args.config.clone(), reading)
         .with_mesh_config(args.settings.mesh_config.clone())
+        .with_mesh_networks(args.settings.mesh_networks.clone())
         .with_given(given);
     let sources: Vec<Box<dyn Source>> = vec![Box::new(source)];
     let debounce = args.debounce.map(Duration::from_millis);

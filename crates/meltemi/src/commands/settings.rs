@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use meltemi_config::kubernetes::ConfigMap;
-use meltemi_config::mesh::{MeshConfig, Switches};
+use meltemi_config::mesh::{MeshConfig, MeshNetworks, Switches};
 use meltemi_config::{Diagnostic, Loaded, Object, Str};
 use meltemi_pilot::source::Given;
 
@@ -81,6 +81,9 @@ impl Flags {
         let networks = networks.map(|(name, text)| {
             let (object, found) = meltemi_config::load::mesh_networks_object(&name, &text, &root_namespace);
             findings.extend(found);
+            if let Some(networks) = object.spec_as::<MeshNetworks>() {
+                mesh.networks = MeshNetworks::clone(networks);
+            }
             object
         });
         Ok(Read { mesh, networks, root_namespace, findings })

@@ -25,7 +25,10 @@ pub(crate) fn check(world: &World, file: &File) -> Vec<String> {
         return errors;
     }
     let settings = file.mesh_config.as_deref().unwrap_or("{}");
-    let (settings, _) = meltemi_config::load::mesh_config("settings.yaml", &world.fill(settings));
+    let (mut settings, _) = meltemi_config::load::mesh_config("settings.yaml", &world.fill(settings));
+    if let Some(networks) = &file.mesh_networks {
+        settings.networks = meltemi_config::load::mesh_networks("networks.yaml", &world.fill(networks)).0;
+    }
     let snapshot = Snapshot::build(1, &loaded.objects, Arc::new(settings));
     let config = |call: &Call| {
         let from = call.from.as_deref().map(|name| (name, &file.clients[name]));

@@ -65,6 +65,9 @@ impl World {
         if let Some(settings) = &file.mesh_config {
             fs::write(world.folder.path().join("settings.yaml"), world.fill(settings)).unwrap();
         }
+        if let Some(networks) = &file.mesh_networks {
+            fs::write(world.folder.path().join("networks.yaml"), world.fill(networks)).unwrap();
+        }
         world
     }
 
@@ -124,6 +127,9 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meltemi"));
         command.args(["control-plane", "--xds", "127.0.0.1:0", "--monitoring", "127.0.0.1:0", "--config"]);
         command.arg(self.folder.path().join("mesh"));
+        if file.mesh_networks.is_some() {
+            command.arg("--mesh-networks").arg(self.folder.path().join("networks.yaml"));
+        }
         if file.mesh_config.is_some() {
             command.arg("--mesh-config").arg(self.folder.path().join("settings.yaml"));
         }

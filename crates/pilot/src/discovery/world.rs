@@ -153,11 +153,12 @@ impl World {
 
     fn follow(&mut self, changes: &Changes) {
         for group in self.groups.values_mut() {
-            if group.update(&self.snapshot, Some(changes), &self.cache) {
+            let known = (!changes.networks).then_some(changes);
+            if group.update(&self.snapshot, known, &self.cache) {
                 group.members.values().for_each(|wake| wake.notify_one());
             }
         }
-        let reached = match changes.sidecars || changes.selectors || changes.telemetries {
+        let reached = match changes.sidecars || changes.selectors || changes.telemetries || changes.networks {
             true => self.members.keys().copied().collect(),
             false => self.at(changes),
         };
@@ -272,5 +273,6 @@ fn in_common(snapshot: &Snapshot, node: &Node) -> Node {
         true => view::machine_of(snapshot, node),
         false => Str::default(),
     };
+    common.metadata.network = view::network_of(snapshot, node, &labels);
     common.in_common(&labels, |name| snapshot.asks_for_label(name), addresses)
 }

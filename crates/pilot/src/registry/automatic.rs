@@ -4,9 +4,11 @@
 //! Invariant: who has which place follows from the names and ages that are there, not from the order in which they came. So
 //! addresses are the same after a restart, and a newcomer moves nobody who is older.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use meltemi_config::{Host, Str, Timestamp};
+use meltemi_config::kubernetes::GivenAddress;
+use meltemi_config::{Host, ResourceId, Str, Timestamp};
 use rustc_hash::FxHashMap;
 
 use super::ServiceKey;
@@ -27,6 +29,9 @@ pub(super) struct Automatic {
     held: FxHashMap<ServiceKey, (Option<Timestamp>, u32)>,
     /// How many are not where their hash says.
     displaced: usize,
+    /// Places that are nobody's to give: somebody's status names them.
+    reserved: FxHashMap<ResourceId, BTreeSet<u32>>,
+    kept: FxHashMap<u32, usize>,
 }
 
 impl Automatic {
@@ -58,6 +63,45 @@ impl Automatic {
         vec![v4.to_string().into(), v6.to_string().into()]
     }
 
+    /// Keeps the places of these addresses from being given; hosts that move by it.
+    pub(super) fn reserve(&mut self, owner: &ResourceId, addresses: &[GivenAddress]) -> Vec<Host> {
+        let places: BTreeSet<u32> = addresses.iter().filter_map(|given| place_of(&given.value)).collect();
+        let before = match places.is_empty() {
+            true => self.reserved.remove(owner),
+            false => self.reserved.insert(owner.clone(), places.clone()),
+        };
+        let before = before.unwrap_or_default();
+        for place in &places {
+            *self.kept.entry(*place).or_default() += 1;
+        }
+        for place in &before {
+            if let Some(count) = self.kept.get_mut(place) {
+                *count -= 1;
+                if *count == 0 {
+                    self.kept.remove(place);
+                }
+            }
+        }
+        let taken = places.iter().any(|place| self.places.contains_key(place));
+        let freed = self.displaced > 0 && before.iter().any(|place| !self.kept.contains_key(place));
+        if taken || freed { self.renew() } else { Vec::new() }
+    }
+
+    /// Gives all places anew; hosts that move.
+    fn renew(&mut self) -> Vec<Host> {
+        let held = std::mem::take(&mut self.held);
+        let mut ranks: Vec<Rank> = std::mem::take(&mut self.places).into_values().collect();
+        self.displaced = 0;
+        ranks.sort();
+        for rank in ranks {
+            self.insert(rank, &mut Vec::new());
+        }
+        let differs = |(key, now): (&ServiceKey, &(Option<Timestamp>, u32))| {
+            (held.get(key) != Some(now)).then(|| key.0.clone())
+        };
+        self.held.iter().filter_map(differs).collect()
+    }
+
     /// Takes the first place of its row that is free or a younger one's, who then looks on along its own.
     fn insert(&mut self, mut rank: Rank, moved: &mut Vec<Host>) {
         let mut probe = 0;
@@ -65,6 +109,7 @@ impl Automatic {
             let key = (rank.2.clone(), rank.1.clone());
             let place = place(&key, probe);
             match self.places.get(&place) {
+                _ if self.kept.contains_key(&place) => probe += 1,
                 Some(holder) if *holder < rank => probe += 1,
                 _ => {
                     self.displaced += usize::from(probe > 0);
@@ -88,17 +133,24 @@ impl Automatic {
         if self.displaced == 0 {
             return;
         }
-        let before = std::mem::take(self);
-        let mut ranks: Vec<Rank> = before.places.into_values().collect();
-        ranks.sort();
-        for rank in ranks {
-            self.insert(rank, &mut Vec::new());
-        }
-        let differs = |(key, held): (&ServiceKey, &(Option<Timestamp>, u32))| {
-            (before.held.get(key) != Some(held)).then(|| key.0.clone())
-        };
-        moved.extend(self.held.iter().filter_map(differs));
+        moved.extend(self.renew());
     }
+}
+
+/// The place that an address is of, if it is one of those that are given.
+fn place_of(address: &str) -> Option<u32> {
+    let (high, low) = match address.parse().ok()? {
+        IpAddr::V4(address) => match address.octets() {
+            [240, 240, high, low] => (high, low),
+            _ => return None,
+        },
+        IpAddr::V6(address) => match address.segments() {
+            [0x2001, 2, 0, 0, 0, 0, 0, last] => (last.to_be_bytes()[0], last.to_be_bytes()[1]),
+            _ => return None,
+        },
+    };
+    let place = u32::from(high) * HOSTS + u32::from(low).checked_sub(1)?;
+    (u32::from(low) <= HOSTS && place < PLACES).then_some(place)
 }
 
 /// A place of a service's row.
@@ -121,8 +173,6 @@ fn hash(namespace: &str, host: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn key(at: usize) -> ServiceKey {
@@ -149,6 +199,48 @@ mod tests {
         let mut fresh = Automatic::default();
         some.iter().for_each(|key| drop(fresh.set(key, Some(None))));
         assert_eq!(all(&up, some), all(&fresh, some));
+    }
+
+    #[test]
+    fn reserved_places_are_given_to_nobody() {
+        let keys: Vec<ServiceKey> = (0..50).map(key).collect();
+        let mut automatic = Automatic::default();
+        keys.iter().for_each(|key| drop(automatic.set(key, Some(None))));
+        let before = all(&automatic, &keys);
+        let owner = ResourceId {
+            kind: meltemi_config::Kind::ServiceEntry,
+            namespace: "default".into(),
+            name: "given".into(),
+        };
+        // An address of each family.
+        let given = |value: &Str| GivenAddress { value: value.clone(), host: "given.example".into() };
+        let moved = automatic.reserve(&owner, &[given(&before[0][0]), given(&before[1][1])]);
+        assert_eq!(moved.iter().collect::<BTreeSet<_>>(), [&keys[0].0, &keys[1].0].into());
+        let now = all(&automatic, &keys);
+        assert!(now.iter().flatten().all(|address| *address != before[0][0] && *address != before[1][0]));
+        assert_eq!(now[2..], before[2..]);
+        // Whoever comes while they are reserved ends where those do who were there before.
+        let mut other = Automatic::default();
+        other.reserve(&owner, &[given(&before[0][0]), given(&before[1][1])]);
+        keys.iter().rev().for_each(|key| drop(other.set(key, Some(None))));
+        assert_eq!(all(&other, &keys), now);
+        automatic.reserve(&owner, &[]);
+        assert_eq!(all(&automatic, &keys), before);
+        assert!(automatic.kept.is_empty() && automatic.reserved.is_empty());
+    }
+
+    #[test]
+    fn places_have_one_address_of_each_family() {
+        for at in 0..500 {
+            let key = key(at);
+            let mut automatic = Automatic::default();
+            automatic.set(&key, Some(None));
+            let places: Vec<_> = automatic.addresses(&key).iter().map(|address| place_of(address)).collect();
+            assert_eq!(places, [Some(place(&key, 0)); 2]);
+        }
+        for other in ["240.241.0.1", "240.240.0.0", "240.240.0.255", "10.0.0.1", "2001:2::1:1", "a"] {
+            assert_eq!(place_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -88,6 +88,8 @@ impl Registry {
                 Kind::Node => self.set_node(id, object.as_ref(), &mut dirty, &mut changes),
                 Kind::EndpointSlice => self.parts.set_slice(id, object.as_ref(), &mut dirty),
                 Kind::Service | Kind::ServiceEntry => {
+                    let given = object.as_ref().map_or(&[][..], |object| &object.addresses);
+                    hosts.extend(self.parts.automatic.reserve(id, given));
                     hosts.extend(self.parts.set_part(id, object.as_ref()));
                     dirty.insert(id.clone());
                 }
@@ -252,7 +254,8 @@ impl Registry {
             return;
         }
         let addresses = |instances: Option<&Vec<Instance>>| -> BTreeSet<Str> {
-            instances.into_iter().flatten().map(|instance| instance.address.clone()).collect()
+            let addresses = instances.into_iter().flatten().map(|instance| instance.address.clone());
+            addresses.filter(|address| !address.is_empty()).collect()
         };
         let (before, after) = (addresses(old.as_deref()), addresses(new.as_ref()));
         for address in before.difference(&after) {
@@ -324,7 +327,9 @@ impl Parts {
             let aliases = self.aliases.of(host);
             if wanted.is_some() || !aliases.is_empty() {
                 let service = Arc::make_mut(service);
-                service.automatic = self.automatic.addresses(&key);
+                if wanted.is_some() {
+                    service.automatic = self.automatic.addresses(&key);
+                }
                 service.aliases = aliases.to_vec();
             }
         }

@@ -29,6 +29,7 @@ pub(super) fn service(object: &Object, spec: &core::Service, mesh: &MeshConfig) 
         namespace,
         addresses: addresses(spec),
         automatic: Vec::new(),
+        external_addresses: external_addresses(spec),
         wants_address: false,
         ports: spec.spec.ports.iter().filter_map(port).collect(),
         resolution: if external_name { Resolution::Dns } else { Resolution::Static },
@@ -56,6 +57,11 @@ fn addresses(spec: &core::Service) -> Vec<Str> {
     all
 }
 
+fn external_addresses(spec: &core::Service) -> Vec<Str> {
+    let balancer = spec.status.load_balancer.ingress.iter().filter_map(|ingress| ingress.ip.clone());
+    balancer.chain(spec.spec.external_ips.iter().cloned()).collect()
+}
+
 fn port(port: &core::ServicePort) -> Option<Port> {
     let transport = port.protocol.as_deref().unwrap_or("TCP");
     let name = port.name.clone().unwrap_or_default();
@@ -73,10 +79,10 @@ pub(super) fn selected(spec: &core::Service, workload: &Arc<Workload>, into: &mu
             Some(IntOrString::Int(number)) => Some(u32::from(*number)),
             Some(IntOrString::String(name)) => workload.port_named(name),
         };
-        let (Some(target), Some(address)) = (target, workload.addresses.first()) else { continue };
+        let (Some(target), Some(address)) = (target, workload.address()) else { continue };
         into.push(Instance {
             service_port: u32::from(port.port),
-            address: address.clone(),
+            address,
             port: target,
             weight: workload.weight,
             healthy: workload.ready || spec.spec.publish_not_ready_addresses,
@@ -141,6 +147,8 @@ fn unknown(endpoint: &core::Endpoint, address: &Str, namespace: &Str) -> Workloa
         service_account: "default".into(),
         ready: true,
         pod: true,
+        network: Str::default(),
+        mutual: false,
         node: endpoint.node_name.clone().unwrap_or_default(),
     }
 }

@@ -1,5 +1,6 @@
 //! ServiceEntries as services and endpoints.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use meltemi_config::mesh::MeshConfig;
@@ -16,25 +17,29 @@ const AUTOMATIC: &str = "networking.istio.io/enable-autoallocate-ip";
 pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) -> Vec<Service> {
     let namespace = object.namespace().clone();
     let export_to = ExportTo::resolve(&spec.export_to, &mesh.default_service_export_to, &namespace);
-    let service = |host: &Host| Service {
-        host: host.clone(),
-        name: host.as_shared().clone(),
-        namespace: namespace.clone(),
-        addresses: spec.addresses.clone(),
-        automatic: Vec::new(),
-        wants_address: wants_address(object, spec) && !host.is_wildcard(),
-        ports: spec.ports.iter().filter_map(port).collect(),
-        resolution: resolution(spec),
-        external: spec.location == Location::MeshExternal,
-        kubernetes: false,
-        headless: false,
-        node_local: false,
-        export_to: export_to.clone(),
-        created: object.metadata.creation_timestamp,
-        labels: object.labels().clone(),
-        alias_of: None,
-        aliases: Vec::new(),
-        subject_alt_names: spec.subject_alt_names.clone(),
+    let service = |host: &Host| {
+        let automatic = given(object, spec, host);
+        Service {
+            host: host.clone(),
+            name: host.as_shared().clone(),
+            namespace: namespace.clone(),
+            addresses: spec.addresses.clone(),
+            external_addresses: Vec::new(),
+            wants_address: automatic.is_empty() && wants_address(object, spec) && !host.is_wildcard(),
+            automatic,
+            ports: spec.ports.iter().filter_map(port).collect(),
+            resolution: resolution(spec),
+            external: spec.location == Location::MeshExternal,
+            kubernetes: false,
+            headless: false,
+            node_local: false,
+            export_to: export_to.clone(),
+            created: object.metadata.creation_timestamp,
+            labels: object.labels().clone(),
+            alias_of: None,
+            aliases: Vec::new(),
+            subject_alt_names: spec.subject_alt_names.clone(),
+        }
     };
     spec.hosts.iter().map(service).collect()
 }
@@ -44,6 +49,18 @@ pub(super) fn services(object: &Object, spec: &ServiceEntry, mesh: &MeshConfig) 
 fn wants_address(object: &Object, spec: &ServiceEntry) -> bool {
     let refused = object.labels().get(AUTOMATIC).is_some_and(|word| word.eq_ignore_ascii_case("false"));
     spec.addresses.is_empty() && spec.resolution != service_entry::Resolution::None && !refused
+}
+
+/// Addresses that the status says a host has been given: the first of each family holds (SE-024…SE-026).
+fn given(object: &Object, spec: &ServiceEntry, host: &Host) -> Vec<Str> {
+    let of_host = object
+        .addresses
+        .iter()
+        .filter(|given| wants_address(object, spec) && *given.host == **host.as_shared());
+    let parsed = of_host.filter_map(|given| given.value.parse::<IpAddr>().ok());
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = parsed.partition(IpAddr::is_ipv4);
+    let first = v4.into_iter().take(1).chain(v6.into_iter().take(1));
+    first.map(|address| address.to_string().into()).collect()
 }
 
 fn resolution(spec: &ServiceEntry) -> Resolution {
@@ -93,12 +110,12 @@ pub(super) fn listed(object: &Object, spec: &ServiceEntry, host: &Host) -> Vec<I
 
 /// Endpoints from a workload.
 pub(super) fn selected(spec: &ServiceEntry, workload: &Arc<Workload>, into: &mut Vec<Instance>) {
-    let Some(address) = workload.addresses.first() else { return };
+    let Some(address) = workload.address() else { return };
     for port in &spec.ports {
         into.push(Instance {
             service_port: port.number,
             address: address.clone(),
-            port: target_port(port, workload, address),
+            port: target_port(port, workload, &address),
             weight: workload.weight,
             healthy: workload.ready,
             workload: Arc::clone(workload),

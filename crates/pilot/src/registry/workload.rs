@@ -27,6 +27,10 @@ pub struct Workload {
     pub ready: bool,
     /// Whether it is a Pod: EndpointSlices speak for it.
     pub pod: bool,
+    /// The network that it says it is in; empty if it does not.
+    pub network: Str,
+    /// Whether it takes the mesh's mutual TLS: a proxy stands before it.
+    pub mutual: bool,
     /// Name of the node that it runs on; empty if unknown.
     pub node: Str,
 }
@@ -55,6 +59,8 @@ impl Workload {
             service_account: pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
             ready: ready.is_none_or(|condition| &*condition.status == "True"),
             pod: true,
+            network: network(object.labels()),
+            mutual: says_mutual(object.labels()).unwrap_or(false),
             node: pod.spec.node_name.clone().unwrap_or_default(),
         })
     }
@@ -75,6 +81,13 @@ impl Workload {
             service_account: entry.service_account.clone().unwrap_or_else(|| "default".into()),
             ready: true,
             pod: false,
+            network: entry
+                .network
+                .clone()
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| network(&labels)),
+            mutual: says_mutual(&labels)
+                .unwrap_or_else(|| entry.service_account.as_ref().is_some_and(|account| !account.is_empty())),
             node: Str::default(),
             labels,
         }
@@ -83,6 +96,31 @@ impl Workload {
     /// The port of that name.
     pub fn port_named(&self, name: &str) -> Option<u32> {
         self.ports.iter().find(|(known, _)| &**known == name).map(|(_, port)| *port)
+    }
+
+    /// What stands for the workloads of a network behind one of its gateways.
+    pub(crate) fn gateway(locality: Str, network: Str) -> Workload {
+        Workload {
+            name: Str::default(),
+            namespace: Str::default(),
+            addresses: Vec::new(),
+            labels: [(Str::from(NETWORK_LABEL), network.clone())].into(),
+            ports: Vec::new(),
+            locality,
+            weight: 1,
+            service_account: Str::default(),
+            ready: true,
+            pod: false,
+            network,
+            mutual: true,
+            node: Str::default(),
+        }
+    }
+
+    /// Its main address; empty for one that is reached through gateways of its network only.
+    pub(super) fn address(&self) -> Option<Str> {
+        let behind = || (!self.network.is_empty()).then(Str::default);
+        self.addresses.first().cloned().or_else(behind)
     }
 
     /// `name;namespace;canonical name;revision;cluster`, as Istio's access logs and metrics want it.
@@ -97,6 +135,19 @@ impl Workload {
             label(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"], "latest");
         format!("{};{};{canonical};{revision};Kubernetes", self.name, self.namespace).into()
     }
+}
+
+/// Label that says the network of a workload, or of which one a Service is a gateway.
+pub const NETWORK_LABEL: &str = "topology.istio.io/network";
+/// Label that says whether a workload takes mutual TLS: `istio` if it does.
+const TLS_MODE: &str = "security.istio.io/tlsMode";
+
+fn network(labels: &Labels) -> Str {
+    labels.get(NETWORK_LABEL).cloned().unwrap_or_default()
+}
+
+fn says_mutual(labels: &Labels) -> Option<bool> {
+    labels.get(TLS_MODE).map(|mode| &**mode == "istio")
 }
 
 fn locality(labels: &Labels) -> Str {

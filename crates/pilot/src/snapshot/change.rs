@@ -23,6 +23,8 @@ pub struct Changes {
     pub sidecars: bool,
     /// Whether any Telemetry resource changed.
     pub telemetries: bool,
+    /// Whether any network has other gateways or endpoints.
+    pub networks: bool,
     /// Whether other labels of proxies matter now.
     pub selectors: bool,
 }
@@ -50,5 +52,6 @@ impl Changes {
             && !self.sidecars
             && !self.telemetries
             && !self.selectors
+            && !self.networks
     }
 }

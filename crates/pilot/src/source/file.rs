@@ -38,6 +38,7 @@ const QUEUE: usize = 16;
 pub struct FileSource {
     paths: Vec<PathBuf>,
     mesh_config: Option<PathBuf>,
+    mesh_networks: Option<PathBuf>,
     given: Given,
     options: Options,
 }
@@ -45,12 +46,18 @@ pub struct FileSource {
 impl FileSource {
     /// Files and folders of mesh resources; documents that name no namespace get that of `options`.
     pub fn new(paths: Vec<PathBuf>, options: Options) -> FileSource {
-        FileSource { paths, mesh_config: None, given: Given::default(), options }
+        FileSource { paths, mesh_config: None, mesh_networks: None, given: Given::default(), options }
     }
 
     /// With the mesh's settings in that file.
     pub fn with_mesh_config(mut self, file: Option<PathBuf>) -> FileSource {
         self.mesh_config = file;
+        self
+    }
+
+    /// With the mesh's networks in that file.
+    pub fn with_mesh_networks(mut self, file: Option<PathBuf>) -> FileSource {
+        self.mesh_networks = file;
         self
     }
 
@@ -69,7 +76,7 @@ impl Source for FileSource {
 
     fn follow(&mut self) -> (Update, mpsc::Receiver<Update>) {
         // The watch begins before the first reading, so that nothing is missed between.
-        let watcher = watcher::start(self.paths.iter().chain(&self.mesh_config));
+        let watcher = watcher::start(self.paths.iter().chain(&self.mesh_config).chain(&self.mesh_networks));
         let mut files = Files::default();
         let first = files.refresh(self, None);
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -131,7 +138,7 @@ struct Files {
     holders: FxHashMap<ResourceId, BTreeSet<PathBuf>>,
     /// Objects that are in several files.
     doubled: BTreeSet<ResourceId>,
-    mesh: Option<(Stamp, Arc<MeshConfig>, Vec<Diagnostic>)>,
+    mesh: Option<([Stamp; 2], Arc<MeshConfig>, Vec<Diagnostic>)>,
     /// Whether a folder came or went.
     folders: bool,
 }
@@ -270,16 +277,16 @@ impl Files {
 
     /// The mesh's settings, if they are other than before.
     fn refresh_mesh(&mut self, source: &FileSource) -> Option<Arc<MeshConfig>> {
-        let path = source.mesh_config.as_ref()?;
-        let stamp = stamp(path).unwrap_or_default();
+        let (config, networks) = (source.mesh_config.as_deref(), source.mesh_networks.as_deref());
+        config.or(networks)?;
+        let stamp = [config, networks].map(|path| path.and_then(stamp).unwrap_or_default());
         if self.mesh.as_ref().is_some_and(|(known, ..)| *known == stamp) {
             return None;
         }
-        let text = std::fs::read_to_string(path);
-        let (mut mesh, findings) = match &text {
-            Ok(text) => meltemi_config::load::mesh_config(&path.to_string_lossy(), text),
-            Err(error) => (MeshConfig::default(), vec![unreadable(path, error)]),
-        };
+        let (mut mesh, mut findings) = bare(config, meltemi_config::load::mesh_config);
+        let (networks, more) = bare(networks, meltemi_config::load::mesh_networks);
+        mesh.networks = networks;
+        findings.extend(more);
         source.given.lay_over(&mut mesh);
         let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
         let last = self.mesh.take().filter(|_| broken).map(|(_, mesh, _)| mesh);
@@ -314,6 +321,18 @@ fn same(old: Option<&Object>, new: Option<&Object>) -> bool {
         }
         (None, None) => true,
         _ => false,
+    }
+}
+
+/// Reads a file of settings; without one, nothing is said.
+fn bare<T: Default>(
+    path: Option<&Path>,
+    read: impl Fn(&str, &str) -> (T, Vec<Diagnostic>),
+) -> (T, Vec<Diagnostic>) {
+    let Some(path) = path else { return (T::default(), Vec::new()) };
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&path.to_string_lossy(), &text),
+        Err(error) => (T::default(), vec![unreadable(path, &error)]),
     }
 }
 

@@ -1,29 +1,31 @@
 //! Endpoints of a service's port or one of its subsets.
 
 use meltemi_config::labels::selects;
+use meltemi_config::networking::tls::ClientTlsMode;
 use meltemi_config::{Host, Labels};
 
-use super::{View, locality};
-use crate::model::endpoint::{Assignment, Endpoint, Locality};
+use super::{View, locality, network};
+use crate::model::endpoint::{Assignment, Locality};
 use crate::names::{parse_outbound_cluster, parse_sni_cluster};
 use crate::registry::{Instance, Service};
-use crate::shared::Shared;
 use crate::snapshot::destination_rule::{self, Policy};
 
 impl View<'_> {
     /// The endpoints of a cluster that is discovered by EDS; of a name that is nobody's, none.
     pub fn assignment(&self, cluster: &str) -> Assignment {
-        let found = parse_outbound_cluster(cluster).or_else(|| parse_sni_cluster(cluster)).and_then(
-            |(port, subset, host)| {
-                let host = Host::new(host);
-                let service = self.service(&host)?;
-                Some(self.localities_of(service, port, subset))
-            },
-        );
+        let named = parse_outbound_cluster(cluster).map(|parts| (parts, false));
+        let named = named.or_else(|| parse_sni_cluster(cluster).map(|parts| (parts, true)));
+        let found = named.and_then(|((port, subset, host), by_name)| {
+            let host = Host::new(host);
+            let service = self.service(&host)?;
+            Some(self.localities_of(service, port, subset, by_name))
+        });
         Assignment { cluster: cluster.to_owned(), localities: found.unwrap_or_default() }
     }
 
-    fn localities_of(&self, service: &Service, port: u32, subset: &str) -> Vec<Locality> {
+    /// `by_name`: clients of other networks ask for it by its name in the ClientHello, so only endpoints with mutual TLS are
+    /// meant (SEM-175).
+    fn localities_of(&self, service: &Service, port: u32, subset: &str, by_name: bool) -> Vec<Locality> {
         let labels = match subset {
             "" => Some(Labels::new()),
             name => self.subset_labels(service, name),
@@ -34,7 +36,11 @@ impl View<'_> {
         let panics = policy.outlier_detection.is_some_and(|outlier| outlier.min_health_percent > 0);
         let switches = &self.snapshot.mesh.switches;
         let sent = switches.send_unhealthy || switches.auto_send_unhealthy && !panics;
-        self.arranged(service, port, &labels, &policy, |instance| instance.healthy || sent)
+        let taken = self.taken(service, port, &labels, |instance| {
+            (instance.healthy || sent) && (!by_name || instance.workload.mutual)
+        });
+        let mutual = by_name || policy.tls.is_some_and(|tls| tls.mode == ClientTlsMode::IstioMutual);
+        self.placed(self.reached(taken, mutual).all(), &policy)
     }
 
     /// Whether endpoints that are not ready are sent with their health at all.
@@ -52,12 +58,25 @@ impl View<'_> {
         policy: &Policy<'_>,
         takes: impl Fn(&Instance) -> bool,
     ) -> Vec<Locality> {
-        let instances = self.instances(service).iter().filter(|instance| instance.service_port == port);
+        let taken = self.taken(service, port, labels, takes);
+        self.placed(taken.filter_map(|instance| network::direct(instance, 1)).collect(), policy)
+    }
+
+    fn taken<'v>(
+        &'v self,
+        service: &'v Service,
+        port: u32,
+        labels: &'v Labels,
+        takes: impl Fn(&Instance) -> bool + 'v,
+    ) -> impl Iterator<Item = &'v Instance> {
+        let instances = self.instances(service).iter().filter(move |instance| instance.service_port == port);
         let near = |instance: &Instance| !service.node_local || instance.workload.node == self.machine;
-        let taken = instances.filter(|instance| {
+        instances.filter(move |instance| {
             selects(labels, &instance.workload.labels) && near(instance) && takes(instance)
-        });
-        let endpoints = taken.map(|instance| (endpoint(instance), &*instance.workload)).collect();
+        })
+    }
+
+    fn placed(&self, endpoints: Vec<locality::Placed<'_>>, policy: &Policy<'_>) -> Vec<Locality> {
         let mesh = &self.snapshot.mesh;
         let settings = locality::settings(policy.load_balancer, mesh);
         let client = locality::Client {
@@ -86,14 +105,4 @@ impl View<'_> {
         let rule = self.rule(service)?;
         rule.subsets.iter().find(|subset| &*subset.name == name).map(|subset| subset.labels.clone())
     }
-}
-
-fn endpoint(instance: &Instance) -> Shared<Endpoint> {
-    Shared::new(Endpoint {
-        address: instance.address.clone(),
-        port: instance.port,
-        weight: instance.weight,
-        healthy: instance.healthy,
-        workload: instance.workload.telemetry_name(),
-    })
 }

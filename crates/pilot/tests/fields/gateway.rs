@@ -158,7 +158,12 @@ fn auto_passthrough_goes_by_the_name_of_the_cluster() {
         "port": {"number": 15443, "name": "tls", "protocol": "TLS"}, "hosts": ["*.local"],
         "tls": {"mode": "AUTO_PASSTHROUGH"},
     }]);
-    let mesh = Mesh::new(&resources(server));
+    let mutual = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry",
+        "metadata": {"name": "vm", "namespace": "default", "labels": {"app": "reviews"}},
+        "spec": {"address": "10.2.2.2", "serviceAccount": "reviews"},
+    });
+    let mesh = Mesh::new(&format!("{}\n---\n{mutual}", resources(server)));
     let listeners = mesh.listeners(&Mesh::gateway());
     let name = "outbound_.9080_._.reviews.default.svc.cluster.local";
     let chain = listeners[0].chains.iter().find(|chain| chain.condition.server_names == [name.into()]);
@@ -166,7 +171,8 @@ fn auto_passthrough_goes_by_the_name_of_the_cluster() {
     assert_eq!(chain.condition.protocols.len(), 5, "mutual TLS of the mesh only");
     assert!(mesh.clusters(&Mesh::gateway()).iter().any(|cluster| cluster.name == name));
     let assignment = View::new(&mesh.0, &Mesh::gateway()).assignment(name);
-    assert_eq!(assignment.localities[0].endpoints.len(), 2);
+    let endpoints: Vec<_> = assignment.localities[0].endpoints.iter().map(|one| &*one.address).collect();
+    assert_eq!(endpoints, ["10.2.2.2"], "only what takes mutual TLS can be asked for by its name");
 }
 
 #[test]

@@ -280,6 +280,31 @@ fn entries_without_addresses_are_given_some() {
 }
 
 #[test]
+fn addresses_in_the_status_hold() {
+    let capturing = node(json!({"DNS_CAPTURE": "true"}));
+    let plain = entry("a", UNADDRESSED);
+    let status = |entry: &str, addresses: &str| {
+        entry.replace("---\n", &format!("status: {{addresses: [{addresses}]}}\n---\n"))
+    };
+    let own = given(&Mesh::new(&plain), &capturing);
+    let held = "{value: 240.240.7.7, host: a.example.com}, {value: '2001:2::707', host: a.example.com}, {value: 240.240.8.8, host: other.example.com}, {value: nothing, host: a.example.com}";
+    let mesh = Mesh::new(&status(&plain, held));
+    assert_eq!(given(&mesh, &capturing), ["240.240.7.7", "[2001:2::707]"]);
+    named(&mesh.listeners(&capturing), "240.240.7.7_5000");
+    // Addresses of another entry are left to it.
+    let other = UNADDRESSED.replace("a.example", "c.example").replace("b.example", "d.example");
+    let taken = status(&entry("b", &other), &format!("{{value: {}, host: c.example.com}}", own[0]));
+    let moved = given(&Mesh::new(&format!("{taken}{plain}")), &capturing);
+    assert!(moved.len() == 2 && moved[0] != own[0], "{moved:?} {own:?}");
+    // An entry with addresses of its own, and one that wants none, are not given any.
+    let refused = status(&plain, held).replace(
+        "namespace: default",
+        "namespace: default, labels: {networking.istio.io/enable-autoallocate-ip: \"false\"}",
+    );
+    assert!(given(&Mesh::new(&refused), &capturing).is_empty());
+}
+
+#[test]
 fn who_gets_no_address() {
     let capturing = node(json!({"DNS_CAPTURE": "true"}));
     let count = |entry: &str| given(&Mesh::new(entry), &capturing).len();
