@@ -28,7 +28,7 @@ fn ctrl_c_ends_everything() {
     let children = mesh.children();
     assert!(children.len() >= 14, "6 apps, 7 proxies, control plane, reaper: {children:?}");
     mesh.process.signal("INT");
-    let status = mesh.process.wait(std::time::Duration::from_secs(15)).expect("it ends");
+    let status = mesh.process.wait(std::time::Duration::from_secs(60)).expect("it ends");
     assert!(status.success(), "{status}");
     mesh::gone(&children);
 }
@@ -38,6 +38,6 @@ fn nothing_survives_a_kill() {
     let mut mesh = Mesh::start("meltemi");
     let children = mesh.children();
     mesh.process.signal("KILL");
-    mesh.process.wait(std::time::Duration::from_secs(5)).expect("it ends");
+    mesh.process.wait(std::time::Duration::from_secs(30)).expect("it ends");
     mesh::gone(&children);
 }

@@ -148,7 +148,7 @@ async fn envoy_holds_every_conversation() {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
-/// `CONVERSATIONS=unix` runs one file.
+/// `CONVERSATIONS=tunnels` runs one file.
 async fn run_all(proxy: Proxy) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversations");
     let only = std::env::var("CONVERSATIONS").ok();

@@ -16,7 +16,7 @@ use std::{
 use meltemi_testkit::{peers, ports, process::Process};
 
 /// How long an edit may take to come into force, and a mesh to be ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where guides say that the gateway listens; replaced by a free address.
 const GATEWAY: &str = "127.0.0.1:8080";

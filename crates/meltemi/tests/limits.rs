@@ -111,6 +111,10 @@ async fn run_all(proxy: Proxy) {
     let mut problems = Vec::new();
     let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
+    // `LIMITS=name` runs one file.
+    if let Some(only) = std::env::var("LIMITS").ok().filter(|only| !only.is_empty()) {
+        files.retain(|file| file.file_stem().is_some_and(|stem| *stem == *only));
+    }
     assert!(!files.is_empty(), "no scenes in {}", folder.display());
     for path in files {
         let file: File = serde_saphyr::from_str(&fs::read_to_string(&path).unwrap())

@@ -69,7 +69,8 @@ async fn edit_under_load(proxy: &str) {
     let took = last_old.saturating_sub(edited);
     println!("{} requests, none failed; the edit was in force everywhere after {took:?}", report.sent);
     assert!(first_new.is_some(), "the edit never came into force");
-    assert!(took < Duration::from_secs(1), "an old answer {took:?} after the edit");
+    // A second where nothing else runs (the bench measures that); a loaded machine takes its time.
+    assert!(took < Duration::from_secs(5), "an old answer {took:?} after the edit");
 }
 
 fn load(mesh: &Mesh, duration: Duration) -> Load {
@@ -96,7 +97,7 @@ fn no_failure(report: &Report) {
 
 async fn until_answered_by(mesh: &Mesh, wanted: &str) {
     let (client, url) = (Client::default(), format!("http://{}{PATH}", mesh.gateway));
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let mut streak = 0;
     while streak < 20 {
         let answer = client.get(&url, &[]).await.map_err(|error| error.to_string());
@@ -118,7 +119,7 @@ fn control_plane_id(mesh: &Mesh) -> Option<u32> {
 }
 
 async fn until<T>(probe: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(found) = probe() {
             return found;

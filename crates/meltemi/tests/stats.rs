@@ -172,7 +172,7 @@ fn exchange(stream: &mut TcpStream) -> Option<()> {
 /// Two answers of the backend, a redirect and a 404 on one connection that the client closes.
 fn traffic(port: u16) {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     for (path, status) in [("/", "200"), ("/", "200"), ("/old", "301"), ("/none", "404")] {
         write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
         let mut answer = Vec::new();

@@ -30,6 +30,10 @@ pub const DEFAULT_ROUTE: &str = "default";
 pub const FAULT_FILTER: &str = "envoy.filters.http.fault";
 /// HTTP filter that answers other origins.
 pub const CORS_FILTER: &str = "envoy.filters.http.cors";
+/// The annotation of a VirtualService that says which retries it wants; ours.
+pub const RETRIES_ANNOTATION: &str = "meltemi.dev/retries";
+/// The word for careful ones, there and in the mesh's settings.
+pub const SAFE_RETRIES: &str = "safe";
 /// The label of gateways that the Gateway API has made.
 pub const MANAGED_LABEL: &str = "gateway.istio.io/managed";
 /// What Istio puts into names of resources that it makes of Ingresses; our Gateway of them is called so.

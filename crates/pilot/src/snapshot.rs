@@ -12,18 +12,19 @@ use meltemi_config::{ExportTo, Host, Kind, Object, ResourceId, Str, Timestamp};
 use rustc_hash::FxHashMap;
 
 use crate::registry::Registry;
-use crate::view::scope::Scope;
 
 pub mod change;
 pub mod destination_rule;
 pub mod gateway;
 mod ingress;
 pub mod network;
+pub mod scope;
 mod selector;
 pub mod telemetry;
 pub mod virtual_service;
 
 use change::Changes;
+use scope::Scope;
 
 /// The mesh.
 #[derive(Debug, Clone, Default)]

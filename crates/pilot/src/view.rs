@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | clusters of a service | [`View::clusters_of`] | the service, its rules, what else it asks `self` for |
 //! | endpoints of a cluster | [`View::assignment`] | the service, its rules, its endpoints |
-//! | a virtual host | [`View::virtual_host`] of a [`route::Seat`] and a host | service, rules and VirtualServices of the host, what else it asks `self` for |
+//! | a virtual host | [`View::virtual_host`] of a [`seat::Seat`] and a host | service, rules and VirtualServices of the host, what else it asks `self` for |
 //! | listener of a socket and the seat of its table | [`View::wishes_of`] each host, [`View::entry`] | the ports of the services that want the socket; TCP rules |
 //! | inbound listeners and clusters | [`View::own_listeners`], [`View::own_clusters`] | everything, the node's addresses included |
 //!
@@ -26,6 +26,7 @@ use meltemi_config::{Labels, Protocol, Str};
 use crate::model::listener::AccessLogs;
 use crate::node::{Node, Role};
 use crate::registry::{Resolution, Service};
+use crate::snapshot::scope::Scope;
 use crate::snapshot::{Snapshot, destination_rule};
 
 mod access_log;
@@ -42,16 +43,9 @@ mod policy;
 pub mod reads;
 mod retry;
 pub mod route;
-pub mod scope;
+pub mod seat;
 mod tcp;
 mod tls;
-
-use scope::Scope;
-
-/// Whether a resource asks for careful retries, by its annotations; `None` if it does not say.
-pub(crate) fn retry_setting(annotations: &std::collections::BTreeMap<Str, Str>) -> Option<bool> {
-    annotations.get(retry::ANNOTATION).map(|word| &**word == retry::SAFE)
-}
 
 /// A proxy's view.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ fn spec(script: &str) -> Spec {
 }
 
 async fn line(lines: &mut mpsc::Receiver<Line>) -> Line {
-    tokio::time::timeout(Duration::from_secs(10), lines.recv()).await.expect("in time").expect("a line")
+    tokio::time::timeout(Duration::from_secs(30), lines.recv()).await.expect("in time").expect("a line")
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn what_ignores_sigterm_is_killed_with_its_children() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the child ends too");
+    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("the child ends too");
 }
 
 #[tokio::test]

@@ -36,8 +36,8 @@ impl Mesh {
             command.args([flag, "127.0.0.1:0"]);
         }
         let process = Process::start(&mut command);
-        process.wait_for("ready (", Duration::from_secs(60));
-        let line = process.wait_for("control plane", Duration::from_secs(5));
+        process.wait_for("ready (", Duration::from_secs(120));
+        let line = process.wait_for("control plane", Duration::from_secs(30));
         let monitoring = line.rsplit_once("//").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
         Self { process, gateway, monitoring: monitoring.expect("an address"), folder }
     }
@@ -99,7 +99,7 @@ impl Drop for Mesh {
 
 /// Waits until none of these processes runs any more.
 pub(crate) fn gone(processes: &[u32]) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     let alive =
         |id: &&u32| fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     while let Some(left) = processes.iter().find(alive) {

@@ -22,7 +22,8 @@ use crate::translate;
 use crate::translate::cache::{Cache, version};
 use crate::view::View;
 use crate::view::reads::Read;
-use crate::view::route::{Seat, UNKNOWN_HOST_PORT};
+use crate::view::route::UNKNOWN_HOST_PORT;
+use crate::view::seat::Seat;
 
 mod claims;
 mod seats;

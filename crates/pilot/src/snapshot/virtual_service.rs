@@ -13,8 +13,7 @@ use super::change::Changes;
 use super::selector::Keys;
 use super::{Age, age, export_to};
 use crate::model::route::Place;
-use crate::names::{MESH_GATEWAY, config_path};
-use crate::view::retry_setting;
+use crate::names::{MESH_GATEWAY, RETRIES_ANNOTATION, SAFE_RETRIES, config_path};
 
 mod delegate;
 
@@ -170,7 +169,8 @@ impl Resolved {
                 .collect(),
             origin,
             by_segments: false,
-            retries: retry_setting(&object.metadata.annotations),
+            retries: (object.metadata.annotations.get(RETRIES_ANNOTATION))
+                .map(|word| &**word == SAFE_RETRIES),
             delegates: Vec::new(),
             order: age(object),
         }

@@ -10,7 +10,7 @@ use super::{View, retry};
 use crate::model::route::{
     Action, Forward, HashKey, HeaderChanges, PathMatch, Retry, Route, RouteMatch, WeightedCluster,
 };
-use crate::names::{DEFAULT_ROUTE, UNKNOWN_SERVICE, outbound_cluster, parse_outbound_cluster};
+use crate::names::{DEFAULT_ROUTE, SAFE_RETRIES, UNKNOWN_SERVICE, outbound_cluster, parse_outbound_cluster};
 use crate::snapshot::virtual_service::Resolved;
 
 mod change;
@@ -177,7 +177,7 @@ impl View<'_> {
     pub(super) fn retries_of_mesh(&self) -> bool {
         let config = self.snapshot.mesh.default_config.as_ref();
         config.is_some_and(|config| {
-            config.proxy_metadata.get(retry::MESH_SETTING).is_some_and(|word| &**word == retry::SAFE)
+            config.proxy_metadata.get(retry::MESH_SETTING).is_some_and(|word| &**word == SAFE_RETRIES)
         })
     }
 

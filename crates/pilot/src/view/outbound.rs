@@ -10,11 +10,11 @@ use meltemi_config::{Protocol, Str};
 
 use super::View;
 use super::access_log::Side;
-use super::scope::Egress;
 use crate::model::listener::{Condition, Direction, FilterChain, Listener, Routes, Terminal};
 use crate::names::{self, BLACK_HOLE_CLUSTER, PASSTHROUGH_CLUSTER, VIRTUAL_OUTBOUND, WILDCARD_ADDRESS};
 use crate::node::Interception;
 use crate::registry::{Port, Resolution, Service};
+use crate::snapshot::scope::Egress;
 
 mod entry;
 pub mod socket;

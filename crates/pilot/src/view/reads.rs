@@ -11,8 +11,8 @@ use std::sync::Arc;
 use meltemi_config::Host;
 
 use super::View;
-use super::scope::Egress;
 use crate::registry::{Instance, MAX_ALIASES, Service};
+use crate::snapshot::scope::Egress;
 use crate::snapshot::virtual_service::Resolved;
 
 /// Something looked at.

@@ -14,10 +14,6 @@ const DEFAULT_CONDITIONS: &str =
     "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes";
 /// Key of the mesh's `proxyMetadata`.
 pub(super) const MESH_SETTING: &str = "MELTEMI_RETRIES";
-/// Its word for careful retries, and the annotation's.
-pub(crate) const SAFE: &str = "safe";
-/// Annotation of a VirtualService.
-pub(crate) const ANNOTATION: &str = "meltemi.dev/retries";
 
 /// What is tried again towards the workload: what it has not read.
 const INBOUND_CONDITIONS: &str = "reset-before-request";

@@ -7,40 +7,17 @@ use meltemi_config::{Host, Str};
 
 use super::http_route::{Place, default_route};
 use super::outbound::Entry;
-use super::scope::Egress;
+use super::seat::Seat;
 use super::{View, retry};
 use crate::model::route::{Action, Forward, Retry, Route, RouteConfiguration, VirtualHost};
 use crate::names::{self, ALLOW_ANY, BLOCK_ALL, MESH_GATEWAY, WILDCARD_ADDRESS};
 use crate::node::Role;
 use crate::registry::Service;
 use crate::shared::Shared;
+use crate::snapshot::scope::Egress;
 
 /// The port on which a VirtualService for an unknown host has an effect (SEM-028).
 pub const UNKNOWN_HOST_PORT: u32 = 80;
-
-/// A route table of a sidecar, and what decides which hosts are in it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Seat {
-    /// Its name.
-    pub name: String,
-    /// Which egress listener of the scope it belongs to.
-    pub egress: usize,
-    /// Port of the listener.
-    pub port: u32,
-    /// Whether the listener opens its port, so that its own address is the destination.
-    pub explicit: bool,
-    /// The one service it is for, if it is not shared.
-    pub service: Option<Host>,
-    /// Whether it is for all ports of all services: the authority says which port; without one it is 80.
-    pub proxies: bool,
-}
-
-impl Seat {
-    /// The table without virtual hosts. Where the authority says the port, the port counts.
-    pub fn bare(&self) -> RouteConfiguration {
-        RouteConfiguration { name: self.name.clone(), virtual_hosts: Vec::new(), ignore_port: !self.proxies }
-    }
-}
 
 impl View<'_> {
     /// The route table of that name, if a listener of this proxy uses it.

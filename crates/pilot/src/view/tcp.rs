@@ -9,10 +9,10 @@ use meltemi_config::{Host, Labels, Str};
 
 use super::View;
 use super::route::names_of;
-use super::scope::Egress;
 use crate::model::listener::{Condition, FilterChain, Tcp, Terminal};
 use crate::names::{MESH_GATEWAY, outbound_cluster};
 use crate::registry::{Port, Resolution, Service};
+use crate::snapshot::scope::Egress;
 use crate::snapshot::virtual_service::Resolved;
 
 /// What is known of a connection beforehand.

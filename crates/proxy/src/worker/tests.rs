@@ -118,7 +118,7 @@ async fn say(stream: &mut TcpStream, text: &str) -> String {
 
 async fn hear(stream: &mut TcpStream, n: usize) -> String {
     let mut bytes = vec![0; n];
-    let patience = Duration::from_secs(20);
+    let patience = Duration::from_secs(30);
     tokio::time::timeout(patience, stream.read_exact(&mut bytes)).await.unwrap().unwrap();
     String::from_utf8(bytes).unwrap()
 }
@@ -185,8 +185,8 @@ async fn a_removed_listener_refuses_and_lets_its_connections_finish() {
 async fn an_address_in_use_is_an_error_and_changes_nothing() {
     let chain = tcp_chain(&cluster(0, backend("a").await));
     let workers = workers();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let address = format!("127.0.0.1:{}", meltemi_testkit::ports::free());
+    let taken = std::net::TcpListener::bind(&address).unwrap();
     let error = workers.put(Arc::new(listener("l", &address, &chain))).unwrap_err().to_string();
     assert!(error.contains(&format!("cannot bind '{address}'")), "{error}");
     assert!(workers.addresses("l").is_empty());
@@ -323,7 +323,7 @@ async fn a_client_that_speaks_first_chooses_and_costs_one_early_connection_at_mo
     let mut client = TcpStream::connect(address).await.unwrap();
     let mut server = loop {
         // An early one that turned out useless is closed without a byte.
-        let accepted = tokio::time::timeout(Duration::from_secs(20), quiet.accept());
+        let accepted = tokio::time::timeout(Duration::from_secs(30), quiet.accept());
         let (mut stream, _) = accepted.await.unwrap().unwrap();
         client.write_all(b"\x00\x01\x02\r\n").await.unwrap();
         let mut byte = [0];

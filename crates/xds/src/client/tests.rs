@@ -94,8 +94,9 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        // No port that the kernel may give to a connection while nobody listens there.
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], meltemi_testkit::ports::free()));
+        let listener = TcpListener::bind(address).await.unwrap();
         let (sender, events) = mpsc::unbounded_channel();
         let map = Arc::new(Map::new(Resources::default(), sender));
         Self { address, runtime: Some(serve(map.clone(), listener)), map, events }
@@ -122,7 +123,7 @@ impl Server {
     /// Ends the server, makes `changes` while nobody can be told of them, and starts it again at its address.
     async fn restart(&mut self, changes: impl FnOnce(&Map)) {
         let runtime = self.runtime.take().unwrap();
-        let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(5)));
+        let ended = tokio::task::spawn_blocking(|| runtime.shutdown_timeout(Duration::from_secs(30)));
         ended.await.unwrap();
         changes(&self.map);
         self.map = Arc::new(Map::new(self.map.resources.clone(), self.map.events.clone()));

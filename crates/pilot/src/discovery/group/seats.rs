@@ -9,7 +9,7 @@ use meltemi_config::Host;
 use rustc_hash::FxHashMap;
 
 use crate::view::outbound::socket::Socket;
-use crate::view::route::Seat;
+use crate::view::seat::Seat;
 
 /// All tables.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use crate::view::View;
 use crate::view::outbound::socket::{Socket, Wish, Wishes};
 use crate::view::outbound::{Entry, settle};
 use crate::view::reads::Read;
-use crate::view::route::Seat;
+use crate::view::seat::Seat;
 
 /// Sockets and what they are made of.
 #[derive(Debug, Default)]

@@ -50,7 +50,7 @@ impl Reader {
 
     async fn until(&mut self, holds: impl Fn(&Reader) -> bool) {
         while !holds(self) {
-            let update = tokio::time::timeout(Duration::from_secs(10), self.updates.recv());
+            let update = tokio::time::timeout(Duration::from_secs(30), self.updates.recv());
             let update = update.await.expect("in time").expect("an update");
             self.take(update);
         }

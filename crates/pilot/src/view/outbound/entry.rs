@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 use crate::model::listener::{Condition, FilterChain};
 use crate::names::{self, WILDCARD_ADDRESS};
 use crate::registry::{Port, Service};
-use crate::view::route::Seat;
+use crate::view::seat::Seat;
 
 /// A listener in the making.
 #[derive(Debug)]

@@ -234,7 +234,7 @@ fn a_refused_stream_is_retried_and_a_dead_endpoint_is_a_503() {
         let (response, _) = client_h2(&proxy).await.send_request(post("/"), true).unwrap();
         assert_eq!(response.await.unwrap().status(), 200);
 
-        let proxy = to_h2().start(&[super::harness::nobody().await]).await;
+        let proxy = to_h2().start(&[super::harness::nobody()]).await;
         let (response, _) = client_h2(&proxy).await.send_request(post("/"), true).unwrap();
         let response = response.await.unwrap();
         assert_eq!(response.status(), 503);

@@ -26,11 +26,11 @@ use crate::{
     stream::Stream,
 };
 
-/// Runs a test on a `LocalSet`, at most ten seconds.
+/// Runs a test on a `LocalSet`, at most thirty seconds.
 pub(in crate::http) fn run<F: Future<Output = ()>>(test: F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let limited =
-        async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test hangs") };
+        async { tokio::time::timeout(Duration::from_secs(30), test).await.expect("the test hangs") };
     tokio::task::LocalSet::new().block_on(&runtime, limited);
 }
 
@@ -251,8 +251,8 @@ pub(in crate::http) fn answer(body: &str) -> String {
 }
 
 /// An address on which nobody listens.
-pub(in crate::http) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+pub(in crate::http) fn nobody() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], meltemi_testkit::ports::free()))
 }
 
 fn table(forward: Forward, headers: HeaderRules) -> RouteTable {

@@ -67,7 +67,7 @@ fn rewrites_leave_traces() {
 #[test]
 fn local_replies_are_envoys() {
     run(async {
-        let refused = nobody().await;
+        let refused = nobody();
         for (targets, grpc, wanted) in [
             (
                 vec![refused],

@@ -63,7 +63,7 @@ fn a_mirror_that_fails_or_hangs_is_not_felt() {
         })
         .await;
         let mut setup = Setup::new();
-        setup.forward.mirrors = vec![mirror(nobody().await, None), mirror(hanging, None)];
+        setup.forward.mirrors = vec![mirror(nobody(), None), mirror(hanging, None)];
         let proxy = setup.start(&[echo().await]).await;
         // More than a copy may lag behind.
         let body = "x".repeat(6 << 20);

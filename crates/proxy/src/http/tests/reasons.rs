@@ -24,7 +24,7 @@ fn answers_of_our_own_say_why() {
         let said = setup().start(&[]).await.ask(GET).await;
         assert!(said.contains("x-reason: c has no endpoints\r\n"), "{said}");
 
-        let dead = nobody().await;
+        let dead = nobody();
         let said = setup().retry(RetryOn::CONNECT_FAILURE, 1).start(&[dead]).await.ask(GET).await;
         let wanted = format!(
             "x-reason: cannot connect to endpoint {dead} of c: Connection refused, in the last of 2 tries\r\n"
@@ -54,7 +54,7 @@ fn a_host_that_fails_is_ejected() {
             max_ejection_percent: 50,
             ..outlier::Settings::default()
         }));
-        let proxy = setup.start(&[nobody().await, echo().await]).await;
+        let proxy = setup.start(&[nobody(), echo().await]).await;
         let cluster = proxy.slot.load().clone().unwrap();
         let mut failures = 0;
         while !cluster.endpoints.load().iter().any(|host| host.is_ejected()) {
@@ -87,7 +87,7 @@ fn each_way_to_fail_has_a_reason() {
             client.rest().await;
         })
         .await;
-        let dead = nobody().await;
+        let dead = nobody();
         let short = Some(Duration::from_millis(30));
         type Change = Box<dyn Fn(Setup) -> Setup>;
         let with = |change: fn(&mut Setup, Option<Duration>), time| -> Change {

@@ -68,7 +68,7 @@ fn a_retried_request_is_counted_once_downstream_and_twice_upstream() {
 #[test]
 fn a_failed_connect_is_counted() {
     run(async {
-        let proxy = Setup::new().start(&[nobody().await]).await;
+        let proxy = Setup::new().start(&[nobody()]).await;
         proxy.ask("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
         let cluster = proxy.slot.load().clone().unwrap();
         let state = proxy.worker.cluster(&proxy.slot).unwrap();
