@@ -11,6 +11,9 @@ use crate::node::Node;
 /// Name of the static cluster that leads to the control plane, as in Istio's bootstrap.
 pub const XDS_CLUSTER: &str = "xds-grpc";
 
+/// Name of the static cluster of the proxy's own service, as in Istio's bootstrap.
+pub const LOCAL_CLUSTER: &str = "local_cluster";
+
 /// What a bootstrap says.
 #[derive(Debug, Clone)]
 pub struct Bootstrap<'a> {
@@ -29,12 +32,23 @@ impl Bootstrap<'_> {
         let mut metadata = self.node.metadata();
         // So that the control plane can say where to ask the proxy itself.
         metadata["MELTEMI_ADMIN"] = self.admin.to_string().into();
-        json!({
+        let mut bootstrap = json!({
             "node": { "id": self.node.id(), "cluster": self.node.cluster(), "metadata": metadata },
             "admin": { "address": socket_address(&self.admin.ip().to_string(), self.admin.port()) },
             "dynamic_resources": dynamic_resources(),
             "static_resources": { "clusters": [self.xds_cluster()] },
-        })
+        });
+        let [region, zone, sub_zone] = self.node.place();
+        if [&region, &zone, &sub_zone].into_iter().any(|part| !part.is_empty()) {
+            bootstrap["node"]["locality"] = json!({ "region": region, "zone": zone, "sub_zone": sub_zone });
+        }
+        if self.node.discovers_itself() {
+            bootstrap["cluster_manager"] = json!({ "local_cluster_name": LOCAL_CLUSTER });
+            if let Some(clusters) = bootstrap["static_resources"]["clusters"].as_array_mut() {
+                clusters.push(local_cluster());
+            }
+        }
+        bootstrap
     }
 
     fn xds_cluster(&self) -> Value {
@@ -60,6 +74,18 @@ impl Bootstrap<'_> {
             } },
         })
     }
+}
+
+/// The endpoints of the proxy's own service, which proxies like it run beside: zone-aware routing compares where clients are
+/// with where endpoints are. A control plane that knows nothing of it holds nobody up for long.
+fn local_cluster() -> Value {
+    let source = json!({ "ads": {}, "initial_fetch_timeout": "5s", "resource_api_version": "V3" });
+    json!({
+        "name": LOCAL_CLUSTER,
+        "type": "EDS",
+        "connect_timeout": "1s",
+        "eds_cluster_config": { "service_name": LOCAL_CLUSTER, "eds_config": source },
+    })
 }
 
 /// Listeners and clusters over one delta ADS stream. The fetch has no timeout: without its configuration a proxy must

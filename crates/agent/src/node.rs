@@ -49,9 +49,15 @@ pub struct Node {
     pub service_account: String,
     /// What the workload is a replica of (a Deployment's name in Kubernetes).
     pub owner: String,
+    /// Where the workload runs, `region/zone/subzone`; empty: what its labels say.
+    pub locality: String,
     /// Further metadata; wins over what is computed.
     pub metadata: Map<String, Value>,
 }
+
+/// Metadata by which a proxy says that it wants to know the endpoints of its own service, as Istio's proxies do; `false` in
+/// [`Node::metadata`] turns that off.
+pub const SELF_DISCOVERY: &str = "ENABLE_SELF_DISCOVERY";
 
 impl Node {
     /// `sidecar~10.0.0.1~name.namespace~namespace.svc.cluster.local`
@@ -93,8 +99,44 @@ impl Node {
             "PILOT_SAN": ["istiod.istio-system.svc"],
         });
         let Value::Object(mut metadata) = metadata else { return Value::Null };
+        if self.discovers_itself() {
+            metadata.insert(SELF_DISCOVERY.to_owned(), "true".into());
+        }
         metadata.extend(self.metadata.clone());
         Value::Object(metadata)
+    }
+
+    /// Region, zone and subzone: as given, else of the label by which Istio's workloads say so (with dots, as label values have
+    /// no slash), else of the labels that Kubernetes copies from the node. All empty if nothing says it.
+    #[must_use]
+    pub fn place(&self) -> [String; 3] {
+        let label = |name: &str| self.labels.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let said = label("istio-locality").or_else(|| label("topology.istio.io/locality"));
+        let text = match (self.locality.as_str(), said) {
+            ("", Some(label)) => label.replace('.', "/"),
+            ("", None) => {
+                let names = [
+                    "topology.kubernetes.io/region",
+                    "topology.kubernetes.io/zone",
+                    "topology.istio.io/subzone",
+                ];
+                return names.map(|name| label(name).unwrap_or_default().to_owned());
+            }
+            (given, _) => given.to_owned(),
+        };
+        let mut parts = text.splitn(3, '/').map(str::to_owned);
+        std::array::from_fn(|_| parts.next().unwrap_or_default())
+    }
+
+    /// Whether the proxy looks after its own service's endpoints, by which it knows how many clients each zone has: where
+    /// it knows its zone, unless its metadata says otherwise.
+    #[must_use]
+    pub fn discovers_itself(&self) -> bool {
+        match self.metadata.get(SELF_DISCOVERY) {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::String(text)) => text == "true" || text == "1",
+            _ => self.place().iter().any(|part| !part.is_empty()),
+        }
     }
 
     fn canonical_service(&self) -> &str {
@@ -122,6 +164,26 @@ mod tests {
         assert_eq!(node.metadata()["INTERCEPTION_MODE"], "REDIRECT");
     }
 
+    #[test]
+    fn the_place_is_given_or_a_label() {
+        let mut node = sample();
+        assert!(!node.discovers_itself() && node.place().concat().is_empty());
+        let mut label = |name: &str, value: &str| {
+            node.labels.insert(name.to_owned(), value.to_owned());
+            node.place().join("/")
+        };
+        assert_eq!(label("topology.kubernetes.io/zone", "z1"), "/z1/");
+        assert_eq!(label("topology.kubernetes.io/region", "r1"), "r1/z1/");
+        assert_eq!(label("topology.istio.io/subzone", "s1"), "r1/z1/s1");
+        assert_eq!(label("topology.istio.io/locality", "r2.z2"), "r2/z2/");
+        assert_eq!(label("istio-locality", "r3.z3.s3"), "r3/z3/s3");
+        assert_eq!(node.metadata()[SELF_DISCOVERY], "true");
+        node.locality = "r4/z4".to_owned();
+        assert_eq!(node.place(), ["r4", "z4", ""]);
+        node.metadata.insert(SELF_DISCOVERY.to_owned(), "false".into());
+        assert!(!node.discovers_itself());
+    }
+
     fn sample() -> Node {
         let labels = [("app", "reviews"), ("version", "v1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         Node {
@@ -133,6 +195,7 @@ mod tests {
             labels: labels.into(),
             service_account: "default".to_owned(),
             owner: "reviews-v1".to_owned(),
+            locality: String::new(),
             metadata: Map::new(),
         }
     }

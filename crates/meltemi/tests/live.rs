@@ -111,6 +111,7 @@ impl Mesh {
             labels: BTreeMap::from([("app".to_owned(), "client".to_owned())]),
             service_account: "default".to_owned(),
             owner: name.to_owned(),
+            locality: String::new(),
             // Nothing is bound, so that two may stand side by side.
             metadata: serde_json::Map::from_iter([("INTERCEPTION_MODE".to_owned(), "REDIRECT".into())]),
         };

@@ -96,6 +96,9 @@ struct Call {
     /// Instead of one expectation: shares of many calls, in percent.
     #[serde(default)]
     shares: BTreeMap<String, u32>,
+    /// Shares as endpoints alone make them, for the pure matcher where a proxy weighs more than that.
+    #[serde(default)]
+    at_rest: BTreeMap<String, u32>,
     /// The upstream that gets a copy.
     mirrored: Option<String>,
     /// Whether the call is to the workload and not from it.

@@ -4,6 +4,8 @@
 pub const BLACK_HOLE_CLUSTER: &str = "BlackHoleCluster";
 /// Cluster of traffic to where the client meant it to go.
 pub const PASSTHROUGH_CLUSTER: &str = "PassthroughCluster";
+/// Cluster of a proxy's own service, in its bootstrap (`cluster_manager.local_cluster_name`).
+pub const LOCAL_CLUSTER: &str = "local_cluster";
 /// Cluster of requests to hosts that nobody knows, looked up as they come (`ALLOW_ANY_DYNAMIC_DNS`).
 pub const DYNAMIC_DNS_CLUSTER: &str = "AllowAnyDynamicDNSCluster";
 /// Cluster of inbound traffic to ports that no service declares.

@@ -94,6 +94,8 @@ pub struct Metadata {
     pub network: Str,
     /// `REQUESTED_NETWORK_VIEW`: the networks whose endpoints it wants, sorted; empty: all.
     pub network_view: Vec<Str>,
+    /// `ENABLE_SELF_DISCOVERY`: it asks for the endpoints of its own service, of which it is one.
+    pub self_discovery: bool,
     /// `PROXY_CONFIG`: its settings in place of the mesh's.
     pub proxy_config: Option<Box<OwnConfig>>,
     /// `MELTEMI_EXTENSIONS`: which of our extensions the proxy knows, sorted; empty: it is not ours.
@@ -183,7 +185,7 @@ impl Node {
             id: Str::default(),
             name: Str::default(),
             addresses,
-            metadata: Metadata { labels, ..self.metadata.clone() },
+            metadata: Metadata { labels, self_discovery: false, ..self.metadata.clone() },
             ..self.clone()
         }
     }
@@ -237,6 +239,7 @@ impl Metadata {
             node_name: word("NODE_NAME"),
             network: word("NETWORK"),
             network_view: listed(text(metadata, "REQUESTED_NETWORK_VIEW")),
+            self_discovery: flag(metadata, "ENABLE_SELF_DISCOVERY"),
             proxy_config: metadata.get("PROXY_CONFIG").and_then(proxy_config),
             extensions: words(metadata.get(extension::METADATA)),
         }

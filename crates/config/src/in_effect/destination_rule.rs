@@ -153,11 +153,16 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    partly(
+    works(
         "trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
-        &[test!("zones_are_preferred_by_the_proxy_itself")],
+        "of the proxy's own service its oldest Service counts; without one, and where the proxy does not know its zone, all zones are alike, as in Istio",
+        &[
+            call!("zones", "half of the hosts for two thirds of the clients"),
+            call!("zones", "half of the hosts for a third of the clients"),
+            call!("zones", "zones that the rule says do not count"),
+            test!("zones_are_preferred_by_the_proxy_itself"),
+        ],
     ),
     works(
         "trafficPolicy.loadBalancer.warmupDurationSecs",
@@ -241,11 +246,11 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    partly(
+    works(
         "trafficPolicy.portLevelSettings[].loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
-        &[test!("zones_are_preferred_by_the_proxy_itself")],
+        "",
+        &[call!("zones", "of one port")],
     ),
     works(
         "trafficPolicy.portLevelSettings[].loadBalancer.warmupDurationSecs",
@@ -314,11 +319,11 @@ pub(super) const ROWS: &[Row] = &[
             upstream!("failover_by_labels"),
         ],
     ),
-    partly(
+    works(
         "subsets[].trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
-        &[test!("zones_are_preferred_by_the_proxy_itself")],
+        "",
+        &[call!("zones", "of a subset")],
     ),
     works(
         "subsets[].trafficPolicy.loadBalancer.warmupDurationSecs",

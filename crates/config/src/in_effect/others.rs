@@ -275,11 +275,11 @@ pub(super) const MESH_CONFIG: &[Row] = &[
         "of clusters",
         &[mesh!("clusters_are_called_by_a_pattern_in_statistics")],
     ),
-    partly(
+    works(
         "zoneAwareLbSetting",
         "MC-050",
-        "regions fail over; within one, proxies prefer their zone if their bootstrap names the local cluster, which the agent's does not",
-        &["crates/pilot/tests/fields/destination_rule.rs::zones_are_preferred_by_the_proxy_itself"],
+        "",
+        &[call!("zones", "the mesh's word"), call!("zones", "fewer hosts than the mesh asks for")],
     ),
     works(
         "(MeshNetworks) networks{}.endpoints",

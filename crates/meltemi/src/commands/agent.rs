@@ -56,6 +56,10 @@ struct ProxyArgs {
     #[arg(long, value_name = "K=V,…", value_delimiter = ',')]
     labels: Vec<String>,
 
+    /// Where the workload runs; unset: what its labels say (topology.istio.io/locality, topology.kubernetes.io/zone)
+    #[arg(long, value_name = "REGION/ZONE/SUBZONE", default_value = "")]
+    locality: String,
+
     /// Service account of the workload
     #[arg(long, value_name = "NAME", default_value = "default")]
     service_account: String,
@@ -129,6 +133,7 @@ fn options(role: Role, args: ProxyArgs, folder: PathBuf) -> Result<AgentOptions>
         labels: labels(&args.labels)?,
         service_account: args.service_account,
         owner: args.name.clone(),
+        locality: args.locality,
         metadata,
     };
     Ok(AgentOptions {

@@ -106,6 +106,7 @@ fn sidecar_node(workload: &Workload) -> Node {
         labels: resources::instance_labels(workload),
         service_account: workload.service_account.clone(),
         owner: workload.owner.clone(),
+        locality: String::new(),
         metadata: serde_json::Map::new(),
     }
 }
@@ -121,6 +122,7 @@ fn gateway_node(gateway: &GatewayPlan) -> Node {
         labels: gateway.labels.clone(),
         service_account: gateway.name.clone(),
         owner: gateway.name.clone(),
+        locality: String::new(),
         metadata: [bind].into_iter().collect(),
     }
 }

@@ -82,17 +82,19 @@ fn problem(world: &World, call: &Call, explanation: &Explanation) -> Option<Stri
     match &explanation.outcome {
         Outcome::Forwarded { path, authority, clusters, mirrors } => {
             if !call.shares.is_empty() {
+                let shares_at_rest = if call.at_rest.is_empty() { &call.shares } else { &call.at_rest };
                 let mut found = shares(world, explanation, clusters);
                 // The rest is what is drawn before an upstream: faults. Then only who is reached is certain.
-                let wanted: Vec<_> = call.shares.iter().filter(|(name, _)| world.is_upstream(name)).collect();
+                let wanted: Vec<_> =
+                    shares_at_rest.iter().filter(|(name, _)| world.is_upstream(name)).collect();
                 // Nor does configuration say who is not there.
-                let all = wanted.len() == call.shares.len() && found.remove("dead").is_none();
+                let all = wanted.len() == shares_at_rest.len() && found.remove("dead").is_none();
                 let near = |name: &String, share: u32| {
                     found.get(name.as_str()).is_some_and(|found| !all || found.abs_diff(share) <= 1)
                 };
                 let same =
                     found.len() == wanted.len() && wanted.iter().all(|(name, share)| near(name, **share));
-                return (!same).then(|| format!("shares {found:?}, wanted {:?}", call.shares));
+                return (!same).then(|| format!("shares {found:?}, wanted {shares_at_rest:?}"));
             }
             let mirrored = call.mirrored.as_deref();
             let copies: Vec<_> =

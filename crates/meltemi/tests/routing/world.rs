@@ -276,6 +276,7 @@ pub(crate) fn node(through: Through, from: Option<(&str, &Client)>) -> Node {
         labels,
         service_account: "default".to_owned(),
         owner: name.to_owned(),
+        locality: String::new(),
         metadata: said.map(|(key, value)| (key.clone(), value.as_str().into())).collect(),
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Sources {
 pub(super) struct Own {
     pub(super) listeners: Arc<Collection>,
     pub(super) clusters: Arc<Collection>,
+    /// The endpoints of its own service, if it asks for them.
+    pub(super) endpoints: Option<Arc<Collection>>,
 }
 
 impl Drop for Client {
@@ -51,7 +53,7 @@ impl server::Client for Client {
         match type_url {
             type_url::LISTENER => vec![Arc::clone(&own.listeners), Arc::clone(&shared.listeners)],
             type_url::CLUSTER => vec![Arc::clone(&own.clusters), Arc::clone(&shared.clusters)],
-            type_url::ENDPOINT => vec![Arc::clone(&shared.endpoints)],
+            type_url::ENDPOINT => own.endpoints.iter().chain([&shared.endpoints]).map(Arc::clone).collect(),
             type_url::ROUTE => vec![Arc::clone(&shared.routes)],
             type_url::VIRTUAL_HOST if shared.discovers_hosts => vec![Arc::clone(&shared.virtual_hosts)],
             _ => Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use meltemi_config::mesh::MeshConfig;
-use meltemi_config::{Object, ResourceId, Str};
+use meltemi_config::{Host, Object, ResourceId, Str};
 use meltemi_xds::server::Collection;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
@@ -35,6 +35,8 @@ pub(super) struct World {
     groups: FxHashMap<Key, Group>,
     members: FxHashMap<u64, Member>,
     by_address: FxHashMap<Str, BTreeSet<u64>>,
+    /// Proxies that ask for the endpoints of their own service, by its host.
+    by_service: FxHashMap<Host, BTreeSet<u64>>,
 }
 
 /// A connected proxy.
@@ -44,6 +46,8 @@ struct Member {
     kind: Kind,
     sources: Arc<ArcSwap<Sources>>,
     wake: Arc<Notify>,
+    /// The service by which it is found in `by_service`.
+    service: Option<Host>,
 }
 
 #[derive(Debug)]
@@ -63,6 +67,7 @@ impl World {
             groups: FxHashMap::default(),
             members: FxHashMap::default(),
             by_address: FxHashMap::default(),
+            by_service: FxHashMap::default(),
         }
     }
 
@@ -97,9 +102,10 @@ impl World {
         for address in &node.addresses {
             self.by_address.entry(address.clone()).or_default().insert(connection);
         }
-        let member =
-            Member { node: node.clone(), kind, sources: Arc::clone(&sources), wake: Arc::clone(&wake) };
-        self.members.insert(connection, member);
+        let service = own_service(&View::new(&self.snapshot, node));
+        self.serve_with(connection, None, service.as_ref());
+        let (node, served, woken) = (node.clone(), Arc::clone(&sources), Arc::clone(&wake));
+        self.members.insert(connection, Member { node, kind, sources: served, wake: woken, service });
         (sources, wake)
     }
 
@@ -114,8 +120,27 @@ impl World {
                 }
             }
         }
+        self.serve_with(connection, member.service.as_ref(), None);
         if let Kind::Proxy(key) = &member.kind {
             self.exit(key, connection);
+        }
+    }
+
+    /// A proxy's own service is another.
+    fn serve_with(&mut self, connection: u64, before: Option<&Host>, now: Option<&Host>) {
+        if before == now {
+            return;
+        }
+        if let Some(host) = before
+            && let Some(connections) = self.by_service.get_mut(host)
+        {
+            connections.remove(&connection);
+            if connections.is_empty() {
+                self.by_service.remove(host);
+            }
+        }
+        if let Some(host) = now {
+            self.by_service.entry(host.clone()).or_default().insert(connection);
         }
     }
 
@@ -169,7 +194,7 @@ impl World {
     /// Proxies whose own part a change can reach: at its addresses, or where a service with other rules has endpoints.
     fn at(&self, changes: &Changes) -> BTreeSet<u64> {
         let registry = &self.snapshot.registry;
-        let below = |pattern: &meltemi_config::Host| {
+        let below = |pattern: &Host| {
             let all = registry.services.iter();
             let services = all.filter(|(host, _)| host.subset_of(pattern)).flat_map(|(_, services)| services);
             services.collect::<Vec<_>>()
@@ -181,7 +206,10 @@ impl World {
         let ruled =
             services.flat_map(|service| registry.instances_of(service)).map(|instance| &instance.address);
         let addresses = changes.registry.addresses.iter().chain(ruled);
-        addresses.filter_map(|address| self.by_address.get(address)).flatten().copied().collect()
+        let at = addresses.filter_map(|address| self.by_address.get(address));
+        let changed = changes.registry.endpoints.iter().chain(&changes.registry.services);
+        let peers = changed.filter_map(|host| self.by_service.get(host));
+        at.chain(peers).flatten().copied().collect()
     }
 
     /// Looks again at what is of these proxies alone, and to which group they belong.
@@ -195,6 +223,14 @@ impl World {
             let own = &sources.load().own;
             let mut differs = own.listeners.replace(self.own_listeners(&view));
             differs |= own.clusters.replace(self.own_clusters(&view));
+            if let Some(endpoints) = &own.endpoints {
+                differs |= endpoints.replace(vec![self.cache.assignment(&view.own_service())]);
+            }
+            let service = own_service(&view);
+            if let Some(member) = self.members.get_mut(&connection) {
+                let old = std::mem::replace(&mut member.service, service.clone());
+                self.serve_with(connection, old.as_ref(), service.as_ref());
+            }
             let key = (in_common(&self.snapshot, &node), before.1);
             if key != before {
                 let shared = self.enter(&key, connection, &wake);
@@ -242,6 +278,10 @@ impl World {
         Arc::new(Own {
             listeners: Arc::new(Collection::of(self.own_listeners(&view))),
             clusters: Arc::new(Collection::of(self.own_clusters(&view))),
+            endpoints: node
+                .metadata
+                .self_discovery
+                .then(|| Arc::new(Collection::of(vec![self.cache.assignment(&view.own_service())]))),
         })
     }
 
@@ -252,6 +292,12 @@ impl World {
     fn own_clusters(&self, view: &View<'_>) -> Vec<meltemi_xds::server::Resource> {
         view.own_clusters().iter().map(|cluster| self.cache.cluster(cluster)).collect()
     }
+}
+
+/// The service whose endpoints a proxy is told as those of its own, if it asks for them.
+fn own_service(view: &View<'_>) -> Option<Host> {
+    let own = view.own_ports.first().filter(|_| view.node.metadata.self_discovery);
+    own.map(|own| own.service.host.clone())
 }
 
 /// What of a proxy may influence what it has in common with others: of its labels those that some resource asks for; of its

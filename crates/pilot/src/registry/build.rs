@@ -17,7 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::alias::Aliases;
 use super::automatic::Automatic;
-use super::workload::{locality_label, node_locality};
+use super::workload::{locality_label, locality_of, node_locality};
 use super::{Instance, Registry, Service, ServiceKey, Workload, kubernetes, service_entry};
 
 /// Label of a slice that says whose it is.
@@ -303,8 +303,9 @@ impl Parts {
         if !workload.pod || locality_label(&workload.labels).is_some() {
             return workload;
         }
-        let locality = self.nodes.get(&workload.node).cloned().unwrap_or_default();
-        Workload { locality, ..workload }
+        // Of a Node that is gone nothing must stay.
+        let locality = self.nodes.get(&workload.node).cloned();
+        Workload { locality: locality.unwrap_or_else(|| locality_of(&workload.labels)), ..workload }
     }
 
     /// What of services follows from others: names that stand for them, addresses given to them. Hosts whose addresses move.

@@ -54,7 +54,7 @@ impl Workload {
             addresses,
             labels: object.labels().clone(),
             ports: containers.filter_map(named).collect(),
-            locality: locality(object.labels()),
+            locality: locality_of(object.labels()),
             weight: 1,
             service_account: pod.spec.service_account_name.clone().unwrap_or_else(|| "default".into()),
             ready: ready.is_none_or(|condition| &*condition.status == "True"),
@@ -76,7 +76,7 @@ impl Workload {
             namespace: object.namespace().clone(),
             addresses: entry.address.iter().filter(|address| !address.is_empty()).cloned().collect(),
             ports: entry.ports.iter().map(|(name, port)| (name.clone(), *port)).collect(),
-            locality: entry.locality.clone().unwrap_or_else(|| locality(&labels)),
+            locality: entry.locality.clone().unwrap_or_else(|| locality_of(&labels)),
             weight: entry.weight.unwrap_or(1).max(1),
             service_account: entry.service_account.clone().unwrap_or_else(|| "default".into()),
             ready: true,
@@ -150,8 +150,9 @@ fn says_mutual(labels: &Labels) -> Option<bool> {
     labels.get(TLS_MODE).map(|mode| &**mode == "istio")
 }
 
-fn locality(labels: &Labels) -> Str {
-    locality_label(labels).unwrap_or_default()
+/// What labels say: the workload's own word, else what was copied from its node.
+pub(super) fn locality_of(labels: &Labels) -> Str {
+    locality_label(labels).unwrap_or_else(|| node_locality(labels))
 }
 
 /// The locality that the labels of a Node say; empty if none.

@@ -6,7 +6,7 @@ use meltemi_config::{Host, Labels};
 
 use super::{View, locality, network};
 use crate::model::endpoint::{Assignment, Locality};
-use crate::names::{parse_outbound_cluster, parse_sni_cluster};
+use crate::names::{LOCAL_CLUSTER, parse_outbound_cluster, parse_sni_cluster};
 use crate::registry::{Instance, Service};
 use crate::snapshot::destination_rule::{self, Policy};
 
@@ -21,6 +21,29 @@ impl View<'_> {
             Some(self.localities_of(service, port, subset, by_name))
         });
         Assignment { cluster: cluster.to_owned(), localities: found.unwrap_or_default() }
+    }
+
+    /// The endpoints of the service that the proxy's workload belongs to (of several, the oldest), as far as they are in its
+    /// region and run the same version: where the clients are that share the zone-aware choices of this one.
+    pub fn own_service(&self) -> Assignment {
+        let own = self.own_ports.first();
+        let localities = own.map(|own| {
+            let same = ["pod-template-hash", "service.istio.io/workload-name"];
+            let labels = self.labels.iter().filter(|(name, _)| same.contains(&&***name));
+            let labels = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
+            let region = |locality: &str| locality.split('/').next().unwrap_or_default().to_owned();
+            let here = region(&self.locality);
+            let near = self.instances(&own.service).iter().filter(|instance| {
+                instance.service_port == own.service_port
+                    && region(&instance.workload.locality) == here
+                    && selects(&labels, &instance.workload.labels)
+            });
+            let endpoints = near.filter_map(|instance| network::direct(instance, 1)).collect();
+            let client =
+                locality::Client { locality: &self.locality, labels: &self.labels, prefers_zone: true };
+            locality::arrange(endpoints, None, false, client)
+        });
+        Assignment { cluster: LOCAL_CLUSTER.to_owned(), localities: localities.unwrap_or_default() }
     }
 
     /// `by_name`: clients of other networks ask for it by its name in the ClientHello, so only endpoints with mutual TLS are
