@@ -63,8 +63,20 @@ enum Step {
     HearLike(String),
     /// Say that nothing more will come.
     Finish,
+    /// Wait until a line of the access log meets this pattern.
+    UntilLogged(String),
+    /// Hold another conversation to its end, while this connection stays.
+    Beside(Beside),
     /// Hear the end of the connection, whatever is said before: true; or a reset counts as well.
     End(bool),
+}
+
+/// A conversation on a connection of its own, to a port.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    to: String,
+    steps: Vec<Step>,
 }
 
 struct World {
@@ -184,11 +196,11 @@ async fn run_file(proxy: Proxy, file: &File) -> Vec<String> {
         let to = world.fill(&conversation.to);
         let held = match to.parse() {
             Ok(port) => match TcpStream::connect(("127.0.0.1", port)).await {
-                Ok(stream) => hold(stream, conversation, &world).await,
+                Ok(stream) => hold(stream, &conversation.steps, &world).await,
                 Err(error) => Err(error.to_string()),
             },
             Err(_) => match connect_unix(&to).await {
-                Ok(stream) => hold(stream, conversation, &world).await,
+                Ok(stream) => hold(stream, &conversation.steps, &world).await,
                 Err(error) => Err(error.to_string()),
             },
         };
@@ -208,10 +220,10 @@ async fn connect_unix(path: &str) -> std::io::Result<UnixStream> {
 
 async fn hold<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    conversation: &Conversation,
+    steps: &[Step],
     world: &World,
 ) -> Result<(), String> {
-    for (at, step) in conversation.steps.iter().enumerate() {
+    for (at, step) in steps.iter().enumerate() {
         let taken = tokio::time::timeout(PATIENCE, take(&mut stream, step, world)).await;
         match taken {
             Ok(Ok(())) => {}
@@ -263,6 +275,15 @@ async fn take<S: AsyncRead + AsyncWrite + Unpin>(
                 }
             }
             Ok(())
+        }
+        Step::UntilLogged(pattern) => {
+            let missing = missing_logs(world, std::slice::from_ref(pattern)).await;
+            missing.into_iter().next().map_or(Ok(()), Err)
+        }
+        Step::Beside(beside) => {
+            let port: u16 = world.fill(&beside.to).parse().map_err(|_| "not a port".to_owned())?;
+            let other = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+            Box::pin(hold(other, &beside.steps, world)).await.map_err(|problem| format!("beside: {problem}"))
         }
         Step::Finish => stream.shutdown().await.map_err(|error| error.to_string()),
         Step::End(clean) => {

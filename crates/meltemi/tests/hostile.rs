@@ -7,6 +7,7 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -40,12 +41,16 @@ static_resources:
             typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
           route_config:
             virtual_hosts:
-            - { name: v, domains: ["*"], routes: [ { match: { prefix: / }, route: { cluster: c, timeout: 0s } } ] }
+            - { name: v, domains: ["*"], routes: [ { match: { prefix: /flood }, route: { cluster: flood, timeout: 0s } }, { match: { prefix: / }, route: { cluster: c, timeout: 0s } } ] }
   clusters:
   - name: c
     type: STATIC
     circuit_breakers: { thresholds: [ { max_connections: 20000, max_requests: 20000, max_pending_requests: 20000 } ] }
     load_assignment: { cluster_name: c, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: BACKEND } } } }] }] }
+  - name: flood
+    type: STATIC
+    typed_extension_protocol_options: { envoy.extensions.upstreams.http.v3.HttpProtocolOptions: { "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: { http2_protocol_options: {} } } }
+    load_assignment: { cluster_name: flood, endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: FLOOD } } } }] }] }
 "#;
 
 /// A proxy that is attacked.
@@ -56,8 +61,15 @@ struct Victim {
 
 impl Victim {
     async fn start(proxy: Proxy, backend: u16, folder: &Path) -> Self {
+        Self::before(proxy, backend, backend, folder).await
+    }
+
+    /// Before an endpoint for HTTP/1, and one for HTTP/2.
+    async fn before(proxy: Proxy, backend: u16, flood: u16, folder: &Path) -> Self {
         let port = ports::free();
-        let yaml = YAML.replace("PORT", &port.to_string()).replace("BACKEND", &backend.to_string());
+        let values = [("PORT", port), ("BACKEND", backend), ("FLOOD", flood)];
+        let yaml =
+            values.iter().fold(YAML.to_owned(), |text, (key, value)| text.replace(key, &value.to_string()));
         Self { proxy: proxy.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder).await, port }
     }
 
@@ -221,18 +233,112 @@ async fn streams_with_large_windows_and_no_reader_hold_a_bounded_queue() {
     let folder = tempfile::tempdir().unwrap();
     let victim = Victim::start(Proxy::Meltemi, backend(), folder.path()).await;
     assert!(victim.serves().await);
-    for (name, opening) in [("open windows", attacks::wide_open()), ("shut windows", attacks::shut())] {
+    for (name, opening) in [
+        ("open windows", attacks::wide_open()),
+        ("windows of 16 MiB", attacks::generous()),
+        ("shut windows", attacks::shut()),
+    ] {
         let before = victim.memory();
         let requests = victim.proxy.stat("http.t.downstream_rq_total").await;
         let mut stream = victim.connect();
         let mut bytes = opening;
-        let streams = 50;
+        let streams = 100;
         attacks::requests(streams, "/endless", &mut bytes);
         stream.write_all(&bytes).unwrap();
         victim.proxy.until("http.t.downstream_rq_total", requests + i64::from(streams)).await;
         let grown = at_rest(&victim).saturating_sub(before);
         assert!(grown < 16 * 1024, "{name}: {grown} KiB for {streams} streams of one connection");
         assert!(victim.serves().await);
+    }
+}
+
+/// What an HTTP/2 endpoint leaves of the windows that it was given.
+#[derive(Clone, Copy, PartialEq)]
+enum Flood {
+    /// It fills them, and sends no more.
+    Fills,
+    /// It sends and sends.
+    Ignores,
+}
+
+/// An HTTP/2 endpoint that answers each request with a body that never ends, and says when a connection has.
+fn flood(kind: Flood) -> (u16, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (over, told) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (stream, over) = (stream.unwrap(), over.clone());
+            thread::spawn(move || {
+                pour(stream, kind);
+                // The test may be over too.
+                let _ = over.send(());
+            });
+        }
+    });
+    (port, told)
+}
+
+/// The proxy's windows: what Envoy's defaults are, of a stream and of a connection.
+const WINDOWS: (usize, usize) = (16 << 20, 24 << 20);
+
+/// Ends when the connection does.
+fn pour(mut stream: TcpStream, kind: Flood) -> Option<()> {
+    let mut bytes = vec![0; 24];
+    stream.read_exact(&mut bytes).ok()?;
+    stream.write_all(&attacks::settings()).ok()?;
+    bytes.clear();
+    let (mut left, mut room) = (WINDOWS.1, vec![0; 64 * 1024]);
+    loop {
+        while let Some((frame, id, len)) = attacks::frame_at(&bytes) {
+            bytes.drain(..len);
+            if !attacks::is_headers(frame) {
+                continue;
+            }
+            let mut out = Vec::new();
+            attacks::answer_head(id, &mut out);
+            stream.write_all(&out).ok()?;
+            let mut of_stream = WINDOWS.0;
+            while kind == Flood::Ignores || left.min(of_stream) >= 16 * 1024 {
+                out.clear();
+                attacks::answer_data(id, &mut out);
+                stream.write_all(&out).ok()?;
+                left = left.saturating_sub(16 * 1024);
+                of_stream = of_stream.saturating_sub(16 * 1024);
+            }
+        }
+        let n = stream.read(&mut room).ok().filter(|n| *n > 0)?;
+        bytes.extend_from_slice(&room[..n]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_flood_fill_the_windows_that_they_were_given_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = backend();
+    for kind in [Flood::Fills, Flood::Ignores] {
+        let (port, over) = flood(kind);
+        let victim = Victim::before(Proxy::Meltemi, backend, port, folder.path()).await;
+        assert!(victim.serves().await);
+        let before = victim.memory();
+        let mut stream = victim.connect();
+        let mut bytes = attacks::opening();
+        attacks::requests(4, "/flood", &mut bytes);
+        stream.write_all(&bytes).unwrap();
+        match kind {
+            // As much as it may: the first stream's window, and what is left of the connection's.
+            Flood::Fills => {
+                let filled = WINDOWS.1 as i64 - (128 << 10);
+                victim.proxy.until("cluster.flood.upstream_cx_rx_bytes_total", filled).await;
+            }
+            Flood::Ignores => {
+                tokio::task::spawn_blocking(move || over.recv_timeout(PATIENCE)).await.unwrap().unwrap();
+            }
+        }
+        let grown = at_rest(&victim).saturating_sub(before);
+        assert!(grown < 2 * WINDOWS.1 as u64 / 1024, "{grown} KiB for an endpoint that floods");
+        assert!(victim.serves().await);
+        drop(stream);
     }
 }
 

@@ -37,7 +37,8 @@ struct File {
     #[allow(dead_code, reason = "documentation inside the data")]
     about: String,
     /// Clusters, one a line, in Envoy's words but for `hosts: N` in place of endpoints: 1 unless said otherwise, 0 is a port
-    /// where nobody listens, `silent` one where nobody answers. Paths that begin with `/<name>/` lead to them.
+    /// where nobody listens, `silent` one where nobody answers. Paths that begin with `/<name>/` lead to them, those
+    /// with `/high/<name>/` at priority HIGH.
     clusters: String,
     scenes: Vec<Scene>,
 }
@@ -87,6 +88,9 @@ struct Call {
     /// So many tries get 503.
     #[serde(default)]
     fails: u32,
+    /// On a route of priority HIGH.
+    #[serde(default)]
+    high: bool,
     /// The client gives up when the cluster's statistics say this.
     #[serde(default)]
     leaves: Stats,
@@ -198,10 +202,12 @@ fn bootstrap(file: &File, main: SocketAddr, ports: &Ports) -> String {
             endpoints.join(", ")
         );
         clusters += &format!("  {head}name: {name}, {assignment}{}\n", &rest[name.len()..]);
-        routes += &format!(
-            "              - {{match: {{prefix: /{name}/}}, route: {{cluster: {name}, retry_policy: {{retry_on: 5xx, \
+        for (prefix, priority) in [("", "DEFAULT"), ("/high", "HIGH")] {
+            routes += &format!(
+                "              - {{match: {{prefix: {prefix}/{name}/}}, route: {{cluster: {name}, priority: {priority}, retry_policy: {{retry_on: 5xx, \
              num_retries: 1, retry_back_off: {{base_interval: 0.001s}}}}}}}}\n"
-        );
+            );
+        }
     }
     format!(
         r#"static_resources:
@@ -368,7 +374,8 @@ fn judge(scene: &Scene, played: Vec<Played>) -> Vec<String> {
 }
 
 fn request(scene: &Scene, at: usize, call: &Call) -> String {
-    let mut text = format!("GET /{}/{at} HTTP/1.1\r\nhost: service.example\r\n", scene.cluster);
+    let priority = if call.high { "/high" } else { "" };
+    let mut text = format!("GET {priority}/{}/{at} HTTP/1.1\r\nhost: service.example\r\n", scene.cluster);
     if call.held {
         text += &format!("x-echo-hold: {}\r\n", scene.cluster);
     }

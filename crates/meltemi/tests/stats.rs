@@ -32,7 +32,7 @@ const ONLY_ENVOY: &[(&str, &str)] = &[
     (r"^thread_local_cluster_manager\.", "clusters are not copied to workers"),
     (
         r"^http1\.|\.http1\.",
-        "headers with underscores and metadata are not refused; floods are bounded by reading",
+        "headers with underscores are not counted, metadata are not refused; floods are bounded by reading",
     ),
     (r"tracing", "no tracing yet"),
     (r"passthrough_internal_redirect|^cluster\..*internal_redirect", "no internal redirects"),

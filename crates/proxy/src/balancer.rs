@@ -7,12 +7,13 @@
 pub mod consistent;
 mod edf;
 pub mod hash;
+pub mod subsets;
 pub mod zones;
 
 use std::sync::Arc;
 
 use self::edf::Edf;
-use crate::cluster::{BalancerPolicy, Endpoint, EndpointSet, Group, Priority, SlowStart};
+use crate::cluster::{BalancerPolicy, Endpoint, EndpointSet, Group, Priority, SlowStart, metadata::Criteria};
 
 /// A worker's picking state for one cluster.
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ pub struct Selection<'a> {
     pub exclude: &'a [u32],
     /// `slow_start_config` of the cluster.
     pub slow_start: Option<SlowStart>,
+    /// What the route asks of hosts, for clusters that have subsets.
+    pub asked: Option<&'a Criteria>,
     /// Zone-aware routing's choice among the healthy hosts of the first priority: number and hosts of a locality.
     pub zone: Option<(usize, &'a Group)>,
 }
@@ -109,23 +112,28 @@ impl Balancer {
             && !matches!(policy, BalancerPolicy::Random)
             && is_young(group, slow)
         {
-            let least = matches!(policy, BalancerPolicy::LeastRequest { .. });
+            let bias = match policy {
+                BalancerPolicy::LeastRequest { bias, .. } => *bias,
+                _ => 0,
+            };
             return self.scheduled(set, at, group, true, random, |host| {
-                let load = if least { f64::from(host.active()) + 1.0 } else { 1.0 };
-                f64::from(host.weight()) * slow.factor(host.since.elapsed()) / load
+                f64::from(host.weight()) * slow.factor(host.since.elapsed()) / load(host, bias)
             });
         }
         match policy {
             BalancerPolicy::Random if group.equal_weights => {
                 group.hosts.get(random.usize(..group.hosts.len()))
             }
-            BalancerPolicy::LeastRequest { choices } if group.equal_weights => {
-                Some(least_loaded(group, *choices, random))
-            }
-            BalancerPolicy::Random => Some(weighted_draw(group, random)),
-            BalancerPolicy::LeastRequest { .. } => self.scheduled(set, at, group, false, random, |host| {
-                f64::from(host.weight()) / (f64::from(host.active()) + 1.0)
+            BalancerPolicy::LeastRequest { choices, .. } if group.equal_weights => Some(match choices {
+                Some(choices) => least_loaded(group, *choices, random),
+                None => least_of_all(group, random),
             }),
+            BalancerPolicy::Random => Some(weighted_draw(group, random)),
+            BalancerPolicy::LeastRequest { bias, .. } => {
+                self.scheduled(set, at, group, false, random, |host| {
+                    f64::from(host.weight()) / load(host, *bias)
+                })
+            }
             BalancerPolicy::RoundRobin | BalancerPolicy::ClusterProvided | BalancerPolicy::Consistent(_) => {
                 self.scheduled(set, at, group, false, random, |host| f64::from(host.weight()))
             }
@@ -304,6 +312,34 @@ fn least_loaded<'a>(group: &'a Group, choices: u32, random: &mut fastrand::Rng) 
         }
     }
     best
+}
+
+/// The least loaded of all hosts; of several any.
+fn least_of_all<'a>(group: &'a Group, random: &mut fastrand::Rng) -> &'a Arc<Endpoint> {
+    let (mut best, mut alike) = (&group.hosts[0], 1);
+    for other in &group.hosts[1..] {
+        match other.active().cmp(&best.active()) {
+            std::cmp::Ordering::Less => (best, alike) = (other, 1),
+            std::cmp::Ordering::Equal => {
+                alike += 1;
+                if random.u32(..alike) == 0 {
+                    best = other;
+                }
+            }
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+    best
+}
+
+/// What requests in flight divide a host's weight by; `bias` in thousandths.
+fn load(host: &Endpoint, bias: u32) -> f64 {
+    let load = f64::from(host.active()) + 1.0;
+    match bias {
+        0 => 1.0,
+        1000 => load,
+        bias => load.powf(f64::from(bias) / 1000.0),
+    }
 }
 
 #[cfg(test)]

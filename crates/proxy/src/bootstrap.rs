@@ -21,7 +21,9 @@ use meltemi_xds::{
             grpc_service::TargetSpecifier,
         },
         endpoint::v3::lb_endpoint::HostIdentifier,
+        overload::v3::{ResourceMonitor, resource_monitor},
     },
+    pb::envoy::extensions::resource_monitors::downstream_connections::v3::DownstreamConnectionsConfig,
 };
 use prost::{Message as _, Name};
 
@@ -46,6 +48,8 @@ pub struct Bootstrap {
     pub cluster_names: Vec<Arc<str>>,
     /// Listeners to start with, encoded.
     pub listeners: Vec<Bytes>,
+    /// Connections at once, of all listeners together: `envoy.resource_monitors.global_downstream_max_connections`.
+    pub most_connections: Option<u64>,
     /// The discovery server and what comes from it.
     pub discovery: Option<Discovery>,
     /// The file, encoded, for `/config_dump`.
@@ -121,6 +125,7 @@ pub fn compile(encoded: Bytes, overrides: &Overrides) -> Result<Bootstrap, Rejec
     Ok(Bootstrap {
         local,
         admin: admin(&message)?,
+        most_connections: most_connections(&message)?,
         discovery: discovery.at("dynamic_resources")?.flatten(),
         cluster_names,
         clusters,
@@ -168,7 +173,15 @@ fn notes(message: &Message) -> Vec<String> {
         ),
         (!message.stats_sinks.is_empty(), "stats_sinks: statistics are served by admin only"),
         (message.layered_runtime.is_some(), "layered_runtime: runtime keys have their default values"),
-        (message.overload_manager.is_some(), "overload_manager: not in effect"),
+        (
+            message.overload_manager.as_ref().is_some_and(|manager| {
+                let others = |monitor: &ResourceMonitor| !limits_connections(monitor);
+                manager.resource_monitors.iter().any(others)
+                    || !manager.actions.is_empty()
+                    || !manager.loadshed_points.is_empty()
+            }),
+            "overload_manager: only global_downstream_max_connections is in effect",
+        ),
         (message.watchdog.is_some() || message.watchdogs.is_some(), "watchdogs: not in effect"),
         (message.tracing.is_some(), "tracing: no spans are reported"),
         (
@@ -190,6 +203,30 @@ fn notes(message: &Message) -> Vec<String> {
         (!message.inline_headers.is_empty(), "inline_headers: not needed here"),
     ];
     set.into_iter().filter(|(set, _)| *set).map(|(_, note)| note.to_owned()).collect()
+}
+
+fn limits_connections(monitor: &ResourceMonitor) -> bool {
+    match &monitor.config_type {
+        Some(resource_monitor::ConfigType::TypedConfig(config)) => {
+            config.type_url == DownstreamConnectionsConfig::type_url()
+        }
+        None => false,
+    }
+}
+
+fn most_connections(message: &Message) -> Result<Option<u64>, Rejection> {
+    let monitors = message.overload_manager.iter().flat_map(|manager| &manager.resource_monitors);
+    let Some(monitor) = { monitors }.find(|monitor| limits_connections(monitor)) else { return Ok(None) };
+    let Some(resource_monitor::ConfigType::TypedConfig(config)) = &monitor.config_type else {
+        return Ok(None);
+    };
+    let limits: DownstreamConnectionsConfig = fields::unpack(config).at("overload_manager")?;
+    match u64::try_from(limits.max_active_downstream_connections) {
+        Ok(most @ 1..) => Ok(Some(most)),
+        _ => refuse("value must be greater than 0")
+            .at("max_active_downstream_connections")
+            .at("overload_manager"),
+    }
 }
 
 fn admin(message: &Message) -> Result<Option<ListenAddress>, Rejection> {

@@ -7,6 +7,7 @@ pub mod cold;
 pub mod dns;
 pub mod endpoints;
 pub mod health;
+pub mod metadata;
 pub mod outlier;
 pub mod store;
 
@@ -42,7 +43,9 @@ pub struct ClusterSlot {
     /// The name as routes and statistics know it.
     pub name: Arc<str>,
     /// What its circuit breakers count, over all workers.
-    pub in_use: crate::upstream::limits::InUse,
+    pub in_use: InUse,
+    /// The same of requests on routes of priority HIGH, which have limits of their own.
+    pub in_use_high: InUse,
     /// How often its hosts changed: `membership_change`.
     pub changes: AtomicU32,
     /// How often discovery brought hosts: `update_success`.
@@ -59,11 +62,17 @@ impl ClusterSlot {
             id,
             name,
             in_use: Default::default(),
+            in_use_high: Default::default(),
             changes: AtomicU32::new(0),
             updates: AtomicU32::new(0),
             used: Arc::default(),
             current: ArcSwapOption::empty(),
         }
+    }
+
+    /// What its circuit breakers count for requests of a priority.
+    pub fn in_use_at(&self, high: bool) -> &InUse {
+        if high { &self.in_use_high } else { &self.in_use }
     }
 
     /// The warm cluster behind the name, if there is one.
@@ -117,6 +126,10 @@ pub struct ClusterSettings {
     pub max_connection_duration: Option<Duration>,
     /// `circuit_breakers.thresholds` of priority DEFAULT.
     pub limits: Limits,
+    /// The same of priority HIGH.
+    pub high_limits: Limits,
+    /// `lb_subset_config`.
+    pub subsets: Option<Arc<endpoints::subsets::Settings>>,
     /// `upstream_proxy_protocol` transport: connections begin with this header.
     pub proxy_protocol: Option<Version>,
     /// TCP keepalive: probes, time, interval.
@@ -176,6 +189,8 @@ impl Default for ClusterSettings {
             max_requests_per_connection: 0,
             max_connection_duration: None,
             limits: Limits::default(),
+            high_limits: Limits::default(),
+            subsets: None,
             keepalive: None,
             original_dst: false,
             original_dst_port: None,
@@ -194,9 +209,24 @@ impl Default for ClusterSettings {
     }
 }
 
+impl ClusterSettings {
+    /// The circuit breakers of a priority.
+    pub fn limits_at(&self, high: bool) -> &Limits {
+        if high { &self.high_limits } else { &self.limits }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1024, pending_requests: 1024, requests: 1024, retries: 3, retry_budget: None }
+        Self {
+            connections: 1024,
+            pending_requests: 1024,
+            requests: 1024,
+            retries: 3,
+            retry_budget: None,
+            per_host: u32::MAX,
+            tracks_remaining: false,
+        }
     }
 }
 
@@ -225,6 +255,10 @@ pub struct Limits {
     /// `retry_budget`, in place of `max_retries`: percent of the requests that are active or pending, in hundredths, and the
     /// number that is always allowed.
     pub retry_budget: Option<(u32, u32)>,
+    /// `per_host_thresholds.max_connections`: to each endpoint; default none.
+    pub per_host: u32,
+    /// `track_remaining`: statistics say how much is left.
+    pub tracks_remaining: bool,
 }
 
 impl Limits {
@@ -257,8 +291,10 @@ pub enum BalancerPolicy {
     Random,
     /// LEAST_REQUEST with its number of choices (default 2).
     LeastRequest {
-        /// How many endpoints are drawn.
-        choices: u32,
+        /// How many endpoints are drawn; `None` (`FULL_SCAN`): all are looked at.
+        choices: Option<u32>,
+        /// `active_request_bias` in thousandths, default 1000: how much requests in flight matter where weights differ.
+        bias: u32,
     },
     /// CLUSTER_PROVIDED (ORIGINAL_DST).
     ClusterProvided,
@@ -382,6 +418,8 @@ pub struct Endpoint {
     pub label: Arc<str>,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// Its `envoy.lb` metadata.
+    pub metadata: Option<Arc<metadata::Fields>>,
     /// Where and whether it is asked how it is, if not where it serves.
     pub check: Option<Arc<health::CheckAt>>,
     /// When it became known: slow start counts from here.
@@ -392,6 +430,8 @@ pub struct Endpoint {
     health: AtomicU8,
     /// Requests in flight from all workers: what LEAST_REQUEST compares.
     active: AtomicU32,
+    /// Connections from all workers, those in the making too.
+    connections: AtomicU32,
 }
 
 /// In an endpoint's health: outlier detection has ejected it.
@@ -429,8 +469,8 @@ impl Endpoint {
             Address::Pipe(path) => path.display().to_string().into(),
         };
         let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
-        let (since, active) = (Instant::now(), AtomicU32::new(0));
-        let (hash_key, check, monitor) = (None, None, OnceLock::new());
+        let (since, active, connections) = (Instant::now(), AtomicU32::new(0), AtomicU32::new(0));
+        let (hash_key, metadata, check, monitor) = (None, None, None, OnceLock::new());
         Self {
             address,
             hostname,
@@ -438,12 +478,14 @@ impl Endpoint {
             priority,
             label,
             hash_key,
+            metadata,
             check,
             since,
             monitor,
             weight,
             health,
             active,
+            connections,
         }
     }
 
@@ -561,6 +603,21 @@ impl Endpoint {
     /// Requests in flight.
     pub fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Connections, those in the making too.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection in.
+    pub(crate) fn connect(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection out.
+    pub(crate) fn disconnect(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts a request in.

@@ -228,6 +228,12 @@ impl Trace<'_> {
                 Outcome::Refused { reason }
             }
             Terminal::Tcp(proxy) => self.tcp(proxy),
+            Terminal::DirectResponse(_) => Outcome::Refused {
+                reason: "the chain answers every connection with the same bytes".to_owned(),
+            },
+            Terminal::Echo => {
+                Outcome::Refused { reason: "the chain says what it hears and leads nowhere".to_owned() }
+            }
         }
     }
 
@@ -235,7 +241,7 @@ impl Trace<'_> {
         let clusters: Vec<(Arc<str>, u32)> = match &proxy.sni {
             // The name in the ClientHello is the cluster's.
             SniUse::Cluster(_) => vec![(self.call.server_name.as_deref().unwrap_or_default().into(), 1)],
-            _ => proxy.clusters.iter().map(|(slot, weight)| (slot.name.clone(), *weight)).collect(),
+            _ => proxy.clusters.iter().map(|(slot, weight, _)| (slot.name.clone(), *weight)).collect(),
         };
         let branches = self.clusters(&clusters);
         match branches.iter().find_map(|branch| branch.problem.clone()) {

@@ -7,13 +7,18 @@
 pub mod address;
 pub mod connection;
 pub mod filters;
+pub mod limit;
 pub mod matcher;
 pub mod stats;
 
 use std::{sync::Arc, time::Duration};
 
 use self::address::ListenAddress;
-use crate::{access_log::AccessLog, cluster::ClusterSlot, http::config::HttpConnectionManager};
+use crate::{
+    access_log::AccessLog,
+    cluster::{ClusterSlot, Keepalive, metadata::Criteria},
+    http::config::HttpConnectionManager,
+};
 
 /// One `Listener` resource.
 #[derive(Debug)]
@@ -46,6 +51,14 @@ pub struct Listener {
     pub access_log: Vec<AccessLog>,
     /// `tcp_backlog_size`.
     pub backlog: i32,
+    /// `freebind`: the address need not be there yet.
+    pub freebind: bool,
+    /// `transparent`: connections to other addresses are led here; where they went to is their local address.
+    pub transparent: bool,
+    /// `tcp_keepalive` of its connections.
+    pub keepalive: Option<Keepalive>,
+    /// `ignore_global_conn_limit`.
+    pub ignores_global_limit: bool,
 }
 
 /// A listener filter that we know.
@@ -77,6 +90,8 @@ pub struct HeaderVersions {
 pub struct FilterChain {
     /// `name`, possibly empty.
     pub name: Arc<str>,
+    /// `envoy.filters.network.connection_limit`, in order.
+    pub limits: Vec<limit::ConnectionLimit>,
     /// The terminal network filter.
     pub terminal: Terminal,
     /// `transport_socket_connect_timeout`.
@@ -90,6 +105,10 @@ pub enum Terminal {
     Http(Arc<HttpConnectionManager>),
     /// `envoy.filters.network.tcp_proxy`.
     Tcp(Arc<TcpProxy>),
+    /// `envoy.filters.network.direct_response`: what is said.
+    DirectResponse(Arc<[u8]>),
+    /// `envoy.filters.network.echo`.
+    Echo,
 }
 
 /// What filters before a TCP proxy do with the name in the ClientHello.
@@ -112,14 +131,18 @@ pub enum SniUse {
 pub struct TcpProxy {
     /// Prefix of its statistics.
     pub stat_prefix: Arc<str>,
-    /// Targets with their weights; one when `cluster` is set.
-    pub clusters: Vec<(Arc<ClusterSlot>, u32)>,
+    /// Targets with their weights, and what is asked of their hosts (`metadata_match`); one when `cluster` is set.
+    pub clusters: Vec<(Arc<ClusterSlot>, u32, Option<Criteria>)>,
     /// `idle_timeout`, default 1 h; `None` when zero.
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, default 1.
     pub max_connect_attempts: u32,
+    /// `backoff_options`: pauses between attempts, at first and at most.
+    pub backoff: Option<(Duration, Duration)>,
     /// `max_downstream_connection_duration`.
     pub max_duration: Option<Duration>,
+    /// `max_downstream_connection_duration_jitter_percentage`, in hundredths: up to so much longer.
+    pub duration_jitter: u32,
     /// `tunneling_config`: bytes travel inside an HTTP request.
     pub tunnel: Option<Box<crate::tcp_proxy::tunnel::Tunnel>>,
     /// What the name in the ClientHello decides.
@@ -128,4 +151,17 @@ pub struct TcpProxy {
     pub hash_source_ip: bool,
     /// Where connections are logged.
     pub access_log: Vec<AccessLog>,
+    /// When they are logged besides their end.
+    pub log_times: LogTimes,
+}
+
+/// `TcpAccessLogOptions`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogTimes {
+    /// `flush_access_log_on_start`.
+    pub start: bool,
+    /// `flush_access_log_on_connected`.
+    pub connected: bool,
+    /// `access_log_flush_interval`.
+    pub interval: Option<Duration>,
 }

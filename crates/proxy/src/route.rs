@@ -16,7 +16,10 @@ pub mod verdict;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use crate::{cluster::ClusterSlot, http::filters::overrides::Overrides};
+use crate::{
+    cluster::{ClusterSlot, metadata::Criteria},
+    http::filters::overrides::Overrides,
+};
 
 /// What matching may look at. Header names are asked for in lower case.
 pub trait RequestView {
@@ -227,6 +230,8 @@ pub struct Forward {
     pub tunnel_end: Option<TunnelEnd>,
     /// `priority: HIGH`.
     pub high_priority: bool,
+    /// `metadata_match`: what hosts must be like, for clusters that have subsets.
+    pub asked: Option<Criteria>,
     /// How often and when a failed attempt is repeated.
     pub retry: Option<RetryPolicy>,
     /// Some part of a weighted target says something of HTTP filters.
@@ -267,6 +272,8 @@ pub struct WeightedCluster {
     pub weight: u32,
     /// Header operations for this part.
     pub headers: HeaderRules,
+    /// `metadata_match`, with the route's.
+    pub asked: Option<Criteria>,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<Arc<str>>,
     /// What it says of HTTP filters, if anything, with what the route says.

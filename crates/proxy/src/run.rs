@@ -18,6 +18,7 @@ use crate::{
     admin::{self, Admin},
     bootstrap::{self, Bootstrap, Overrides},
     lifecycle::Lifecycle,
+    listener::limit::Count,
     worker::{self, Workers},
     xds::{
         plane::{self, Plane},
@@ -102,6 +103,7 @@ pub fn run(options: &Options, encoded: Bytes) -> Result<(), RunError> {
     }
     raise_descriptor_limit();
     let mut settings = worker::Options { drain_time: options.drain_time, ..worker::Options::default() };
+    settings.connections = bootstrap.most_connections.map(Count::new);
     settings.count = options.workers.unwrap_or(settings.count);
     let workers = Workers::start(&settings)?;
     let lifecycle = Lifecycle::new(workers.clone(), options.drain_time);

@@ -261,18 +261,23 @@ impl Stream {
         if self.is_unix() {
             return Ok(());
         }
-        let mut options = socket2::TcpKeepalive::new();
-        if let Some(time) = keepalive.time {
-            options = options.with_time(time);
-        }
-        if let Some(interval) = keepalive.interval {
-            options = options.with_interval(interval);
-        }
-        if let Some(probes) = keepalive.probes {
-            options = options.with_retries(probes);
-        }
-        self.socket().set_tcp_keepalive(&options)
+        self.socket().set_tcp_keepalive(&self::keepalive(keepalive))
     }
+}
+
+/// Probes as the system wants them said.
+pub fn keepalive(keepalive: &Keepalive) -> socket2::TcpKeepalive {
+    let mut options = socket2::TcpKeepalive::new();
+    if let Some(time) = keepalive.time {
+        options = options.with_time(time);
+    }
+    if let Some(interval) = keepalive.interval {
+        options = options.with_interval(interval);
+    }
+    if let Some(probes) = keepalive.probes {
+        options = options.with_retries(probes);
+    }
+    options
 }
 
 /// What a stream without an IP address reports.

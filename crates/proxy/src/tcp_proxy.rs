@@ -10,7 +10,13 @@ mod splice;
 mod target;
 pub mod tunnel;
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tracing::debug;
 
@@ -117,6 +123,9 @@ pub async fn serve(
     let started = clock::now();
     let stats = worker.tcp_stats(&proxy.stat_prefix);
     stats.downstream_cx_total.inc();
+    if proxy.log_times.start {
+        log(&proxy, &connection, &Outcome::default(), started, &worker);
+    }
     let (mut outcome, target) = match early {
         Some(early) => (early.outcome, Some(early.target)),
         None => {
@@ -131,9 +140,18 @@ pub async fn serve(
         }
     };
     if let Some(target) = target {
-        let until = proxy.max_duration.map(|limit| started + limit);
-        let buffer = connection.listener.buffer_limit;
-        relay(downstream, target, &proxy, (until, buffer), &worker, &mut outcome).await;
+        let until = proxy.max_duration.map(|limit| started + longer(limit, proxy.duration_jitter, &worker));
+        if proxy.log_times.connected {
+            log(&proxy, &connection, &outcome, started, &worker);
+        }
+        let course = Course { proxy: &proxy, connection: &connection, until, progress: None };
+        match proxy.log_times.interval {
+            None => relay(downstream, target, course, &worker, &mut outcome).await,
+            Some(interval) => {
+                let logging = Logging { interval, started };
+                Box::pin(relay_and_log(downstream, target, course, logging, &worker, &mut outcome)).await;
+            }
+        }
     }
     count(&stats, &outcome);
     debug!(remote = %connection.remote, flags = %outcome.flags, bytes = ?outcome.bytes, "TCP connection ended");
@@ -166,6 +184,14 @@ fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: In
     proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));
 }
 
+/// A duration with up to its share more; `jitter` in hundredths of a percent.
+fn longer(limit: Duration, jitter: u32, worker: &Worker) -> Duration {
+    match jitter {
+        0 => limit,
+        most => limit + limit.mul_f64(worker.random() as f64 / u64::MAX as f64 * f64::from(most) / 10_000.0),
+    }
+}
+
 /// What is known so far.
 fn record<'a>(
     connection: &'a Connection,
@@ -196,18 +222,67 @@ fn record<'a>(
     }
 }
 
-async fn relay(
-    mut downstream: Stream,
-    mut target: Target,
-    proxy: &TcpProxy,
-    (until, buffer): (Option<Instant>, usize),
+/// What a relay is told.
+struct Course<'a> {
+    proxy: &'a TcpProxy,
+    connection: &'a Connection,
+    /// When it ends whatever flows.
+    until: Option<Instant>,
+    /// Where it says how far it is, if somebody asks.
+    progress: Option<Rc<Cell<(u64, u64)>>>,
+}
+
+/// When a relay is logged.
+struct Logging {
+    interval: Duration,
+    started: Instant,
+}
+
+/// Relays, and logs every so often.
+async fn relay_and_log(
+    downstream: Stream,
+    target: Target,
+    course: Course<'_>,
+    Logging { interval, started }: Logging,
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) {
-    let idle = proxy.idle_timeout;
+    let progress = Rc::new(Cell::new((0, 0)));
+    let mut seen = Outcome {
+        attempts: outcome.attempts,
+        cluster: outcome.cluster.clone(),
+        endpoint: outcome.endpoint.clone(),
+        upstream_local: outcome.upstream_local,
+        ..Outcome::default()
+    };
+    let (proxy, connection) = (course.proxy, course.connection);
+    let course = Course { progress: Some(progress.clone()), ..course };
+    let mut relaying = std::pin::pin!(relay(downstream, target, course, worker, outcome));
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut relaying => return,
+            _ = ticks.tick() => {
+                seen.bytes = progress.get();
+                log(proxy, connection, &seen, started, worker);
+            }
+        }
+    }
+}
+
+async fn relay(
+    mut downstream: Stream,
+    mut target: Target,
+    Course { proxy, connection, until, progress }: Course<'_>,
+    worker: &Rc<Worker>,
+    outcome: &mut Outcome,
+) {
+    let (idle, buffer) = (proxy.idle_timeout, connection.listener.buffer_limit);
     match &mut target.carrier {
         Carrier::Stream(upstream) => {
             let mut relay = Relay::new(worker, &mut downstream, upstream, idle).until(until).holding(buffer);
+            relay.tell(progress);
             relay.begin_with(&std::mem::take(&mut target.greeting));
             let end = relay.run().await;
             outcome.bytes = relay.totals();

@@ -11,8 +11,10 @@ pub mod h1;
 pub mod h2;
 pub mod limits;
 pub mod pool;
+pub mod pools;
 pub mod proxy_header;
 pub mod queue;
+mod subsets;
 mod zones;
 
 use std::task::{Context, Poll};

@@ -9,6 +9,7 @@ mod detect;
 mod serve;
 mod socket;
 mod table;
+mod terminals;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -27,13 +28,13 @@ pub use self::socket::Listening;
 use self::{socket::SocketOptions, thread::Command};
 use crate::{
     drain::Phase,
-    listener::{Listener, address::ListenAddress, stats::ListenerStats},
+    listener::{Listener, address::ListenAddress, limit::Count, stats::ListenerStats},
     stats::Registry,
 };
 
 /// A listening socket of the calling thread's own, and where it really listens: for admin.
 pub fn listen(address: &ListenAddress) -> io::Result<(Listening, ListenAddress)> {
-    let options = SocketOptions { reuse_port: false, backlog: 128 };
+    let options = SocketOptions::plain(128);
     let (actual, mut sockets) = socket::bind(address, 1, options)?;
     let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((Listening::new(socket, address)?, actual))
@@ -48,12 +49,14 @@ pub struct Options {
     pub drain_time: Duration,
     /// Where workers keep their statistics.
     pub stats: Arc<Registry>,
+    /// Connections at once, of all listeners together, where they are limited.
+    pub connections: Option<Arc<Count>>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { count, drain_time: Duration::from_secs(600), stats: Registry::new() }
+        Self { count, drain_time: Duration::from_secs(600), stats: Registry::new(), connections: None }
     }
 }
 
@@ -125,9 +128,9 @@ impl Workers {
         let mut threads = Vec::with_capacity(count);
         for index in 0..count {
             let (commands, receiver) = mpsc::unbounded_channel();
-            let (drain_time, stats) = (options.drain_time, options.stats.clone());
+            let options = options.clone();
             let handle = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                if let Err(error) = thread::run(index, count, drain_time, stats, receiver) {
+                if let Err(error) = thread::run(index, count, options, receiver) {
                     tracing::error!(index, %error, "the worker cannot start");
                 }
             })?;
@@ -241,7 +244,7 @@ impl Workers {
         if !listener.bind_to_port {
             return Ok(Vec::new());
         }
-        let options = SocketOptions { reuse_port: listener.reuse_port, backlog: listener.backlog };
+        let options = SocketOptions::of(listener);
         let missing = listener.addresses.iter().filter(|wanted| kept.iter().all(|(open, _)| open != *wanted));
         missing
             .map(|address| {
@@ -267,7 +270,8 @@ impl Thread {
 impl Bound {
     /// Open sockets that an update can go on with.
     fn kept_by(&self, new: &Listener) -> Vec<(ListenAddress, ListenAddress)> {
-        if !new.bind_to_port || new.reuse_port != self.listener.reuse_port {
+        let old = &self.listener;
+        if !new.bind_to_port || new.reuse_port != old.reuse_port || new.transparent != old.transparent {
             return Vec::new();
         }
         self.sockets.iter().filter(|(address, _)| new.addresses.contains(address)).cloned().collect()

@@ -19,6 +19,8 @@ pub mod http_filters;
 pub mod listener;
 pub mod listener_filters;
 pub mod matchers;
+pub mod metadata;
+pub mod network_matcher;
 pub mod plane;
 pub mod rejection;
 pub mod retry;

@@ -141,6 +141,11 @@ pub(crate) fn wide_open() -> Vec<u8> {
     with_window(Some(0x7fff_ffff), 0x7fff_0000)
 }
 
+/// Windows of 16 MiB for each stream, and one for the connection that lets all of them be filled.
+pub(crate) fn generous() -> Vec<u8> {
+    with_window(Some(16 << 20), 0x7fff_0000)
+}
+
 /// No window for any stream.
 pub(crate) fn shut() -> Vec<u8> {
     with_window(Some(0), 0)
@@ -190,4 +195,35 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&id.to_be_bytes());
     out.extend_from_slice(payload);
+}
+
+/// What an endpoint says first.
+pub(crate) fn settings() -> Vec<u8> {
+    let mut out = Vec::new();
+    frame(SETTINGS, 0, 0, &[], &mut out);
+    out
+}
+
+/// The head of an answer that goes on.
+pub(crate) fn answer_head(id: u32, out: &mut Vec<u8>) {
+    // `:status: 200` of the static table.
+    frame(HEADERS, END_HEADERS, id, &[0x88], out);
+}
+
+/// Sixteen KiB of an answer.
+pub(crate) fn answer_data(id: u32, out: &mut Vec<u8>) {
+    frame(DATA, 0, id, &[0; 16 * 1024], out);
+}
+
+/// Kind and stream of the frame that `bytes` begin with, and its length with its head.
+pub(crate) fn frame_at(bytes: &[u8]) -> Option<(u8, u32, usize)> {
+    let head = bytes.get(..9)?;
+    let len = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let id = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
+    (bytes.len() >= 9 + len).then_some((head[3], id, 9 + len))
+}
+
+/// True for the kind of frame that opens a stream.
+pub(crate) fn is_headers(kind: u8) -> bool {
+    kind == HEADERS
 }

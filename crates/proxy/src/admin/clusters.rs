@@ -34,15 +34,18 @@ impl Admin {
 
     fn cluster_text(&self, out: &mut String, cluster: &Cluster) -> std::fmt::Result {
         let name = &cluster.name;
-        let limits = &cluster.settings.limits;
         writeln!(out, "{name}::observability_name::{}", cluster.stat_name)?;
-        writeln!(out, "{name}::default_priority::max_connections::{}", limits.connections)?;
-        writeln!(out, "{name}::default_priority::max_pending_requests::{}", limits.pending_requests)?;
-        writeln!(out, "{name}::default_priority::max_requests::{}", limits.requests)?;
-        writeln!(out, "{name}::default_priority::max_retries::{}", limits.retries)?;
+        for (priority, high) in [("default", false), ("high", true)] {
+            let limits = cluster.settings.limits_at(high);
+            writeln!(out, "{name}::{priority}_priority::max_connections::{}", limits.connections)?;
+            writeln!(out, "{name}::{priority}_priority::max_pending_requests::{}", limits.pending_requests)?;
+            writeln!(out, "{name}::{priority}_priority::max_requests::{}", limits.requests)?;
+            writeln!(out, "{name}::{priority}_priority::max_retries::{}", limits.retries)?;
+        }
         writeln!(out, "{name}::added_via_api::{}", self.view.added_via_api(name))?;
         for endpoint in cluster.endpoints.peek().iter() {
             let at = &endpoint.label;
+            writeln!(out, "{name}::{at}::cx_active::{}", endpoint.connections())?;
             writeln!(out, "{name}::{at}::rq_active::{}", endpoint.active())?;
             writeln!(out, "{name}::{at}::hostname::{}", endpoint.hostname.as_deref().unwrap_or(""))?;
             writeln!(out, "{name}::{at}::health_flags::{}", health_flags(endpoint))?;

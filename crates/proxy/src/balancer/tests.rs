@@ -45,7 +45,7 @@ fn least_request_prefers_the_idle() {
     let set = set(&[1, 1]);
     let busy = &set.priorities[0].hosts[0];
     (0..10).for_each(|_| busy.begin());
-    let counts = counts(&BalancerPolicy::LeastRequest { choices: 2 }, &set, 4000);
+    let counts = counts(&BalancerPolicy::LeastRequest { choices: Some(2), bias: 1000 }, &set, 4000);
     // Only when both draws hit it: a quarter.
     let share = counts["10.0.0.0:80"] as f64 / 4000.0;
     assert!((0.22..0.28).contains(&share), "{share}");
@@ -54,7 +54,7 @@ fn least_request_prefers_the_idle() {
 #[test]
 fn weighted_least_request_divides_by_load() {
     let set = set(&[1, 3]);
-    let counts = counts(&BalancerPolicy::LeastRequest { choices: 2 }, &set, 4000);
+    let counts = counts(&BalancerPolicy::LeastRequest { choices: Some(2), bias: 1000 }, &set, 4000);
     assert!((990..=1010).contains(&counts["10.0.0.0:80"]), "{counts:?}");
 }
 
@@ -88,6 +88,7 @@ fn a_new_set_is_taken_up() {
                 weight: 1,
                 health: Health::Healthy,
                 hash_key: None,
+                metadata: None,
                 check: None,
                 leaving: false,
             })
@@ -118,6 +119,7 @@ fn weighted_localities() {
             weight: 1,
             health: Health::Healthy,
             hash_key: None,
+            metadata: None,
             check: None,
             leaving: false,
         }],
@@ -145,6 +147,7 @@ fn hashed(kind: Consistent, weights: &[u32]) -> EndpointSet {
         weight: *weight,
         health: Health::Healthy,
         hash_key: None,
+        metadata: None,
         check: None,
         leaving: false,
     });
@@ -211,6 +214,7 @@ fn tried_priorities_are_left_out() {
             weight: 1,
             health: Health::Healthy,
             hash_key: None,
+            metadata: None,
             check: None,
             leaving: false,
         }],

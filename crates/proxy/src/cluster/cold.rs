@@ -144,7 +144,7 @@ impl EndpointSet {
         let empty = Self { version: self.version, ..Self::default() };
         let Some(cold) = &self.cold else { return empty };
         match endpoint::hosts(&cold.body) {
-            Ok(hosts) => Self::build(&hosts, cold.layout, &empty),
+            Ok(hosts) => Self::build(&hosts, cold.layout.clone(), &empty),
             Err(error) => {
                 // Whoever made it cold has seen it decode.
                 tracing::error!(%error, "a load assignment cannot be read again");

@@ -193,6 +193,7 @@ mod tests {
             weight: 1,
             health: Default::default(),
             hash_key: None,
+            metadata: None,
             check: None,
         };
         let locality = LocalityHosts { priority: 0, locality: None, weight: 0, hosts: vec![host] };

@@ -6,11 +6,14 @@
 //!
 //! Envoy's rules: <https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority>.
 
+pub mod subsets;
+
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Address, Consistent, Endpoint, Health, Locality, cold::Cold, health::CheckAt};
+use self::subsets::Subsets;
+use super::{Address, Consistent, Endpoint, Health, Locality, cold::Cold, health::CheckAt, metadata::Fields};
 use crate::balancer::consistent::Table;
 
 /// All endpoints with their shares.
@@ -22,6 +25,8 @@ pub struct EndpointSet {
     pub priorities: Vec<Priority>,
     /// How it was laid out.
     pub layout: Layout,
+    /// Of its hosts, where the cluster has any.
+    pub subsets: Option<Box<Subsets>>,
     /// Not laid out yet: nobody asked for these endpoints. [`super::Endpoints`] never hands such a set out.
     pub(super) cold: Option<Box<Cold>>,
 }
@@ -86,6 +91,8 @@ pub struct HostSpec {
     pub health: Health,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// Its `envoy.lb` metadata.
+    pub metadata: Option<Arc<Fields>>,
     /// `health_check_config`.
     pub check: Option<Arc<CheckAt>>,
     /// Discovery does not know it any more; it stays while it is well.
@@ -93,7 +100,7 @@ pub struct HostSpec {
 }
 
 /// How a set is laid out; from the cluster's settings and the assignment's policy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Layout {
     /// `overprovisioning_factor`, default 140.
     pub overprovisioning: u32,
@@ -105,6 +112,8 @@ pub struct Layout {
     pub consistent: Option<Consistent>,
     /// Hosts get no traffic before their first health check.
     pub checked: bool,
+    /// `lb_subset_config`.
+    pub subsets: Option<Arc<subsets::Settings>>,
 }
 
 impl Default for Layout {
@@ -115,6 +124,7 @@ impl Default for Layout {
             locality_weighted: false,
             consistent: None,
             checked: false,
+            subsets: None,
         }
     }
 }
@@ -146,22 +156,24 @@ impl EndpointSet {
                     (weight, hosts.iter().filter(stays).cloned().collect::<Vec<_>>())
                 }))
             });
-        Self::lay_out(levels.collect(), self.layout, self.version + 1)
+        Self::lay_out(levels.collect(), self.layout.clone(), self.version + 1)
     }
 
     fn lay_out(mut priorities: Vec<Priority>, layout: Layout, version: u64) -> Self {
         for level in &mut priorities {
-            level.healthy = level.groups(layout, |host| host.health() == Health::Healthy);
-            level.degraded = level.groups(layout, |host| host.health() == Health::Degraded);
+            level.healthy = level.groups(&layout, |host| host.health() == Health::Healthy);
+            level.degraded = level.groups(&layout, |host| host.health() == Health::Degraded);
         }
-        share_load(&mut priorities, layout);
+        share_load(&mut priorities, &layout);
         for level in &mut priorities {
             if level.panic {
-                level.healthy = level.everyone(layout);
+                level.healthy = level.everyone(&layout);
             }
-            level.table = layout.consistent.map(|kind| level.table(kind, layout));
+            level.table = layout.consistent.map(|kind| level.table(kind, &layout));
         }
-        Self { version, priorities, layout, cold: None }
+        let subsets = layout.subsets.as_ref();
+        let subsets = subsets.map(|settings| Subsets::build(settings, &priorities, &layout, version));
+        Self { version, priorities, layout, subsets: subsets.map(Box::new), cold: None }
     }
 
     /// One level with one group of equal hosts: what tests and single-address clusters need.
@@ -174,6 +186,7 @@ impl EndpointSet {
                 weight,
                 health: Health::Healthy,
                 hash_key: None,
+                metadata: None,
                 check: None,
                 leaving: false,
             })
@@ -209,6 +222,7 @@ impl<'a> Known<'a> {
             && known.locality == at.locality
             && known.hash_key == host.hash_key
             && known.check == host.check
+            && known.metadata == host.metadata
         {
             known.update(host.weight, host.health);
             if !checked {
@@ -224,6 +238,7 @@ impl<'a> Known<'a> {
         let mut new = Endpoint::placed(address, hostname, locality, at.priority, host.weight, host.health);
         new.hash_key.clone_from(&host.hash_key);
         new.check.clone_from(&host.check);
+        new.metadata.clone_from(&host.metadata);
         if checked && !new.check.as_ref().is_some_and(|check| check.disabled) {
             new.await_check();
         }
@@ -252,7 +267,7 @@ impl Priority {
     }
 
     /// Usable hosts, grouped. A locality that is not fully available gets less, but overprovisioning forgives some.
-    fn groups(&self, layout: Layout, usable: impl Fn(&Endpoint) -> bool) -> Vec<Group> {
+    fn groups(&self, layout: &Layout, usable: impl Fn(&Endpoint) -> bool) -> Vec<Group> {
         let mut groups = Vec::new();
         for (weight, _, all) in self.localities() {
             let hosts = all.iter().filter(|host| usable(host)).cloned().collect();
@@ -261,12 +276,12 @@ impl Priority {
         groups
     }
 
-    fn everyone(&self, layout: Layout) -> Vec<Group> {
+    fn everyone(&self, layout: &Layout) -> Vec<Group> {
         self.groups(layout, |_| true)
     }
 
     /// Healthy (in panic: all) hosts with their shares, as Envoy normalises weights for hashing.
-    fn table(&self, kind: Consistent, layout: Layout) -> Table {
+    fn table(&self, kind: Consistent, layout: &Layout) -> Table {
         let usable = |host: &Endpoint| self.panic || host.health() == Health::Healthy;
         let weighted = layout.locality_weighted;
         let total: f64 = self.localities().map(|(weight, _, _)| f64::from(weight)).sum();
@@ -299,7 +314,7 @@ impl Priority {
 }
 
 /// Adds hosts of a locality: as a group of their own when localities are weighted, else to the one group.
-fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, weight: u32, layout: Layout) {
+fn push_group(groups: &mut Vec<Group>, hosts: Vec<Arc<Endpoint>>, all: usize, weight: u32, layout: &Layout) {
     if hosts.is_empty() || (layout.locality_weighted && weight == 0) {
         return;
     }
@@ -330,7 +345,7 @@ impl Group {
 }
 
 /// Spreads the traffic over the levels by their availability, healthy hosts first, then degraded ones; decides on panic.
-fn share_load(priorities: &mut [Priority], layout: Layout) {
+fn share_load(priorities: &mut [Priority], layout: &Layout) {
     let factor = layout.overprovisioning;
     let available: Vec<(u32, u32)> = priorities
         .iter()

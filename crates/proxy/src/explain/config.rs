@@ -154,8 +154,8 @@ impl Config {
         };
         let leads_there = |listener: &&Arc<Listener>| {
             listener.chains.iter().any(|chain| match &chain.terminal {
-                Terminal::Tcp(proxy) => proxy.clusters.iter().any(|(slot, _)| of_name(&slot.name)),
-                Terminal::Http(_) => false,
+                Terminal::Tcp(proxy) => proxy.clusters.iter().any(|(slot, ..)| of_name(&slot.name)),
+                Terminal::Http(_) | Terminal::DirectResponse(_) | Terminal::Echo => false,
             })
         };
         let speaks_http = |listener: &&Arc<Listener>| {

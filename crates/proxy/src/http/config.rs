@@ -71,6 +71,8 @@ pub struct HttpConnectionManager {
     pub max_request_headers: usize,
     /// `common_http_protocol_options.max_headers_count`, default 100.
     pub max_headers_count: usize,
+    /// `common_http_protocol_options.headers_with_underscores_action`.
+    pub underscores: Underscores,
     /// `upgrade_configs` that are enabled, lower case ("websocket", "connect").
     pub upgrades: Vec<Arc<str>>,
     /// `normalize_path`.
@@ -126,6 +128,7 @@ impl HttpConnectionManager {
             max_requests_per_connection: 0,
             max_request_headers: 60 * 1024,
             max_headers_count: 100,
+            underscores: Underscores::default(),
             upgrades: vec!["websocket".into(), "connect".into()],
             normalize_path: true,
             merge_slashes: false,
@@ -209,6 +212,18 @@ pub enum ServerHeader {
     AppendIfAbsent,
     /// Leave it.
     PassThrough,
+}
+
+/// What becomes of header names with underscores, which some take for dashes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Underscores {
+    /// They are like others.
+    #[default]
+    Allow,
+    /// 400.
+    Reject,
+    /// They are left out.
+    Drop,
 }
 
 /// `PathWithEscapedSlashesAction`.

@@ -27,7 +27,7 @@ pub use self::{
 use crate::{
     error::{Flags, StreamError},
     http::{
-        config::HttpConnectionManager,
+        config::{HttpConnectionManager, Underscores},
         deadline::Deadline,
         exchange::Downstream,
         filters,
@@ -108,6 +108,9 @@ pub async fn refuse<D: Downstream>(
 /// Everything before routing: host, path, forwarding headers, request id.
 fn prepare(session: &Session, exchange: &mut Exchange) -> Result<Client, LocalReply> {
     let manager = &*session.manager;
+    if manager.underscores != Underscores::Allow {
+        check_names(session, exchange)?;
+    }
     let head = &mut exchange.request;
     if head.authority().is_empty()
         && head.protocol == Protocol::Http10
@@ -129,6 +132,34 @@ fn prepare(session: &Session, exchange: &mut Exchange) -> Result<Client, LocalRe
     exchange.info.internal = client.internal;
     request_id::apply(head, manager, client.edge, &session.worker);
     Ok(client)
+}
+
+/// Header names with underscores, where they are not allowed.
+#[cold]
+fn check_names(session: &Session, exchange: &mut Exchange) -> Result<(), LocalReply> {
+    let head = &mut exchange.request;
+    let bad = |name: &[u8]| memchr::memchr(b'_', name).is_some();
+    let bad: Vec<Vec<u8>> =
+        head.headers.iter().filter(|field| bad(field.name)).map(|field| field.name.to_vec()).collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let http2 = (head.protocol == Protocol::Http2).then(|| session.worker.http2_stats());
+    if session.manager.underscores == Underscores::Reject {
+        if let Some(stats) = http2 {
+            stats.requests_rejected_with_underscores_in_headers.inc();
+        }
+        let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
+        let reply = LocalReply::new(400, "Bad Request", "http1.unexpected_underscore", flags);
+        return Err(LocalReply { close: true, ..reply });
+    }
+    for name in &bad {
+        head.headers.remove_named(name);
+    }
+    if let Some(stats) = http2 {
+        stats.dropped_headers_with_underscores.add(bad.len() as u64);
+    }
+    Ok(())
 }
 
 fn normalize_path(manager: &HttpConnectionManager, exchange: &mut Exchange) -> Result<(), LocalReply> {

@@ -49,7 +49,7 @@ pub fn of_connection(outcome: &tcp_proxy::Outcome) -> Option<String> {
     } else if flags.has(Flags::NO_HEALTHY_UPSTREAM) {
         no_endpoint(&mut text, cluster?).ok()?;
     } else if flags.has(Flags::UPSTREAM_OVERFLOW) {
-        overflow(&mut text, cluster).ok()?;
+        overflow(&mut text, cluster, false).ok()?;
     } else if flags.has(Flags::DNS_RESOLUTION_FAILED) {
         let _ = write!(
             text,
@@ -107,7 +107,7 @@ fn explain(out: &mut String, info: &Info, request: Option<&RequestHead>) -> std:
     if flags.has(Flags::UPSTREAM_OVERFLOW) && info.details.contains("overflow") {
         return match &*info.details {
             "dns_cache_overflow" => out.write_str("more names are being resolved than the DNS cache takes"),
-            _ => overflow(out, cluster),
+            _ => overflow(out, cluster, is_high(info)),
         };
     }
     if flags.has(Flags::UPSTREAM_REQUEST_TIMEOUT) {
@@ -195,25 +195,32 @@ fn no_connection(out: &mut String, upstream: &str, failure: &str) -> std::fmt::R
 }
 
 /// Which circuit breakers are open, by the names that a DestinationRule has for them.
-fn overflow(out: &mut String, cluster: Option<&ClusterState>) -> std::fmt::Result {
+fn overflow(out: &mut String, cluster: Option<&ClusterState>, high: bool) -> std::fmt::Result {
     let Some(state) = cluster else { return out.write_str("a circuit breaker is open") };
     write!(out, "a circuit breaker of {} is open", destination(state).text().trim_end_matches(','))?;
-    let limits = &state.cluster.settings.limits;
+    let limits = state.cluster.settings.limits_at(high);
     let full = [
         (Resource::Requests, limits.requests, "http2MaxRequests"),
         (Resource::Pending, limits.pending_requests, "http1MaxPendingRequests"),
         (Resource::Connections, limits.connections, "maxConnections"),
     ]
     .into_iter()
-    .filter(|(resource, limit, _)| state.slot.in_use.get(*resource) >= *limit)
+    .filter(|(resource, limit, _)| state.slot.in_use_at(high).get(*resource) >= *limit)
     .map(|(_, limit, name)| format!("{name}: {limit}"));
     let full: Vec<String> = full.collect();
     if full.is_empty() { Ok(()) } else { write!(out, " ({})", full.join(", ")) }
 }
 
+/// Whether the route's priority is HIGH, which has circuit breakers of its own.
+fn is_high(info: &Info) -> bool {
+    let action = info.route.as_deref().map(|route| &route.action);
+    matches!(action, Some(Action::Forward(forward)) if forward.high_priority)
+}
+
 /// Percent and least number of a retry budget.
 fn retries_of(info: &Info) -> Option<(u32, u32)> {
-    let (share, least) = info.cluster.as_deref()?.cluster.settings.limits.retry_budget?;
+    let settings = &info.cluster.as_deref()?.cluster.settings;
+    let (share, least) = settings.limits_at(is_high(info)).retry_budget?;
     Some((share / 100, least))
 }
 
@@ -229,7 +236,12 @@ fn no_endpoint(out: &mut String, state: &ClusterState) -> std::fmt::Result {
         bad += usize::from(is_bad(endpoint));
     }
     let destination = destination(state);
+    let subsets = set.subsets.as_ref().is_some() && all > bad;
     out.write_str(&match all {
+        _ if subsets => format!(
+            "{} has no healthy endpoint with the metadata that the route asks for",
+            destination.text().trim_end_matches(',')
+        ),
         0 => destination.no_endpoints(),
         all => destination.none_healthy(bad, all),
     })

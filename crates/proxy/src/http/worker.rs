@@ -18,7 +18,9 @@ use crate::{
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     stats::{
         Registry,
-        groups::{CorsStats, FaultStats, Http2Stats, HttpStats, ListenerHttpStats, TcpStats},
+        groups::{
+            ConnectionLimitStats, CorsStats, FaultStats, Http2Stats, HttpStats, ListenerHttpStats, TcpStats,
+        },
         route::RouteStats,
     },
     upstream::{cluster::ClusterState, pool::Reaper},
@@ -48,8 +50,8 @@ pub struct Worker {
     http2_stats: std::cell::OnceCell<Arc<Http2Stats>>,
     /// Likewise of routes and virtual clusters.
     route_stats: ByPrefix<RouteStats>,
-    /// Likewise of fault and CORS filters, once they act.
-    filter_stats: (ByPrefix<FaultStats>, ByPrefix<CorsStats>),
+    /// Likewise of fault and CORS filters and of connection limits, once they act.
+    filter_stats: (ByPrefix<FaultStats>, ByPrefix<CorsStats>, ByPrefix<ConnectionLimitStats>),
     /// Wall-clock time.
     pub clock: WallClock,
     /// Deadlines of connections and streams.
@@ -115,6 +117,13 @@ impl Worker {
     pub fn tcp_stats(&self, stat_prefix: &Arc<str>) -> Arc<TcpStats> {
         let mut known = self.tcp_stats.borrow_mut();
         let fresh = || self.stats.group(&format!("tcp.{stat_prefix}."), self.index);
+        known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// The statistics of connection limits with this prefix, on this worker.
+    pub fn connection_limit_stats(&self, stat_prefix: &Arc<str>) -> Arc<ConnectionLimitStats> {
+        let mut known = self.filter_stats.2.borrow_mut();
+        let fresh = || self.stats.group(&format!("connection_limit.{stat_prefix}."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
     }
 

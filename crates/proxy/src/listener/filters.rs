@@ -146,7 +146,14 @@ impl Inspected {
         if let Some(original) = original.ok().and_then(|address| address.as_socket()) {
             self.local = original;
             self.local_restored = true;
+            return;
         }
+        // What TPROXY leads here still says where it went to.
+        let transparent = match self.local {
+            SocketAddr::V4(_) => socket.ip_transparent_v4(),
+            SocketAddr::V6(_) => socket.ip_transparent_v6(),
+        };
+        self.local_restored |= transparent.unwrap_or(false);
     }
 
     async fn inspect_tls(&mut self) -> Result<(), FilterError> {

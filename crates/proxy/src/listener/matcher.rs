@@ -9,11 +9,14 @@
 mod index;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
+
+use rustc_hash::FxHashMap;
 
 use crate::listener::FilterChain;
 
@@ -22,8 +25,13 @@ use crate::listener::FilterChain;
 pub struct FilterChains {
     all: Vec<Arc<FilterChain>>,
     ports: index::Ports,
+    /// `filter_chain_matcher`, and the numbers of the chains by their names.
+    matcher: Option<Box<ByName>>,
     default: Option<Arc<FilterChain>>,
 }
+
+/// A tree that names chains, and their numbers.
+type ByName = (tree::Tree, FxHashMap<Arc<str>, u32>);
 
 /// The conditions of one chain: `FilterChainMatch`. Empty means any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,6 +128,12 @@ pub enum ChainError {
         /// The chain that repeats it.
         second: String,
     },
+    /// With a matcher chains are found by name.
+    #[error("error adding listener: \"name\" field is required when using a listener matcher")]
+    Nameless,
+    /// Two chains have one name.
+    #[error("error adding listener: \"name\" field must be unique when using a listener matcher: '{0}'")]
+    SameName(String),
     /// `server_names` with a `*` elsewhere than in front of a dot.
     #[error("filter chain '{chain}': partial wildcards are not supported in server_names (\"{name}\")")]
     PartialWildcard {
@@ -156,8 +170,34 @@ impl FilterChains {
         Ok(built)
     }
 
+    /// Chains that a matcher finds by their names.
+    pub fn by_matcher(
+        matcher: tree::Tree,
+        chains: Vec<Arc<FilterChain>>,
+        default: Option<Arc<FilterChain>>,
+    ) -> Result<Self, ChainError> {
+        let mut names = FxHashMap::default();
+        for (at, chain) in chains.iter().enumerate() {
+            if chain.name.is_empty() {
+                return Err(ChainError::Nameless);
+            }
+            if names.insert(chain.name.clone(), at as u32).is_some() {
+                return Err(ChainError::SameName(chain.name.to_string()));
+            }
+        }
+        Ok(Self { all: chains, matcher: Some(Box::new((matcher, names))), default, ..Self::default() })
+    }
+
     /// The chain for a connection; the default one when none matches.
     pub fn find(&self, connection: &ConnectionView<'_>) -> Option<&Arc<FilterChain>> {
+        if let Some(matcher) = &self.matcher {
+            let (tree, names) = &**matcher;
+            return match tree.find(connection) {
+                // A name that no chain has is no reason to take another chain, as in Envoy.
+                Some(name) => names.get(name).and_then(|at| self.all.get(*at as usize)),
+                None => self.default.as_ref(),
+            };
+        }
         match self.ports.find(connection) {
             Some(at) => self.all.get(at as usize),
             None => self.default.as_ref(),

@@ -165,6 +165,12 @@ group! {
         histogram { downstream_cx_length_ms }
     }
 
+    /// `connection_limit.<stat_prefix>.`
+    ConnectionLimitStats {
+        counter { limited_connections }
+        gauge { active_connections }
+    }
+
     /// `http_inspector.`
     HttpInspectorStats {
         counter { read_error, http10_found, http11_found, http2_found, http_not_found }

@@ -5,9 +5,11 @@
 //! Invariant: an idle relay holds no buffer and no pipe.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -56,6 +58,7 @@ pub(crate) struct Relay<'a> {
     idle_timeout: Option<Duration>,
     until: Option<Instant>,
     largest: usize,
+    progress: Option<Rc<Cell<(u64, u64)>>>,
 }
 
 /// One direction.
@@ -84,7 +87,17 @@ impl<'a> Relay<'a> {
         idle_timeout: Option<Duration>,
     ) -> Self {
         let (up, down) = (Flow::default(), Flow::default());
-        Self { worker, downstream, upstream, up, down, idle_timeout, until: None, largest: LARGEST }
+        Self {
+            worker,
+            downstream,
+            upstream,
+            up,
+            down,
+            idle_timeout,
+            until: None,
+            largest: LARGEST,
+            progress: None,
+        }
     }
 
     /// Ends at that moment, whatever flows.
@@ -95,6 +108,11 @@ impl<'a> Relay<'a> {
     /// A direction holds about that much at most: `per_connection_buffer_limit_bytes`.
     pub(crate) fn holding(self, limit: usize) -> Self {
         Self { largest: limit.min(LARGEST), ..self }
+    }
+
+    /// Says there how much has flowed.
+    pub(crate) fn tell(&mut self, progress: Option<Rc<Cell<(u64, u64)>>>) {
+        self.progress = progress;
     }
 
     /// Bytes that the upstream has said already; a greeting fits the smallest buffer.
@@ -133,6 +151,9 @@ impl<'a> Relay<'a> {
             Poll::Ready(Err(Fault::From(error))) => return Poll::Ready(End::Upstream(error)),
             Poll::Ready(Err(Fault::To(error))) => return Poll::Ready(End::Downstream(error)),
             Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        if let Some(progress) = &self.progress {
+            progress.set(self.totals());
         }
         if self.up.done && self.down.done {
             return Poll::Ready(End::Complete);

@@ -2,12 +2,12 @@
 //!
 //! Called once per connection. Invariant: circuit breakers and endpoint counts are held as long as the connection.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{Origin, Outcome, tunnel::Tunnel};
 use crate::{
     balancer::{Selection, hash::xxh64},
-    cluster::{ClusterSlot, Endpoint, outlier::Outcome as Reported},
+    cluster::{ClusterSlot, Endpoint, metadata::Criteria, outlier::Outcome as Reported},
     error::Flags,
     http::{Worker, message::RequestHead},
     listener::{SniUse, TcpProxy},
@@ -15,7 +15,7 @@ use crate::{
     upstream::{
         cluster::{Acquired, ClusterState},
         dynamic::Unresolved,
-        limits::{Permit, Resource},
+        limits::Permit,
     },
 };
 
@@ -54,9 +54,14 @@ pub(super) async fn connect(
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
 ) -> Option<Target> {
+    let mut asked_of_hosts = None;
     let slot = match &proxy.sni {
         SniUse::Cluster(clusters) => origin.server_name.as_deref().and_then(|name| clusters.get(name)),
-        SniUse::Nothing | SniUse::Host { .. } => choose_cluster(&proxy.clusters, worker.random()).cloned(),
+        SniUse::Nothing | SniUse::Host { .. } => {
+            let chosen = choose_cluster(&proxy.clusters, worker.random());
+            asked_of_hosts = chosen.and_then(|(_, _, asked)| asked.as_ref());
+            chosen.map(|(slot, ..)| slot.clone())
+        }
     };
     let wanted = slot.as_ref().map(|slot| slot.name.clone()).or_else(|| origin.server_name.clone());
     let Some(state) = slot.and_then(|slot| worker.cluster(&slot)) else {
@@ -66,10 +71,13 @@ pub(super) async fn connect(
     };
     outcome.cluster = Some(state.clone());
     while outcome.attempts < proxy.max_connect_attempts.max(1) {
-        let endpoint = choose_endpoint(proxy, origin, &state, worker, outcome).await?;
+        if let (Some(backoff), 1..) = (proxy.backoff, outcome.attempts) {
+            tokio::time::sleep(pause(backoff, outcome.attempts, worker)).await;
+        }
+        let endpoint = choose_endpoint(proxy, (origin, asked_of_hosts), &state, worker, outcome).await?;
         let mut permit = match asked {
             Some(_) => None,
-            None => Some(admitted(&state, outcome)?),
+            None => Some(admitted(&state, &endpoint, outcome)?),
         };
         outcome.attempts += 1;
         outcome.endpoint = Some(endpoint.clone());
@@ -105,12 +113,16 @@ pub(super) async fn connect(
     None
 }
 
+/// How long to wait before the next attempt: up to the base interval, doubled with each one, up to the maximum.
+fn pause((base, most): (Duration, Duration), attempts: u32, worker: &Worker) -> Duration {
+    let longest = base.saturating_mul(1 << (attempts - 1).min(16)).min(most);
+    longest.mul_f64(worker.random() as f64 / u64::MAX as f64)
+}
+
 /// A place among the cluster's connections; `outcome` says when there is none.
-fn admitted(state: &ClusterState, outcome: &mut Outcome) -> Option<Permit> {
-    let limit = state.cluster.settings.limits.connections;
-    let permit = Permit::take(&state.slot, Resource::Connections, limit);
+fn admitted(state: &ClusterState, endpoint: &Arc<Endpoint>, outcome: &mut Outcome) -> Option<Permit> {
+    let permit = state.connection(endpoint, false);
     if permit.is_none() {
-        state.stats.upstream_cx_overflow.inc();
         outcome.flags.set(Flags::UPSTREAM_OVERFLOW);
     }
     permit
@@ -119,7 +131,7 @@ fn admitted(state: &ClusterState, outcome: &mut Outcome) -> Option<Permit> {
 /// `outcome` says why there is none.
 async fn choose_endpoint(
     proxy: &TcpProxy,
-    origin: &Origin,
+    (origin, asked): (&Origin, Option<&Criteria>),
     state: &ClusterState,
     worker: &Rc<Worker>,
     outcome: &mut Outcome,
@@ -139,7 +151,7 @@ async fn choose_endpoint(
             .ok();
     }
     let hash = proxy.hash_source_ip.then(|| xxh64(origin.source.ip().to_string().as_bytes(), 0));
-    let wanted = Selection { hash, ..Selection::default() };
+    let wanted = Selection { hash, asked, ..Selection::default() };
     let endpoint = state.pick(worker, origin.destination, wanted);
     if endpoint.is_none() {
         outcome.flags.set(Flags::NO_HEALTHY_UPSTREAM);
@@ -147,17 +159,20 @@ async fn choose_endpoint(
     endpoint
 }
 
+/// A cluster, its weight, and what is asked of its hosts.
+type Choice = (Arc<ClusterSlot>, u32, Option<Criteria>);
+
 /// By weight.
-fn choose_cluster(clusters: &[(Arc<ClusterSlot>, u32)], random: u64) -> Option<&Arc<ClusterSlot>> {
-    let total: u64 = clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
+fn choose_cluster(clusters: &[Choice], random: u64) -> Option<&Choice> {
+    let total: u64 = clusters.iter().map(|(_, weight, _)| u64::from(*weight)).sum();
     if total == 0 {
-        return clusters.first().map(|(slot, _)| slot);
+        return clusters.first();
     }
     let mut at = random % total;
-    for (slot, weight) in clusters {
-        match at.checked_sub(u64::from(*weight)) {
+    for choice in clusters {
+        match at.checked_sub(u64::from(choice.1)) {
             Some(rest) => at = rest,
-            None => return Some(slot),
+            None => return Some(choice),
         }
     }
     None

@@ -27,7 +27,7 @@ use crate::{
     stream::Stream,
     upstream::{
         bytes::Bytes,
-        cluster::{Acquired, ClusterState},
+        cluster::{Acquired, ClusterState, Purpose},
         connect::ConnectError,
         proxy_header::Ends,
     },
@@ -90,10 +90,11 @@ impl Tunnel {
         head: &RequestHead,
     ) -> Result<Acquired, ConnectError> {
         let http2 = state.cluster.settings.protocol == UpstreamProtocol::Http2;
-        let pools = state.pools(endpoint);
+        let purpose = Purpose::of(ends);
+        let pools = state.pools(endpoint, purpose);
         let mut acquired = match state.ready(&pools, http2) {
             Some(acquired) => acquired,
-            None => state.wait(endpoint, &pools, http2, ends, worker).await?,
+            None => state.wait(endpoint, &pools, http2, purpose, worker).await?,
         };
         state.stats.upstream_rq_total.inc();
         let stream = &mut acquired.0;

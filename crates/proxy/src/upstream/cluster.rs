@@ -16,7 +16,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
-    balancer::{Balancer, Selection},
+    balancer::{self, Balancer, Selection},
     cluster::{Address, Cluster, ClusterSlot, Endpoint, EndpointSet, Health},
     error::{ResetReason, Side},
     http::{Worker, clock},
@@ -30,35 +30,19 @@ use crate::{
         h1::Client,
         h2,
         limits::{Permit, Resource},
-        pool::{Lifetime, Pool},
+        pool::Lifetime,
+        pools::{Apart, Kept},
         proxy_header::{Ends, Version},
-        queue::{Attempt, Place, Queue},
+        queue::{Attempt, Place},
+        subsets::Picking,
         zones::Zones,
     },
 };
 
-/// The connections to one endpoint.
-#[derive(Debug, Default)]
-pub struct Pools {
-    /// Idle HTTP/1 connections.
-    pub http1: Rc<Pool>,
-    /// HTTP/2 connections.
-    pub http2: h2::Pool,
-}
-
-impl Pools {
-    /// Who waits for connections of a kind.
-    #[inline]
-    fn queue(&self, http2: bool) -> &Rc<Queue> {
-        if http2 { &self.http2.queue } else { &self.http1.queue }
-    }
-}
+pub use crate::upstream::pools::{Pools, Purpose};
 
 /// A stream to an endpoint, with what it holds of the connection limit (HTTP/2 connections hold their own).
 pub type Acquired = (UpstreamStream, Option<Permit>);
-
-/// An endpoint with its pools.
-type Kept = (Arc<Endpoint>, Rc<Pools>);
 
 /// A cluster on one worker.
 #[derive(Debug)]
@@ -73,6 +57,7 @@ pub struct ClusterState {
     pub responses: Arc<ResponseStats>,
     /// By address of the endpoint's `Arc`, which lives as long as the entry.
     pools: RefCell<FxHashMap<usize, Kept>>,
+    apart: RefCell<Apart>,
     /// Endpoints of an ORIGINAL_DST cluster.
     originals: RefCell<FxHashMap<SocketAddr, Arc<Endpoint>>>,
     /// Endpoints of a dynamic forward proxy.
@@ -80,6 +65,8 @@ pub struct ClusterState {
     balancer: RefCell<Balancer>,
     /// What zone-aware routing has worked out, where there is any.
     zones: RefCell<Option<Box<Zones>>>,
+    /// Of clusters with subsets.
+    subsets: RefCell<Option<Box<Picking>>>,
     /// Version of the endpoint set that `pools` was last cleaned for.
     version: Cell<u64>,
 }
@@ -94,19 +81,24 @@ impl ClusterState {
             slot,
             cluster,
             pools: RefCell::default(),
+            apart: RefCell::default(),
             originals: RefCell::default(),
             names: Names::default(),
             balancer: RefCell::default(),
             zones: RefCell::default(),
+            subsets: RefCell::default(),
             version: Cell::new(0),
         }
     }
 
-    /// The pools of an endpoint.
-    pub fn pools(&self, endpoint: &Arc<Endpoint>) -> Rc<Pools> {
-        if self.cluster.settings.proxy_protocol.is_some() {
-            // A connection there is of one client, so that nobody else may use it.
-            return Rc::default();
+    /// The pools of an endpoint for requests of this purpose.
+    #[inline]
+    pub fn pools(&self, endpoint: &Arc<Endpoint>, purpose: Purpose) -> Rc<Pools> {
+        let told = self.cluster.settings.proxy_protocol.is_some();
+        if purpose.high || told {
+            // Of whom the endpoint hears nothing, all are alike.
+            let ends = if told { purpose.ends } else { Ends::NOBODY };
+            return self.apart.borrow_mut().get(endpoint, Purpose { ends, ..purpose });
         }
         let key = Arc::as_ptr(endpoint) as usize;
         if let Some((_, pools)) = self.pools.borrow().get(&key) {
@@ -125,6 +117,7 @@ impl ClusterState {
         let alive: std::collections::HashSet<usize> =
             set.iter().map(|endpoint| Arc::as_ptr(endpoint) as usize).collect();
         self.pools.borrow_mut().retain(|key, _| alive.contains(key));
+        self.apart.borrow_mut().pools.retain(|(key, _), _| alive.contains(key));
     }
 
     /// An endpoint for the next try. `destination` is where the client wanted to go, for ORIGINAL_DST clusters.
@@ -142,7 +135,7 @@ impl ClusterState {
         self.follow(&set);
         let wanted = Selection { slow_start: settings.slow_start, ..wanted };
         let mut balancer = self.balancer.borrow_mut();
-        if let (Some(aware), Some(local)) = (&settings.zone_aware, &self.cluster.local) {
+        if let (Some(aware), Some(local), None) = (&settings.zone_aware, &self.cluster.local, &set.subsets) {
             let mut zones = self.zones.borrow_mut();
             let zones = zones.get_or_insert_with(Box::default);
             return worker.with_random(|random| {
@@ -152,6 +145,17 @@ impl ClusterState {
                 let zone = zones.choose(aware, local, &set, settings, &self.stats, random);
                 let wanted = Selection { zone, ..wanted };
                 balancer.pick(&settings.balancer, &set, &wanted, random).cloned()
+            });
+        }
+        if let Some(subsets) = &set.subsets {
+            let mut picking = self.subsets.borrow_mut();
+            let picking = picking.get_or_insert_with(Box::default);
+            picking.follow(&set, &self.stats);
+            return worker.with_random(|random| {
+                balancer::subsets::choose(subsets, wanted.asked, &self.stats, &mut |at, hosts| {
+                    let balancer = picking.balancers.entry(at).or_default();
+                    balancer.pick(&settings.balancer, hosts, &wanted, random).cloned()
+                })
             });
         }
         worker.with_random(|random| balancer.pick(&settings.balancer, &set, &wanted, random).cloned())
@@ -166,6 +170,8 @@ impl ClusterState {
         let mut pools = self.pools.borrow_mut();
         for gone in &resolved.gone {
             pools.remove(&(Arc::as_ptr(gone) as usize));
+            let mut apart = self.apart.borrow_mut();
+            apart.pools.retain(|(key, _), _| *key != Arc::as_ptr(gone) as usize);
         }
         Ok(resolved.endpoint)
     }
@@ -179,6 +185,7 @@ impl ClusterState {
         if originals.len() >= MAX_ORIGINALS && !originals.contains_key(&address) {
             originals.clear();
             self.pools.borrow_mut().clear();
+            self.apart.borrow_mut().pools.clear();
         }
         let new = || Arc::new(Endpoint::new(Address::Socket(address), None, 1, Health::Healthy));
         originals.entry(address).or_insert_with(new).clone()
@@ -205,11 +212,11 @@ impl ClusterState {
         endpoint: &Arc<Endpoint>,
         pools: &Rc<Pools>,
         http2: bool,
-        ends: Ends,
+        purpose: Purpose,
         worker: &Rc<Worker>,
     ) -> Result<Acquired, ConnectError> {
-        let limit = self.cluster.settings.limits.pending_requests;
-        let Some(_pending) = Permit::take(&self.slot, Resource::Pending, limit) else {
+        let limit = self.cluster.settings.limits_at(purpose.high).pending_requests;
+        let Some(_pending) = Permit::take(&self.slot, purpose.high, Resource::Pending, limit) else {
             self.stats.upstream_rq_pending_overflow.inc();
             return Err(ConnectError::overflow());
         };
@@ -218,7 +225,7 @@ impl ClusterState {
         let (state, endpoint, pools) = (self.clone(), endpoint.clone(), pools.clone());
         let place = pools.queue(http2).join();
         let mut patience = Patience { stats: &self.stats, lost: true };
-        let demand = Demand { state, endpoint, pools, http2, ends, worker: worker.clone() };
+        let demand = Demand { state, endpoint, pools, http2, purpose, worker: worker.clone() };
         let served = poll_fn(|cx| demand.poll(cx, &place)).await;
         patience.lost = false;
         if served.is_err() {
@@ -227,9 +234,10 @@ impl ClusterState {
         served
     }
 
-    /// A unit of `max_requests` for a request that has its stream.
-    pub fn admit(&self) -> Option<Permit> {
-        let permit = Permit::take(&self.slot, Resource::Requests, self.cluster.settings.limits.requests);
+    /// A unit of `max_requests` for a request that has its stream; `high`: on a route of priority HIGH.
+    pub fn admit(&self, high: bool) -> Option<Permit> {
+        let limit = self.cluster.settings.limits_at(high).requests;
+        let permit = Permit::take(&self.slot, high, Resource::Requests, limit);
         if permit.is_none() {
             self.stats.upstream_rq_active_overflow.inc();
         }
@@ -239,16 +247,12 @@ impl ClusterState {
     /// A connection without HTTP, for a CONNECT that ends here; `version` has it begin with a header.
     pub async fn connect_bytes(
         &self,
-        endpoint: &Endpoint,
-        ends: Ends,
+        endpoint: &Arc<Endpoint>,
+        Purpose { ends, high }: Purpose,
         version: Option<Version>,
         worker: &Rc<Worker>,
     ) -> Result<Acquired, ConnectError> {
-        let limit = self.cluster.settings.limits.connections;
-        let Some(mut permit) = Permit::take(&self.slot, Resource::Connections, limit) else {
-            self.stats.upstream_cx_overflow.inc();
-            return Err(ConnectError::overflow());
-        };
+        let Some(mut permit) = self.connection(endpoint, high) else { return Err(ConnectError::overflow()) };
         let mut stream = self.dial(endpoint, ends).await?;
         permit.connected(&self.stats, None);
         if let Some(version) = version {
@@ -257,6 +261,16 @@ impl ClusterState {
         permit.set_busy(true);
         let bytes = Bytes::new(stream, worker.clone(), Side::Upstream, permit.meter());
         Ok((UpstreamStream::Bytes(Box::new(bytes)), Some(permit)))
+    }
+
+    /// A place among the connections of the cluster and of the endpoint, if there is one.
+    pub fn connection(&self, endpoint: &Arc<Endpoint>, high: bool) -> Option<Permit> {
+        let limits = self.cluster.settings.limits_at(high);
+        let permit = Permit::connection(&self.slot, high, endpoint, limits);
+        if permit.is_none() {
+            self.stats.upstream_cx_overflow.inc();
+        }
+        permit
     }
 
     /// Connects to an endpoint for the connection between `ends`, and counts how that went.
@@ -344,8 +358,8 @@ struct Demand {
     endpoint: Arc<Endpoint>,
     pools: Rc<Pools>,
     http2: bool,
-    /// The connection that asked; others may only be served by one made for it where nobody is told of it.
-    ends: Ends,
+    /// What all who wait there ask for.
+    purpose: Purpose,
     worker: Rc<Worker>,
 }
 
@@ -372,15 +386,12 @@ impl Demand {
         let settings = &state.cluster.settings;
         let streams = if self.http2 { settings.http2.max_concurrent_streams.max(1) } else { 1 };
         while queue.wants_connection(streams) {
-            let permit = match Permit::take(&state.slot, Resource::Connections, settings.limits.connections) {
+            let permit = match state.connection(&self.endpoint, self.purpose.high) {
                 Some(permit) => permit,
-                None => {
-                    state.stats.upstream_cx_overflow.inc();
-                    if !queue.is_without_connection() {
-                        return;
-                    }
-                    Permit::force(&state.slot, Resource::Connections)
+                None if queue.is_without_connection() => {
+                    Permit::force(&state.slot, self.purpose.high, &self.endpoint)
                 }
+                None => return,
             };
             tokio::task::spawn_local(self.clone().connect(permit, queue.attempt()));
         }
@@ -389,7 +400,7 @@ impl Demand {
     /// Makes one; whoever is first in line then gets it.
     async fn connect(self, mut permit: Permit, attempt: Attempt) {
         let (state, pools) = (&self.state, &self.pools);
-        let stream = match state.dial(&self.endpoint, self.ends).await {
+        let stream = match state.dial(&self.endpoint, self.purpose.ends).await {
             Ok(stream) => stream,
             Err(error) => {
                 drop((permit, attempt));

@@ -18,7 +18,7 @@ pub enum Version {
 }
 
 /// The two ends of the connection that a new one is made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The client.
     pub source: SocketAddr,

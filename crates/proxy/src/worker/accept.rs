@@ -18,6 +18,7 @@ use crate::{
         address::ListenAddress,
         connection::Connection,
         filters::{FilterError, Inspected},
+        limit::Place,
     },
     stream::{Socket, Stream},
     tcp_proxy::early::Early,
@@ -56,23 +57,39 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
 
 fn start(thread: &Rc<WorkerThread>, active: &Rc<Active>, stream: Socket, peer: SocketAddr) {
     let listener = active.listener.borrow().clone();
+    let place = match thread.connections.as_ref().filter(|_| !listener.ignores_global_limit) {
+        None => None,
+        Some(count) => match count.take() {
+            Some(place) => Some(place),
+            None => return active.stats.downstream_global_cx_overflow.inc(),
+        },
+    };
     let local = match listener.addresses.as_slice() {
-        [ListenAddress::Socket(one)] if !one.ip().is_unspecified() && one.port() != 0 => *one,
+        [ListenAddress::Socket(one)]
+            if !listener.transparent && !one.ip().is_unspecified() && one.port() != 0 =>
+        {
+            *one
+        }
         _ => stream.local_addr(),
     };
     let connection = Inspected::new(stream, local, peer);
     if listener.filters.is_empty() {
-        return admit(thread, active, connection, None);
+        return admit(thread, active, connection, None, place);
     }
     let (thread, active) = (thread.clone(), active.clone());
     tokio::task::spawn_local(async move {
         let live = thread.table.enter();
-        inspect_and_admit(&thread, &active, connection).await;
+        inspect_and_admit(&thread, &active, connection, place).await;
         drop(live);
     });
 }
 
-async fn inspect_and_admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, connection: Inspected) {
+async fn inspect_and_admit(
+    thread: &Rc<WorkerThread>,
+    active: &Rc<Active>,
+    connection: Inspected,
+    place: Option<Place>,
+) {
     let Some((connection, early)) = inspect_in_time(thread, active, connection).await else { return };
     let hands_off = active.listener.borrow().use_original_dst && connection.local_restored;
     let other = match hands_off {
@@ -84,9 +101,9 @@ async fn inspect_and_admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, conne
         Some(other) => {
             drop(early);
             let Some((connection, early)) = inspect_in_time(thread, &other, connection).await else { return };
-            admit(thread, &other, connection, early);
+            admit(thread, &other, connection, early, place);
         }
-        None => admit(thread, active, connection, early),
+        None => admit(thread, active, connection, early, place),
     }
 }
 
@@ -117,7 +134,13 @@ async fn inspect_in_time(
 }
 
 /// Chooses the filter chain and starts the connection's task.
-fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, early: Option<Box<Early>>) {
+fn admit(
+    thread: &Rc<WorkerThread>,
+    active: &Rc<Active>,
+    inspected: Inspected,
+    early: Option<Box<Early>>,
+    place: Option<Place>,
+) {
     // The configuration of now, not of when inspection began: old chains get no new connections.
     let listener = active.listener.borrow().clone();
     let Some(chain) = listener.chains.find(&inspected.view()).cloned() else {
@@ -142,7 +165,7 @@ fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, e
         drain: ticket,
     };
     let stream = Stream::accepted(inspected.stream, inspected.prefix);
-    let open = Open::new(active, thread.table.enter());
+    let open = Open::new(active, thread.table.enter(), place);
     let task = serve::connection(thread, stream, connection, open, early);
     group.own(slot, task);
 }
@@ -152,13 +175,14 @@ fn admit(thread: &Rc<WorkerThread>, active: &Rc<Active>, inspected: Inspected, e
 pub(super) struct Open {
     stats: Arc<crate::listener::stats::ListenerStats>,
     _live: super::table::Live,
+    _place: Option<Place>,
 }
 
 impl Open {
-    fn new(active: &Active, live: super::table::Live) -> Self {
+    fn new(active: &Active, live: super::table::Live, place: Option<Place>) -> Self {
         active.stats.downstream_cx_total.inc();
         active.stats.downstream_cx_active.inc();
-        Self { stats: active.stats.clone(), _live: live }
+        Self { stats: active.stats.clone(), _live: live, _place: place }
     }
 }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use tokio::task::AbortHandle;
 
-use super::{accept::Open, thread::WorkerThread};
+use super::{accept::Open, terminals, thread::WorkerThread};
 use crate::{
     http,
     listener::{Terminal, connection::Connection},
@@ -24,6 +24,9 @@ pub(super) fn connection(
     early: Option<Box<Early>>,
 ) -> AbortHandle {
     let worker = thread.worker.clone();
+    if !connection.chain.limits.is_empty() {
+        return limited(thread, stream, connection, open, early);
+    }
     let task = match &connection.chain.terminal {
         Terminal::Http(manager) => {
             let manager = manager.clone();
@@ -38,6 +41,61 @@ pub(super) fn connection(
                 drop(open);
             })
         }
+        Terminal::DirectResponse(response) => {
+            let response = response.clone();
+            tokio::task::spawn_local(async move {
+                terminals::respond(stream, response).await;
+                drop((connection, open));
+            })
+        }
+        Terminal::Echo => tokio::task::spawn_local(async move {
+            terminals::echo(stream).await;
+            drop((connection, open));
+        }),
     };
     task.abort_handle()
+}
+
+/// A connection that limits of its chain count: serves it, or ends it as the first limit says that has no place for it.
+fn limited(
+    thread: &Rc<WorkerThread>,
+    stream: Stream,
+    connection: Connection,
+    open: Open,
+    early: Option<Box<Early>>,
+) -> AbortHandle {
+    let worker = thread.worker.clone();
+    let chain = connection.chain.clone();
+    let mut counted = Vec::with_capacity(chain.limits.len());
+    for limit in &chain.limits {
+        counted.push(limit.enter(worker.connection_limit_stats(&limit.stat_prefix)));
+        if let Some(delay) = counted.last().and_then(|counted| counted.refused) {
+            let refused = async move {
+                terminals::refuse(stream, delay).await;
+                drop((connection, counted, open, early));
+            };
+            return tokio::task::spawn_local(refused).abort_handle();
+        }
+    }
+    let task = async move {
+        match &chain.terminal {
+            Terminal::Http(manager) => {
+                http::serve(stream, connection, manager.clone(), worker, (open, counted)).await;
+            }
+            Terminal::Tcp(proxy) => {
+                let early = early.filter(|early| early.is_of(proxy));
+                tcp_proxy::serve(stream, connection, proxy.clone(), worker, early).await;
+                drop((open, counted));
+            }
+            Terminal::DirectResponse(response) => {
+                terminals::respond(stream, response.clone()).await;
+                drop((connection, open, counted));
+            }
+            Terminal::Echo => {
+                terminals::echo(stream).await;
+                drop((connection, open, counted));
+            }
+        }
+    };
+    tokio::task::spawn_local(task).abort_handle()
 }

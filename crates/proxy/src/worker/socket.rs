@@ -10,7 +10,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::{
-    listener::address::{self, ListenAddress},
+    cluster::Keepalive,
+    listener::{
+        Listener,
+        address::{self, ListenAddress},
+    },
     stream::{self, UNSPECIFIED},
 };
 
@@ -21,6 +25,25 @@ pub(super) struct SocketOptions {
     pub(super) reuse_port: bool,
     /// `listen(2)` backlog.
     pub(super) backlog: i32,
+    /// `freebind`: the address need not be there yet.
+    pub(super) freebind: bool,
+    /// `transparent`: connections to other addresses may be led here (TPROXY).
+    pub(super) transparent: bool,
+    /// `tcp_keepalive`.
+    pub(super) keepalive: Option<Keepalive>,
+}
+
+impl SocketOptions {
+    /// Those of a listener.
+    pub(super) fn of(listener: &Listener) -> Self {
+        let Listener { reuse_port, backlog, freebind, transparent, keepalive, .. } = *listener;
+        Self { reuse_port, backlog, freebind, transparent, keepalive }
+    }
+
+    /// One socket, and no more than that.
+    pub(super) fn plain(backlog: i32) -> Self {
+        Self { reuse_port: false, backlog, freebind: false, transparent: false, keepalive: None }
+    }
 }
 
 /// `count` sockets on `address`, and the address they are bound to.
@@ -54,6 +77,19 @@ fn bind_tcp(address: SocketAddr, options: SocketOptions) -> io::Result<Socket> {
     socket.set_reuse_port(options.reuse_port)?;
     // Accepted sockets inherit it: one system call less per connection.
     socket.set_tcp_nodelay(true)?;
+    if let Some(keepalive) = &options.keepalive {
+        socket.set_tcp_keepalive(&stream::keepalive(keepalive))?;
+    }
+    match address {
+        SocketAddr::V4(_) if options.freebind => socket.set_freebind_v4(true)?,
+        SocketAddr::V6(_) if options.freebind => socket.set_freebind_v6(true)?,
+        _ => {}
+    }
+    match address {
+        SocketAddr::V4(_) if options.transparent => socket.set_ip_transparent_v4(true)?,
+        SocketAddr::V6(_) if options.transparent => socket.set_ip_transparent_v6(true)?,
+        _ => {}
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     Ok(socket)
@@ -133,22 +169,33 @@ mod tests {
     #[test]
     fn all_workers_share_the_port_that_was_found() {
         for reuse_port in [true, false] {
-            let options = SocketOptions { reuse_port, backlog: 16 };
+            let options = SocketOptions { reuse_port, ..SocketOptions::plain(16) };
             let any = ListenAddress::Socket("127.0.0.1:0".parse().unwrap());
             let (actual, sockets) = bind(&any, 3, options).unwrap();
             let address = actual.socket().unwrap();
             assert_ne!(address.port(), 0);
             assert!(sockets.iter().all(|socket| socket.local_addr().unwrap().as_socket() == Some(address)));
-            let taken = SocketOptions { reuse_port: false, backlog: 16 };
+            let taken = SocketOptions::plain(16);
             assert_eq!(bind(&actual, 1, taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         }
+    }
+
+    #[test]
+    fn an_address_need_not_be_there_yet() {
+        // Nobody has it: it is for documentation.
+        let nobodys = ListenAddress::Socket("192.0.2.1:0".parse().unwrap());
+        let plain = SocketOptions::plain(16);
+        assert_eq!(bind(&nobodys, 1, plain).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+        let keepalive = Some(Keepalive { probes: Some(3), time: None, interval: None });
+        let (_, sockets) = bind(&nobodys, 1, SocketOptions { freebind: true, keepalive, ..plain }).unwrap();
+        assert!(sockets[0].keepalive().unwrap() && sockets[0].tcp_keepalive_retries().unwrap() == 3);
     }
 
     #[test]
     fn a_stale_socket_file_is_replaced_and_the_mode_is_set() {
         let folder = tempfile::tempdir().unwrap();
         let path: std::sync::Arc<str> = folder.path().join("l.sock").display().to_string().into();
-        let options = SocketOptions { reuse_port: true, backlog: 16 };
+        let options = SocketOptions { reuse_port: true, ..SocketOptions::plain(16) };
         for mode in [0o600, 0o666] {
             let (_, sockets) = bind(&ListenAddress::Pipe { path: path.clone(), mode }, 2, options).unwrap();
             assert_eq!(sockets.len(), 2);

@@ -69,17 +69,20 @@ fn endpoints_of(set: EndpointSet) -> crate::cluster::Endpoints {
 fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
     let tcp = TcpProxy {
         stat_prefix: "t".into(),
-        clusters: vec![(cluster.clone(), 1)],
+        clusters: vec![(cluster.clone(), 1, None)],
         idle_timeout: Some(Duration::from_secs(60)),
         max_connect_attempts: 1,
         hash_source_ip: false,
         max_duration: None,
+        backoff: None,
+        duration_jitter: 0,
+        log_times: Default::default(),
         tunnel: None,
         sni: Default::default(),
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
-    Arc::new(FilterChain { name: "tcp".into(), terminal, connect_timeout: None })
+    Arc::new(FilterChain { name: "tcp".into(), limits: Vec::new(), terminal, connect_timeout: None })
 }
 
 fn listener(name: &str, address: &str, chain: &Arc<FilterChain>) -> Listener {
@@ -98,6 +101,10 @@ fn listener(name: &str, address: &str, chain: &Arc<FilterChain>) -> Listener {
         chains: FilterChains::build(vec![(ChainMatch::default(), chain.clone())], None).unwrap(),
         access_log: Vec::new(),
         backlog: 128,
+        freebind: false,
+        transparent: false,
+        keepalive: None,
+        ignores_global_limit: false,
     }
 }
 

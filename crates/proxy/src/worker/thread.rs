@@ -16,6 +16,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
+    Options,
     accept::{accept, accept_pending},
     detect::{Inspectors, Speakers},
     socket::Listening,
@@ -24,8 +25,7 @@ use super::{
 use crate::{
     drain::{Group, Phase},
     http::{Worker, clock},
-    listener::{Listener, address::ListenAddress, stats::ListenerStats},
-    stats::Registry,
+    listener::{Listener, address::ListenAddress, limit::Count, stats::ListenerStats},
 };
 
 /// What the main thread asks of a worker.
@@ -74,6 +74,8 @@ pub(super) struct WorkerThread {
     pub(super) worker: Rc<Worker>,
     /// Who spoke first where.
     pub(super) speakers: Speakers,
+    /// Connections at once, where they are limited.
+    pub(super) connections: Option<Arc<Count>>,
     inspectors: OnceCell<Inspectors>,
     drain_time: Duration,
     ids: Cell<u64>,
@@ -98,8 +100,7 @@ impl WorkerThread {
 pub(super) fn run(
     index: usize,
     workers: usize,
-    drain_time: Duration,
-    stats: Arc<Registry>,
+    Options { drain_time, stats, connections, .. }: Options,
     mut commands: mpsc::UnboundedReceiver<Command>,
 ) -> std::io::Result<()> {
     let runtime = Builder::new_current_thread()
@@ -112,6 +113,7 @@ pub(super) fn run(
             table: Rc::default(),
             worker: Worker::with_stats(index, stats),
             speakers: Speakers::default(),
+            connections,
             inspectors: OnceCell::new(),
             drain_time,
             ids: Cell::new(index as u64),

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     cluster::{
-        Address, ClusterSettings, DynamicForward, Keepalive, UpstreamProtocol, ZoneAware,
+        Address, ClusterSettings, DynamicForward, Keepalive, Limits, UpstreamProtocol, ZoneAware,
         dns::Family,
         health::{Check, Settings as HealthCheck},
     },
@@ -121,7 +121,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
     protocol::protocol(message, &mut settings, context)?;
     balancer::balancer(message, &mut settings, context)?;
     if let Some(breakers) = &message.circuit_breakers {
-        limits(breakers, &mut settings, context);
+        limits(breakers, &mut settings).at("circuit_breakers")?;
     }
     if let Some(common) = &message.common_lb_config {
         common_lb(common, &mut settings, context).at("common_lb_config")?;
@@ -185,9 +185,7 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
         let socket = candidate.transport_socket.as_ref().map_or(Ok(()), listener::transport_socket);
         socket.at("transport_socket").at_index("transport_socket_matches", at)?;
     }
-    let subset = message.lb_subset_config.as_ref().is_some_and(|config| !config.subset_selectors.is_empty());
     fields::unsupported(message.transport_socket_matcher.is_some(), "transport_socket_matcher")?;
-    fields::unsupported(subset, "lb_subset_config")?;
     if let Some(filter) = message.filters.first() {
         return refuse(format!("unknown network filter '{}'", filter.name)).at_index("filters", 0);
     }
@@ -312,26 +310,42 @@ fn dns(message: &Message, assignment: Assignment, logical: bool) -> Result<Dns, 
     Ok(Dns { assignment, logical, refresh, failure_refresh, respect_ttl: message.respect_dns_ttl, family })
 }
 
-fn limits(breakers: &CircuitBreakers, settings: &mut ClusterSettings, context: &mut Context) {
-    for threshold in &breakers.thresholds {
-        // DEFAULT is 0.
-        if threshold.priority != 0 {
-            context.note("circuit_breakers.thresholds of priority HIGH: those of DEFAULT count for all");
-            continue;
-        }
-        let limits = &mut settings.limits;
+fn limits(breakers: &CircuitBreakers, settings: &mut ClusterSettings) -> Result<(), Rejection> {
+    for (at, threshold) in breakers.thresholds.iter().enumerate() {
+        let limits = limits_at(threshold.priority, settings).at_index("thresholds", at)?;
         limits.connections = fields::number(threshold.max_connections.as_ref(), limits.connections);
         limits.pending_requests =
             fields::number(threshold.max_pending_requests.as_ref(), limits.pending_requests);
         limits.requests = fields::number(threshold.max_requests.as_ref(), limits.requests);
         limits.retries = fields::number(threshold.max_retries.as_ref(), limits.retries);
+        limits.tracks_remaining = threshold.track_remaining;
         limits.retry_budget = threshold.retry_budget.as_ref().map(|budget| {
             let percent = budget.budget_percent.map_or(20.0, |percent| percent.value).clamp(0.0, 100.0);
             ((percent * 100.0) as u32, fields::number(budget.min_retry_concurrency.as_ref(), 3))
         });
     }
-    if !breakers.per_host_thresholds.is_empty() {
-        context.note("circuit_breakers.per_host_thresholds: not in effect");
+    for (at, threshold) in breakers.per_host_thresholds.iter().enumerate() {
+        let others = threshold.max_pending_requests.is_some()
+            || threshold.max_requests.is_some()
+            || threshold.max_retries.is_some()
+            || threshold.max_connection_pools.is_some()
+            || threshold.retry_budget.is_some();
+        if others {
+            return refuse("Unsupported field in per_host_thresholds: only max_connections is supported")
+                .at_index("per_host_thresholds", at);
+        }
+        let limits = limits_at(threshold.priority, settings).at_index("per_host_thresholds", at)?;
+        limits.per_host = fields::number(threshold.max_connections.as_ref(), u32::MAX);
+    }
+    Ok(())
+}
+
+/// The limits of a `RoutingPriority`.
+fn limits_at(priority: i32, settings: &mut ClusterSettings) -> Result<&mut Limits, Rejection> {
+    match priority {
+        0 => Ok(&mut settings.limits),
+        1 => Ok(&mut settings.high_limits),
+        other => fields::unknown_enum("priority", other),
     }
 }
 
@@ -391,7 +405,8 @@ fn bind_config(message: &BindConfig, settings: &mut ClusterSettings) -> Result<(
     Ok(())
 }
 
-fn tcp_keepalive(message: &TcpKeepalive) -> Keepalive {
+/// Probes of idle connections.
+pub fn tcp_keepalive(message: &TcpKeepalive) -> Keepalive {
     let seconds = |value: &UInt32Value| Duration::from_secs(value.value.into());
     Keepalive {
         probes: message.keepalive_probes.as_ref().map(|probes| probes.value),

@@ -16,12 +16,13 @@ use meltemi_xds::pb::{
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{At, Context, Rejection, fields, refuse};
+use super::{At, Context, Rejection, fields, metadata, refuse};
 use crate::cluster::{
     Address, Health, Locality,
     cold::Counts,
     endpoints::{HostSpec, LocalityEndpoints},
     health::CheckAt,
+    metadata::Fields,
     store::ClusterStore,
 };
 
@@ -60,6 +61,8 @@ pub struct Host {
     pub health: Health,
     /// `hash_key` of its `envoy.lb` metadata.
     pub hash_key: Option<Arc<str>>,
+    /// Its `envoy.lb` metadata.
+    pub metadata: Option<Arc<Fields>>,
     /// `health_check_config`.
     pub check: Option<Arc<CheckAt>>,
 }
@@ -108,13 +111,14 @@ impl Assignment {
         let spec = |host: &Host, address| {
             let hostname = host.hostname.clone();
             let hash_key = host.hash_key.clone();
-            let check = host.check.clone();
+            let (check, metadata) = (host.check.clone(), host.metadata.clone());
             HostSpec {
                 address,
                 hostname,
                 weight: host.weight,
                 health: host.health,
                 hash_key,
+                metadata,
                 check,
                 leaving: false,
             }
@@ -240,9 +244,10 @@ fn host(message: &LbEndpoint, hosts: Hosts, context: &mut Context) -> Result<Hos
         (hostname, _) => Some(context.intern(hostname)),
     };
     let hash_key = hash_key(message).map(|key| context.intern(key));
+    let metadata = metadata::of(message.metadata.as_ref(), context).at("metadata")?.map(Arc::new);
     let check = endpoint.health_check_config.as_ref().map(check).transpose();
     let check = check.at("endpoint.health_check_config")?;
-    Ok(Host { target, hostname, weight, health, hash_key, check })
+    Ok(Host { target, hostname, weight, health, hash_key, metadata, check })
 }
 
 /// Where a host is asked how it is.

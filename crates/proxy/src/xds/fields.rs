@@ -145,6 +145,14 @@ pub fn percent(message: &Percent) -> Result<u32, Rejection> {
     }
 }
 
+/// A percentage between 0 and 100, in hundredths of one.
+pub fn percent_in_hundredths(message: &Percent) -> Result<u32, Rejection> {
+    match message.value {
+        value if (0.0..=100.0).contains(&value) => Ok((value * 100.0) as u32),
+        value => refuse(format!("{value} is not between 0 and 100")),
+    }
+}
+
 /// The `config` that pilot puts into `istio` metadata: the resource that something comes from.
 pub fn origin(metadata: Option<&Metadata>) -> Option<&str> {
     match &metadata?.filter_metadata.get("istio")?.fields.get("config")?.kind {

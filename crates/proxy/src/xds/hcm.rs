@@ -21,7 +21,7 @@ use prost::{Message as _, Name as _};
 use super::{At, Context, Rejection, access_log, fields, http_filters, listener, refuse, route, wire};
 use crate::http::config::{
     Codec, EscapedSlashes, Http1Options, Http2Keepalive, Http2Options, HttpConnectionManager, NameCase,
-    NameFormat, RouteSlot, ServerHeader, StripHostPort,
+    NameFormat, RouteSlot, ServerHeader, StripHostPort, Underscores,
 };
 
 /// Field number of `HttpConnectionManager.route_config`, which may be large.
@@ -94,6 +94,7 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
         max_requests_per_connection: common.max_requests_per_connection,
         max_request_headers: header_limit(&message)?,
         max_headers_count: common.max_headers_count,
+        underscores: common.underscores,
         upgrades: upgrades(&message.upgrade_configs, context)?,
         normalize_path: fields::flag(message.normalize_path.as_ref(), false),
         merge_slashes: message.merge_slashes,
@@ -229,13 +230,14 @@ pub struct Common {
     pub max_requests_per_connection: u32,
     /// Default 100.
     pub max_headers_count: usize,
+    /// Default: allowed.
+    pub underscores: Underscores,
 }
 
-/// Reads the options; what they say about underscores is not supported.
+/// Reads the options.
 pub fn common(message: Option<&HttpProtocolOptions>) -> Result<Common, Rejection> {
     let none = HttpProtocolOptions::default();
     let message = message.unwrap_or(&none);
-    fields::unsupported(message.headers_with_underscores_action != 0, "headers_with_underscores_action")?;
     fields::unsupported(message.max_response_headers_kb.is_some(), "max_response_headers_kb")?;
     let hour = Some(Duration::from_secs(3600));
     Ok(Common {
@@ -252,6 +254,12 @@ pub fn common(message: Option<&HttpProtocolOptions>) -> Result<Common, Rejection
         )?,
         max_requests_per_connection: fields::number(message.max_requests_per_connection.as_ref(), 0),
         max_headers_count: fields::number(message.max_headers_count.as_ref(), 100) as usize,
+        underscores: match message.headers_with_underscores_action {
+            0 => Underscores::Allow,
+            1 => Underscores::Reject,
+            2 => Underscores::Drop,
+            other => return fields::unknown_enum("headers_with_underscores_action", other),
+        },
     })
 }
 

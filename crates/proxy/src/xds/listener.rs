@@ -13,6 +13,8 @@ use meltemi_xds::pb::envoy::{
     },
     extensions::{
         filters::network::{
+            connection_limit::v3::ConnectionLimit as LimitMessage,
+            direct_response::v3::Config as DirectResponse, echo::v3::Echo,
             http_connection_manager::v3::HttpConnectionManager, sni_cluster::v3::SniCluster,
             tcp_proxy::v3::TcpProxy,
         },
@@ -21,12 +23,16 @@ use meltemi_xds::pb::envoy::{
 };
 use prost::{Message as _, Name};
 
-use super::{At, Context, Rejection, access_log, dynamic, fields, hcm, listener_filters, refuse, tcp_proxy};
+use super::{
+    At, Context, Rejection, access_log, cluster, dynamic, fields, hcm, listener_filters, network_matcher,
+    refuse, tcp_proxy,
+};
 use crate::{
     cluster::Address,
     listener::{
         FilterChain, Listener, ListenerFilter, SniUse, TcpProxy as TcpProxySettings, Terminal,
         address::ListenAddress,
+        limit::{ConnectionLimit, Count},
         matcher::{ChainMatch, FilterChains, IpPrefix, SourceType},
     },
 };
@@ -81,7 +87,15 @@ pub fn compile(
         // As in Envoy: what is handed on by its original destination must have one.
         filters.push(ListenerFilter::OriginalDst.into());
     }
-    let chains = FilterChains::build(chains, default).map_err(|error| Rejection::new(error.to_string()))?;
+    let matcher = message.filter_chain_matcher.as_ref();
+    let chains = match matcher.map(|matcher| network_matcher::compile(matcher, context)).transpose() {
+        Ok(None) => FilterChains::build(chains, default),
+        Ok(Some(tree)) => {
+            FilterChains::by_matcher(tree, chains.into_iter().map(|(_, chain)| chain).collect(), default)
+        }
+        Err(error) => return Err(error).at("filter_chain_matcher"),
+    };
+    let chains = chains.map_err(|error| Rejection::new(error.to_string()))?;
     let timeout = fields::optional(message.listener_filters_timeout.as_ref(), "listener_filters_timeout")?;
     let bind = message.bind_to_port.as_ref();
     let older_bind = message.deprecated_v1.as_ref().and_then(|older| older.bind_to_port.as_ref());
@@ -103,6 +117,10 @@ pub fn compile(
         continue_on_timeout: message.continue_on_listener_filters_timeout,
         chains,
         access_log: access_log::compile(&message.access_log)?,
+        freebind: fields::flag(message.freebind.as_ref(), false),
+        transparent: fields::flag(message.transparent.as_ref(), false),
+        keepalive: message.tcp_keepalive.as_ref().map(cluster::tcp_keepalive),
+        ignores_global_limit: message.ignore_global_conn_limit,
         backlog: i32::try_from(fields::number(message.tcp_backlog_size.as_ref(), 4096)).unwrap_or(i32::MAX),
     };
     Ok(Compiled { listener: Arc::new(listener), chains: known })
@@ -110,9 +128,6 @@ pub fn compile(
 
 fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
     fields::unsupported(message.fcds_config.is_some(), "fcds_config")?;
-    fields::unsupported(message.filter_chain_matcher.is_some(), "filter_chain_matcher")?;
-    fields::unsupported(fields::flag(message.transparent.as_ref(), false), "transparent")?;
-    fields::unsupported(fields::flag(message.freebind.as_ref(), false), "freebind")?;
     fields::unsupported(!message.socket_options.is_empty(), "socket_options")?;
     fields::unsupported(message.udp_listener_config.is_some(), "udp_listener_config")?;
     fields::unsupported(message.api_listener.is_some(), "api_listener")?;
@@ -123,9 +138,6 @@ fn refuse_unsupported(message: &Message) -> Result<(), Rejection> {
 fn note_ineffective(message: &Message, context: &mut Context) {
     if message.tcp_fast_open_queue_length.as_ref().is_some_and(|length| length.value > 0) {
         context.note("tcp_fast_open_queue_length: not in effect");
-    }
-    if message.tcp_keepalive.is_some() {
-        context.note("tcp_keepalive of listeners: not in effect");
     }
     if message.connection_balance_config.as_ref().is_some_and(is_exact_balance) {
         context.note("connection_balance_config: the kernel balances connections over workers");
@@ -201,8 +213,12 @@ fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterC
     let Some((last, before)) = message.filters.split_last() else {
         return refuse("a filter chain needs a terminal filter").at("filters");
     };
-    let mut sni = SniUse::Nothing;
+    let (mut sni, mut limits) = (SniUse::Nothing, Vec::new());
     for (at, filter) in before.iter().enumerate() {
+        if let Some(limit) = connection_limit(filter, context).at_index("filters", at)? {
+            limits.extend(limit);
+            continue;
+        }
         match by_sni(filter, context).at_index("filters", at)? {
             Some(found) => sni = found,
             None => {
@@ -219,9 +235,33 @@ fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterC
     )?;
     Ok(FilterChain {
         name: context.intern(&message.name),
+        limits,
         terminal: terminal(last, &sni, context).at_index("filters", before.len())?,
         connect_timeout,
     })
+}
+
+/// A connection limit (inner `None`: turned off); `None` for other filters.
+fn connection_limit(
+    filter: &Filter,
+    context: &mut Context,
+) -> Result<Option<Option<ConnectionLimit>>, Rejection> {
+    let Some(filter::ConfigType::TypedConfig(config)) = &filter.config_type else { return Ok(None) };
+    if config.type_url != LimitMessage::type_url() {
+        return Ok(None);
+    }
+    let message: LimitMessage = fields::unpack(config)?;
+    let most = message.max_connections.as_ref().map(|most| most.value);
+    let Some(most) = most.filter(|most| *most > 0) else {
+        return refuse("value must be greater than or equal to 1").at("max_connections").at("typed_config");
+    };
+    let enabled = message.runtime_enabled.and_then(|flag| flag.default_value);
+    if !fields::flag(enabled.as_ref(), true) {
+        return Ok(Some(None));
+    }
+    let delay = fields::optional(message.delay.as_ref(), "delay").at("typed_config")?;
+    let stat_prefix = context.intern(&message.stat_prefix);
+    Ok(Some(Some(ConnectionLimit { stat_prefix, count: Count::new(most), delay })))
 }
 
 /// Only plaintext, until TLS comes.
@@ -267,6 +307,15 @@ fn terminal(filter: &Filter, sni: &SniUse, context: &mut Context) -> Result<Term
         let message = fields::unpack(config)?;
         let proxy = tcp_proxy::compile(&message, context).at("typed_config")?;
         return Ok(Terminal::Tcp(Arc::new(TcpProxySettings { sni: sni.clone(), ..proxy })));
+    }
+    if config.type_url == Echo::type_url() {
+        return Ok(Terminal::Echo);
+    }
+    if config.type_url == DirectResponse::type_url() {
+        let message: DirectResponse = fields::unpack(config)?;
+        let response = message.response.as_ref().map(fields::data_source).transpose();
+        let response = response.at("response").at("typed_config")?.unwrap_or_default();
+        return Ok(Terminal::DirectResponse(response.into()));
     }
     refuse(format!("unknown network filter '{}' of type '{}'", filter.name, config.type_url))
         .at("typed_config")

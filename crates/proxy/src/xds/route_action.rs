@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{At, Context, Rejection, cluster, fields, header_rules, http_filters, refuse, retry};
+use super::{At, Context, Rejection, cluster, fields, header_rules, http_filters, metadata, refuse, retry};
 use crate::{
-    cluster::ClusterSlot,
+    cluster::{ClusterSlot, metadata::Criteria},
     header_lists,
     http::filters::{cors, overrides::Override},
     route::{
@@ -58,7 +58,8 @@ pub fn forward(
     context: &mut Context,
 ) -> Result<Forward, Rejection> {
     refuse_unsupported(message)?;
-    let (target, parts_override) = target(message, inherited, own, context)?;
+    let asked = metadata::criteria(message.metadata_match.as_ref(), None, context)?;
+    let (target, parts_override) = target(message, inherited, own, asked.as_ref(), context)?;
     let mirrors = match message.request_mirror_policies.as_slice() {
         [] => inherited.mirrors.clone(),
         own => mirrors(own, context)?,
@@ -99,13 +100,13 @@ pub fn forward(
         tunnel_end,
         upgrades,
         high_priority: message.priority == 1,
+        asked,
         retry,
         hash: hash_policies(message, context)?,
     })
 }
 
 fn refuse_unsupported(message: &RouteAction) -> Result<(), Rejection> {
-    fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
     fields::unsupported(message.path_rewrite_policy.is_some(), "path_rewrite_policy")?;
     fields::unsupported(!message.path_rewrite.is_empty(), "path_rewrite")?;
     fields::unsupported(message.early_data_policy.is_some(), "early_data_policy")?;
@@ -220,6 +221,7 @@ fn target(
     message: &RouteAction,
     inherited: &Inherited,
     own: &[Override],
+    asked: Option<&Criteria>,
     context: &mut Context,
 ) -> Result<(Target, bool), Rejection> {
     let target = match &message.cluster_specifier {
@@ -232,7 +234,7 @@ fn target(
             })
         }
         Some(ClusterSpecifier::WeightedClusters(weights)) => {
-            return weighted(weights, inherited, own, context).at("weighted_clusters");
+            return weighted(weights, (inherited, asked), own, context).at("weighted_clusters");
         }
         Some(ClusterSpecifier::ClusterSpecifierPlugin(name)) => {
             refuse(format!("cluster specifier plugin '{name}' is not supported"))
@@ -262,7 +264,7 @@ pub fn cluster(name: &str, context: &mut Context) -> Result<Arc<ClusterSlot>, Re
 
 fn weighted(
     message: &Weights,
-    inherited: &Inherited,
+    inherited: (&Inherited, Option<&Criteria>),
     own: &[Override],
     context: &mut Context,
 ) -> Result<(Target, bool), Rejection> {
@@ -292,11 +294,10 @@ fn weighted(
 
 fn weighted_part(
     message: &ClusterWeight,
-    inherited: &Inherited,
+    (inherited, asked): (&Inherited, Option<&Criteria>),
     own: &[Override],
     context: &mut Context,
 ) -> Result<WeightedCluster, Rejection> {
-    fields::unsupported(message.metadata_match.is_some(), "metadata_match")?;
     fields::unsupported(!message.cluster_header.is_empty(), "cluster_header")?;
     let part = http_filters::level(&message.typed_per_filter_config, context)?;
     let [host, table] = &inherited.filters;
@@ -311,6 +312,7 @@ fn weighted_part(
         cluster: cluster(&message.name, context).at("name")?,
         weight: fields::number(message.weight.as_ref(), 0),
         headers: header_rules::compile(&header_lists!(message), context)?,
+        asked: metadata::criteria(message.metadata_match.as_ref(), asked, context)?,
         host_rewrite,
         filters,
     })

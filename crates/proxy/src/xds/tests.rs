@@ -149,7 +149,7 @@ fn clusters() {
     let compiled =
         cluster_of(&format!("{{name: c, lb_policy: LEAST_REQUEST, connect_timeout: 1s, {http2}}}")).unwrap();
     assert_eq!(compiled.settings.protocol, UpstreamProtocol::Http2);
-    assert_eq!(compiled.settings.balancer, BalancerPolicy::LeastRequest { choices: 2 });
+    assert_eq!(compiled.settings.balancer, BalancerPolicy::LeastRequest { choices: Some(2), bias: 1000 });
     let eds =
         "type: EDS, eds_cluster_config: {service_name: s, eds_config: {ads: {}, initial_fetch_timeout: 0s}}";
     let compiled = cluster_of(&format!("{{name: c, {eds}}}")).unwrap();

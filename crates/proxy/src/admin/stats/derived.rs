@@ -12,7 +12,7 @@ use crate::{
         Group, Sample,
         groups::{CircuitBreakerStats, ClusterStats, MembershipStats, ServerStats},
     },
-    upstream::limits::Resource,
+    upstream::limits::{InUse, Resource},
     xds::view::{Kind, Resource as Known},
 };
 
@@ -36,12 +36,16 @@ impl Admin {
                 let prefix = format!("{prefix}outlier_detection.");
                 outlier.stats.visit(&mut |name, sample| add(&prefix, name, sample));
             }
-            // Routes have no priority here: requests are all of the default one.
-            let limits = &cluster.settings.limits;
-            let breakers = [("default", breakers(&slot, limits)), ("high", CircuitBreakerStats::default())];
-            for (priority, breakers) in breakers {
+            for (priority, high) in [("default", false), ("high", true)] {
                 let prefix = format!("{prefix}circuit_breakers.{priority}.");
-                breakers.visit(&mut |name, sample| add(&prefix, name, sample));
+                let (limits, in_use) = (cluster.settings.limits_at(high), slot.in_use_at(high));
+                breakers(in_use, limits).visit(&mut |name, sample| add(&prefix, name, sample));
+                if limits.tracks_remaining {
+                    for (name, resource, limit) in remaining(limits) {
+                        let left = limit.saturating_sub(in_use.get(resource));
+                        add(&prefix, name, Sample::Gauge(left.into()));
+                    }
+                }
             }
         }
     }
@@ -97,14 +101,26 @@ fn membership(slot: &ClusterSlot, cluster: &Cluster) -> MembershipStats {
     stats.membership_degraded.set(of(Health::Degraded));
     stats.max_host_weight.set(hosts.iter().map(|host| i64::from(host.weight())).max().unwrap_or(0));
     stats.membership_change.add(u64::from(slot.changes.load(Ordering::Relaxed)));
+    let subsets = hosts.subsets.as_ref().map_or(0, |subsets| subsets.active());
+    stats.lb_subsets_active.set(subsets.into());
     let updates = u64::from(slot.updates.load(Ordering::Relaxed));
     stats.update_success.add(updates);
     stats.update_attempt.add(updates);
     stats
 }
 
+/// What `track_remaining` counts down from.
+fn remaining(limits: &Limits) -> [(&'static str, Resource, u32); 4] {
+    [
+        ("remaining_cx", Resource::Connections, limits.connections),
+        ("remaining_pending", Resource::Pending, limits.pending_requests),
+        ("remaining_rq", Resource::Requests, limits.requests),
+        ("remaining_retries", Resource::Retries, limits.retries),
+    ]
+}
+
 /// Which limits are reached now.
-fn breakers(slot: &ClusterSlot, limits: &Limits) -> CircuitBreakerStats {
+fn breakers(in_use: &InUse, limits: &Limits) -> CircuitBreakerStats {
     let stats = CircuitBreakerStats::default();
     for (gauge, resource, limit) in [
         (&stats.cx_open, Resource::Connections, limits.connections),
@@ -113,7 +129,7 @@ fn breakers(slot: &ClusterSlot, limits: &Limits) -> CircuitBreakerStats {
         (&stats.rq_retry_open, Resource::Retries, limits.retries),
     ] {
         // As in Envoy, a limit of none is reached once something passes all the same.
-        gauge.set(i64::from(slot.in_use.get(resource) >= limit.max(1)));
+        gauge.set(i64::from(in_use.get(resource) >= limit.max(1)));
     }
     stats
 }

@@ -9,6 +9,7 @@ fn hosts(healths: &[Health], net: u8) -> Vec<HostSpec> {
         weight: 1,
         health: *health,
         hash_key: None,
+        metadata: None,
         check: None,
         leaving: false,
     };

@@ -133,6 +133,8 @@ pub struct Connection {
     /// Streams that wait for the connection's window or for room in the queue.
     waiting: Vec<Key>,
     reset: VecDeque<u32>,
+    /// What the peer may have sent of streams before it heard that we reset them: no more than their windows let it.
+    stray: i64,
     flood: Flood,
     closing: Closing,
     /// The peer said GOAWAY: no new streams of ours.
@@ -179,6 +181,7 @@ impl Connection {
             accepted: VecDeque::new(),
             waiting: Vec::new(),
             reset: VecDeque::new(),
+            stray: 0,
             flood: Flood::new(config.flood),
             closing: Closing::No,
             peer_closing: false,
@@ -388,7 +391,9 @@ impl Connection {
             self.reset.pop_front();
         }
         self.reset.push_back(id);
-        self.ids.remove(&id);
+        let window = i64::from(self.config.stream_window);
+        let left = self.ids.remove(&id).map_or(window, |key| self.streams.get(key).recv_window.max(0));
+        self.stray = self.stray.saturating_add(left);
         self.tell();
     }
 }

@@ -51,7 +51,7 @@ async fn proxy<F: Future<Output = ()> + 'static>(
     let worker = Worker::new(0);
     let slot = Arc::new(ClusterSlot::new(0, "c".into()));
     let pool = Rc::new(Pool::default());
-    let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
+    let permit = Permit::take(&slot, false, Resource::Connections, 1).unwrap();
     pool.add(Socket::Tcp(upstream), permit, settings(), &worker);
 
     let (client, socket) = pair().await;
@@ -297,7 +297,7 @@ async fn a_connection_that_says_goaway_gets_no_new_stream() {
         let worker = Worker::new(0);
         let slot = Arc::new(ClusterSlot::new(0, "c".into()));
         let pool = Pool::default();
-        let permit = Permit::take(&slot, Resource::Connections, 1).unwrap();
+        let permit = Permit::take(&slot, false, Resource::Connections, 1).unwrap();
         pool.add(Socket::Tcp(upstream), permit, settings(), &worker);
         let mut stream = pool.stream().unwrap();
         let mut connection = h2::server::handshake(socket).await.unwrap();

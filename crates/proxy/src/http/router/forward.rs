@@ -41,7 +41,11 @@ use crate::{
         hash::{self, Hashed},
         rewrite::Picked,
     },
-    upstream::{cluster::ClusterState, limits::Permit},
+    upstream::{
+        cluster::{ClusterState, Purpose},
+        limits::Permit,
+        proxy_header::Ends,
+    },
 };
 
 /// A matched route that forwards.
@@ -199,7 +203,7 @@ impl<D: Downstream> Forwarding<'_, D> {
                 None => self.pick()?,
                 Some(_) => Box::pin(self.pick_dynamic()).await?,
             };
-            let pools = self.state.pools(&endpoint);
+            let pools = self.state.pools(&endpoint, self.purpose());
             match self.try_once(&endpoint, &pools).await {
                 Ok((acquired, _active)) if !self.retries_response() => {
                     return self.respond(acquired, &pools).await;
@@ -212,6 +216,13 @@ impl<D: Downstream> Forwarding<'_, D> {
         }
     }
 
+    /// Whose connections it may use.
+    fn purpose(&self) -> Purpose {
+        let connection = &self.session.connection;
+        let ends = Ends { source: connection.remote, destination: connection.local };
+        Purpose { ends, high: self.matched.forward.high_priority }
+    }
+
     /// The next endpoint to try.
     fn pick(&mut self) -> Result<Arc<Endpoint>, Ended> {
         let hash = self.hash();
@@ -220,7 +231,11 @@ impl<D: Downstream> Forwarding<'_, D> {
         let by_priority = policy.and_then(|policy| policy.avoid_previous_priorities);
         let connection = &self.session.connection;
         let destination = connection.local_restored.then_some(connection.local);
-        let mut wanted = Selection { hash, ..Selection::default() };
+        let asked = match self.part {
+            Some(part) => part.asked.as_ref(),
+            None => self.matched.forward.asked.as_ref(),
+        };
+        let mut wanted = Selection { hash, asked, ..Selection::default() };
         if let Some(attempts) = avoid {
             (wanted.avoid, wanted.attempts) = (&self.tried, attempts);
         }

@@ -30,7 +30,7 @@ use crate::{
         message::{BodyLength, Protocol, RequestHead, ResponseHead},
     },
     route::{Mirror, MirrorTarget},
-    upstream::{UpstreamStream, proxy_header::Ends},
+    upstream::{UpstreamStream, cluster::Purpose},
 };
 
 /// Bytes of body that a copy may lag behind.
@@ -256,7 +256,7 @@ impl Copy {
             stats.upstream_cx_none_healthy.inc();
             return;
         };
-        let pools = state.pools(&endpoint);
+        let pools = state.pools(&endpoint, Purpose::NOBODYS);
         let http2 = match settings.protocol {
             UpstreamProtocol::Http1 => false,
             UpstreamProtocol::Http2 => true,
@@ -264,12 +264,12 @@ impl Copy {
         };
         let mut acquired = match state.ready(&pools, http2) {
             Some(acquired) => acquired,
-            None => match state.wait(&endpoint, &pools, http2, Ends::NOBODY, &self.worker).await {
+            None => match state.wait(&endpoint, &pools, http2, Purpose::NOBODYS, &self.worker).await {
                 Ok(acquired) => acquired,
                 Err(_) => return state.responses.internal.upstream_rq.inc(503),
             },
         };
-        let Some(permit) = state.admit() else {
+        let Some(permit) = state.admit(false) else {
             return state.give_back(acquired, &pools, &self.worker);
         };
         let _active = Active::new(endpoint, state.clone(), permit);

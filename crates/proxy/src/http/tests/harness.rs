@@ -97,6 +97,7 @@ impl Setup {
         let manager = Arc::new(self.manager);
         let chain = Arc::new(FilterChain {
             name: "".into(),
+            limits: Vec::new(),
             terminal: Terminal::Http(manager.clone()),
             connect_timeout: None,
         });
@@ -308,6 +309,10 @@ fn listener(chain: &Arc<FilterChain>) -> Listener {
         chains: FilterChains::build(vec![(ChainMatch::default(), chain.clone())], None).unwrap(),
         access_log: Vec::new(),
         backlog: 128,
+        freebind: false,
+        transparent: false,
+        keepalive: None,
+        ignores_global_limit: false,
     }
 }
 
@@ -327,6 +332,7 @@ fn forward() -> Forward {
         upgrades: Vec::new(),
         tunnel_end: None,
         high_priority: false,
+        asked: None,
         retry: None,
         hash: Vec::new(),
         parts_override: false,

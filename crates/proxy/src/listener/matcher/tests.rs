@@ -14,13 +14,16 @@ fn chain(name: &str) -> Arc<FilterChain> {
         idle_timeout: None,
         max_connect_attempts: 1,
         hash_source_ip: false,
+        backoff: None,
+        duration_jitter: 0,
+        log_times: Default::default(),
         max_duration: None,
         tunnel: None,
         sni: Default::default(),
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
-    Arc::new(FilterChain { name: name.into(), terminal, connect_timeout: None })
+    Arc::new(FilterChain { name: name.into(), limits: Vec::new(), terminal, connect_timeout: None })
 }
 
 fn prefix(text: &str) -> IpPrefix {

@@ -140,6 +140,7 @@ fn weights_are_shares_of_the_total() {
         cluster: Arc::new(ClusterSlot::new(0, weight.to_string().into())),
         weight,
         headers: HeaderRules::default(),
+        asked: None,
         host_rewrite: None,
     };
     let target = Target::Weighted { total: 100, parts: vec![part(90), part(0), part(10)] };

@@ -1,6 +1,8 @@
 //! How a cluster's hosts are chosen among: `lb_policy` with its configuration, or `load_balancing_policy`.
 //! A policy unknown here refuses the cluster: traffic is never spread otherwise than asked for.
 
+use std::sync::Arc;
+
 use meltemi_xds::pb::{
     envoy::{
         config::{
@@ -8,6 +10,7 @@ use meltemi_xds::pb::{
                 Cluster as Message, LoadBalancingPolicy,
                 cluster::{
                     LbConfig, LbPolicy, RingHashLbConfig, SlowStartConfig as OlderSlowStart,
+                    common_lb_config::LocalityConfigSpecifier as OlderLocality,
                     ring_hash_lb_config::HashFunction as RingFunction,
                 },
                 load_balancing_policy::Policy,
@@ -20,11 +23,12 @@ use meltemi_xds::pb::{
                 ConsistentHashingLbConfig, LocalityLbConfig, SlowStartConfig,
                 locality_lb_config::LocalityConfigSpecifier as TypedLocality,
             },
-            least_request::v3::LeastRequest,
+            least_request::v3::{LeastRequest, least_request::SelectionMethod},
             maglev::v3::Maglev,
             random::v3::Random,
             ring_hash::v3::{RingHash, ring_hash::HashFunction as TypedRingFunction},
             round_robin::v3::RoundRobin,
+            subset::v3::Subset,
             wrr_locality::v3::WrrLocality,
         },
         r#type::v3::Percent,
@@ -35,7 +39,7 @@ use prost::Name;
 
 use crate::{
     cluster::{BalancerPolicy, ClusterSettings, Consistent, SlowStart, ZoneAware},
-    xds::{At, Context, Rejection, cluster::share, fields, refuse},
+    xds::{At, Context, Rejection, cluster::share, fields, metadata, refuse},
 };
 
 /// Sets the balancer of a cluster and what tunes it.
@@ -48,19 +52,39 @@ pub(super) fn balancer(
         Some(policy) => typed_policy(policy, settings, context).at("load_balancing_policy")?,
         None => older_policy(message)?,
     };
+    if let (Some(config), None) = (&message.lb_subset_config, &message.load_balancing_policy) {
+        let subsets = metadata::subsets(config, context).at("lb_subset_config")?;
+        settings.subsets = subsets.map(Arc::new);
+    }
+    if settings.subsets.as_ref().is_some_and(|subsets| subsets.locality_weighted)
+        && !is_locality_weighted(message)
+    {
+        let name = &message.name;
+        return refuse(format!(
+            "Locality weight aware subset LB requires that a locality_weighted_lb_config be set in {name}"
+        ))
+        .at("lb_subset_config");
+    }
+    if settings.subsets.is_some() && settings.balancer == BalancerPolicy::ClusterProvided {
+        let name = &message.name;
+        return refuse(format!(
+            "cluster: LB policy {} cannot be combined with lb_subset_config in {name}",
+            "CLUSTER_PROVIDED"
+        ))
+        .at("lb_policy");
+    }
     let brings_one = settings.original_dst || settings.dynamic.is_some();
     if settings.balancer == BalancerPolicy::ClusterProvided && !brings_one {
         return refuse("CLUSTER_PROVIDED is for clusters that bring their own balancer").at("lb_policy");
     }
     match &message.lb_config {
         Some(LbConfig::LeastRequestLbConfig(config)) => {
-            if config.active_request_bias.is_some() {
-                context.note("least_request_lb_config: the request bias is not in effect");
-            }
+            let bias = request_bias(config.active_request_bias.as_ref()).at("least_request_lb_config")?;
             let slow = older_slow_start(config.slow_start_config.as_ref());
             settings.slow_start = slow.at("least_request_lb_config.slow_start_config")?;
-            if let BalancerPolicy::LeastRequest { choices } = &mut settings.balancer {
-                *choices = fields::number(config.choice_count.as_ref(), 2).max(2);
+            if let BalancerPolicy::LeastRequest { .. } = settings.balancer {
+                let choices = Some(fields::number(config.choice_count.as_ref(), 2).max(2));
+                settings.balancer = BalancerPolicy::LeastRequest { choices, bias };
             }
         }
         Some(LbConfig::RoundRobinLbConfig(config)) => {
@@ -81,12 +105,28 @@ pub(super) fn balancer(
     Ok(())
 }
 
+/// Whether the weights of localities count, be it in the older form or in a typed policy's.
+fn is_locality_weighted(message: &Message) -> bool {
+    let common =
+        message.common_lb_config.as_ref().and_then(|common| common.locality_config_specifier.as_ref());
+    message.load_balancing_policy.is_some()
+        || matches!(common, Some(OlderLocality::LocalityWeightedLbConfig(_)))
+}
+
+/// `active_request_bias`, in thousandths.
+fn request_bias(message: Option<&RuntimeDouble>) -> Result<u32, Rejection> {
+    match message.map_or(1.0, |bias| bias.default_value) {
+        bias if (0.0..=1000.0).contains(&bias) => Ok((bias * 1000.0).round() as u32),
+        bias => refuse(format!("{bias} is not between 0 and 1000")).at("active_request_bias.default_value"),
+    }
+}
+
 /// `lb_policy`, the form that `load_balancing_policy` replaces.
 fn older_policy(message: &Message) -> Result<BalancerPolicy, Rejection> {
     match LbPolicy::try_from(message.lb_policy) {
         Ok(LbPolicy::RoundRobin) => Ok(BalancerPolicy::RoundRobin),
         Ok(LbPolicy::Random) => Ok(BalancerPolicy::Random),
-        Ok(LbPolicy::LeastRequest) => Ok(BalancerPolicy::LeastRequest { choices: 2 }),
+        Ok(LbPolicy::LeastRequest) => Ok(BalancerPolicy::LeastRequest { choices: Some(2), bias: 1000 }),
         Ok(LbPolicy::ClusterProvided) => Ok(BalancerPolicy::ClusterProvided),
         Ok(LbPolicy::RingHash) => {
             let config = match &message.lb_config {
@@ -139,19 +179,35 @@ fn typed_policy(
             return Ok(BalancerPolicy::ClusterProvided);
         } else if url == LeastRequest::type_url() {
             let config: LeastRequest = fields::unpack(config)?;
-            if config.active_request_bias.is_some() || config.selection_method != 0 {
-                context.note("least_request: request bias and full scan are not in effect");
-            }
+            let bias = request_bias(config.active_request_bias.as_ref())?;
             locality(config.locality_lb_config.as_ref(), settings, context)?;
             typed_slow_start(config.slow_start_config.as_ref(), settings)?;
-            let choices = fields::number(config.choice_count.as_ref(), 2).max(2);
-            return Ok(BalancerPolicy::LeastRequest { choices });
+            let choices = match SelectionMethod::try_from(config.selection_method) {
+                Ok(SelectionMethod::NChoices) => Some(fields::number(config.choice_count.as_ref(), 2).max(2)),
+                Ok(SelectionMethod::FullScan) => None,
+                Err(_) => return fields::unknown_enum("selection_method", config.selection_method),
+            };
+            return Ok(BalancerPolicy::LeastRequest { choices, bias });
+        } else if url == Subset::type_url() {
+            let config: Subset = fields::unpack(config)?;
+            settings.subsets = metadata::typed_subsets(&config, context)?.map(Arc::new);
+            return match &config.subset_lb_policy {
+                // One level here too.
+                Some(inner) if inner.policies.iter().all(|policy| !is_of(policy, &Subset::type_url())) => {
+                    typed_policy(inner, settings, context).at("subset_lb_policy")
+                }
+                _ => refuse("value is required").at("subset_lb_policy"),
+            };
         } else if url == WrrLocality::type_url() {
             settings.locality_weighted = true;
             let config: WrrLocality = fields::unpack(config)?;
             return match &config.endpoint_picking_policy {
                 // One level: a locality policy inside a locality policy means nothing.
-                Some(inner) if inner.policies.iter().all(|p| !is_wrr(p)) => {
+                Some(inner)
+                    if inner.policies.iter().all(|policy| {
+                        !is_of(policy, &WrrLocality::type_url()) && !is_of(policy, &Subset::type_url())
+                    }) =>
+                {
                     typed_policy(inner, settings, context)
                 }
                 _ => refuse("value is required").at("endpoint_picking_policy"),
@@ -291,7 +347,7 @@ fn locality(
     Ok(())
 }
 
-fn is_wrr(policy: &Policy) -> bool {
+fn is_of(policy: &Policy, url: &str) -> bool {
     let config = policy.typed_extension_config.as_ref().and_then(|extension| extension.typed_config.as_ref());
-    config.is_some_and(|config| config.type_url == WrrLocality::type_url())
+    config.is_some_and(|config| config.type_url == url)
 }

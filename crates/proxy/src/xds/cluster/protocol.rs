@@ -13,6 +13,7 @@ use meltemi_xds::pb::envoy::{
 
 use crate::{
     cluster::{ClusterSettings, UpstreamProtocol},
+    http::config::Underscores,
     xds::{At, Context, Rejection, fields, hcm, refuse},
 };
 
@@ -49,6 +50,10 @@ pub(super) fn protocol(
         common = options.common_http_protocol_options.or(common);
     }
     let common = hcm::common(common.as_ref()).at("common_http_protocol_options")?;
+    fields::unsupported(
+        common.underscores != Underscores::Allow,
+        "common_http_protocol_options.headers_with_underscores_action",
+    )?;
     settings.idle_timeout = common.idle_timeout;
     settings.max_connection_duration = common.max_connection_duration;
     settings.max_stream_duration = common.max_stream_duration;

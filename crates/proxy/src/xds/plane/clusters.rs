@@ -473,6 +473,7 @@ fn staying(mut hosts: Vec<LocalityEndpoints>, before: &EndpointSet) -> Vec<Local
             weight: host.weight(),
             health: host.told_health(),
             hash_key: host.hash_key.clone(),
+            metadata: host.metadata.clone(),
             check: host.check.clone(),
             leaving: true,
         };
@@ -492,6 +493,7 @@ fn staying(mut hosts: Vec<LocalityEndpoints>, before: &EndpointSet) -> Vec<Local
 fn layout(settings: &ClusterSettings, overprovisioning: u32) -> Layout {
     Layout {
         checked: false,
+        subsets: settings.subsets.clone(),
         overprovisioning: overprovisioning.max(100),
         panic_threshold: settings.panic_threshold,
         locality_weighted: settings.locality_weighted,

@@ -124,7 +124,14 @@ impl Connection {
         }
         let Some(key) = self.stream(head)? else {
             self.give_back(payload.len());
-            return match self.reset.contains(&head.id) || head.id > self.served() {
+            if self.reset.contains(&head.id) {
+                self.stray -= payload.len() as i64;
+                return match self.stray {
+                    0.. => Ok(()),
+                    _ => Err(Violation::new(Code::FLOW_CONTROL_ERROR, "http2.flow_control")),
+                };
+            }
+            return match head.id > self.served() {
                 true => Ok(()),
                 false => self.stream_error(head.id, None, Code::STREAM_CLOSED, "http2.stream_closed"),
             };

@@ -29,7 +29,7 @@ use crate::{
         UpstreamStream,
         cluster::{Acquired, Pools},
         connect::ConnectError,
-        proxy_header::{Ends, Version},
+        proxy_header::Version,
     },
 };
 
@@ -65,7 +65,7 @@ impl<D: Downstream> Forwarding<'_, D> {
             None => Box::pin(self.wait(endpoint, pools, http2)).await?,
         };
         self.report(Outcome::Connected);
-        let Some(permit) = self.state.admit() else {
+        let Some(permit) = self.state.admit(self.matched.forward.high_priority) else {
             self.state.give_back(acquired, pools, &self.session.worker);
             return Err(ConnectError::overflow().into());
         };
@@ -103,13 +103,12 @@ impl<D: Downstream> Forwarding<'_, D> {
         http2: bool,
     ) -> Result<Acquired, Failure> {
         let (state, worker) = (self.state.clone(), self.session.worker.clone());
-        let connection = &self.session.connection;
-        let ends = Ends { source: connection.remote, destination: connection.local };
+        let purpose = self.purpose();
         let ends_tunnel = self.ends_tunnel();
         let mut waiting = Box::pin(async {
             match ends_tunnel {
-                Some(version) => state.connect_bytes(endpoint, ends, version, &worker).await,
-                None => state.wait(endpoint, pools, http2, ends, &worker).await,
+                Some(version) => state.connect_bytes(endpoint, purpose, version, &worker).await,
+                None => state.wait(endpoint, pools, http2, purpose, &worker).await,
             }
         });
         self.until.arm(self.deadline);

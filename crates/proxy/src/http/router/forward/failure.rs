@@ -109,8 +109,9 @@ impl<D: Downstream> Forwarding<'_, D> {
                 return false;
             }
         }
-        let limit = self.state.cluster.settings.limits.retries_now(&self.state.slot.in_use);
-        self.retrying = Permit::take(&self.state.slot, Resource::Retries, limit);
+        let (slot, high) = (&self.state.slot, self.matched.forward.high_priority);
+        let limit = self.state.cluster.settings.limits_at(high).retries_now(slot.in_use_at(high));
+        self.retrying = Permit::take(slot, high, Resource::Retries, limit);
         let stats = &self.state.stats;
         if self.retrying.is_none() {
             stats.upstream_rq_retry_overflow.inc();

@@ -18,6 +18,19 @@ fn a_peer_that_ignores_windows_is_stopped() {
 }
 
 #[test]
+fn a_peer_that_goes_on_after_a_reset_is_stopped() {
+    let mut peer = Peer::server();
+    let (stream, _) = peer.request(1, false, POST);
+    drop(stream);
+    peer.frames();
+    // What was on its way is none of its fault, and no more than the window can have been.
+    for _ in 0..4 {
+        assert_eq!(peer.data(1, false, &[0; 16_000]).goaway(), None);
+    }
+    assert_eq!(peer.data(1, false, &[0; 2000]).goaway(), Some(Code::FLOW_CONTROL_ERROR));
+}
+
+#[test]
 fn windows_open_as_data_is_taken_or_dropped() {
     let mut peer = Peer::server();
     let (mut stream, _) = peer.request(1, false, POST);
