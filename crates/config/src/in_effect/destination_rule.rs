@@ -156,7 +156,7 @@ pub(super) const ROWS: &[Row] = &[
     works(
         "trafficPolicy.loadBalancer.zoneAwareLbSetting",
         "DR-054, DR-115…DR-120",
-        "of the proxy's own service its oldest Service counts; without one, and where the proxy does not know its zone, all zones are alike, as in Istio",
+        "the zone is what the workload's labels (topology.istio.io/locality, topology.kubernetes.io/zone) or the agent's --locality say; of several Services of the workload the oldest counts; without zone or Service all zones are alike, as in Istio",
         &[
             call!("zones", "half of the hosts for two thirds of the clients"),
             call!("zones", "half of the hosts for a third of the clients"),
