@@ -17,6 +17,7 @@ pub mod change;
 pub mod destination_rule;
 pub mod gateway;
 mod ingress;
+mod namespaces;
 pub mod network;
 pub mod scope;
 mod selector;
@@ -49,6 +50,7 @@ pub struct Snapshot {
     pub telemetries: telemetry::All,
     /// Kubernetes Ingresses, of which some of the Gateways and VirtualServices are made.
     ingresses: ingress::Ingresses,
+    namespaces: namespaces::Namespaces,
     /// Labels of proxies that any resource asks for.
     selectors: selector::Keys,
     scopes: Scopes,
@@ -86,6 +88,7 @@ impl Snapshot {
     /// Takes changed objects in; what that changes. Of an object that is there twice the last holds.
     pub fn update(&mut self, objects: &[Change]) -> Changes {
         self.version += 1;
+        let objects = &*self.namespaces.admit(objects, &self.mesh);
         let mut changes =
             Changes { registry: self.registry.update(objects, &self.mesh), ..Changes::default() };
         let mut virtual_services = Vec::new();

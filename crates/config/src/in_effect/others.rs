@@ -141,7 +141,23 @@ pub(super) const NODE: &[Row] = &[works(
     &[services!("localities_are_the_workloads_own_or_their_nodes")],
 )];
 
-pub(super) const NAMESPACE: &[Row] = &[partly("", "SEM-010", "labels are read", &[])];
+/// A test of what the pilot makes of the mesh's settings.
+macro_rules! mesh {
+    ($name:literal) => {
+        concat!("crates/pilot/tests/fields/mesh.rs::", $name)
+    };
+}
+
+pub(super) const NAMESPACE: &[Row] = &[works(
+    "(metadata.labels)",
+    "SEM-010",
+    "by which `discoverySelectors` take namespaces; one that no document describes has its name (`kubernetes.io/metadata.name`); the root namespace's `topology.istio.io/network`",
+    &[
+        call!("discovery-selectors", "a namespace by its labels"),
+        call!("discovery-selectors", "a namespace with one label of two"),
+        mesh!("namespaces_come_and_go_by_their_labels"),
+    ],
+)];
 
 pub(super) const DEPLOYMENT: &[Row] = &[partly("", "", "read, for analysis later", &[])];
 
@@ -150,13 +166,6 @@ pub(super) const FOR_ANALYSIS: &[Row] = &[partly("", "", "read by `meltemi analy
 
 pub(super) const PROCESS: &[Row] =
     &[works("command", "", "Meltemi's own kind: a local command with a sidecar", &[])];
-
-/// A test of what the pilot makes of the mesh's settings.
-macro_rules! mesh {
-    ($name:literal) => {
-        concat!("crates/pilot/tests/fields/mesh.rs::", $name)
-    };
-}
 
 /// A test of what the pilot makes of networks.
 macro_rules! networks {
@@ -240,6 +249,16 @@ pub(super) const MESH_CONFIG: &[Row] = &[
         "",
         &[mesh!("resources_without_export_to_are_seen_as_the_mesh_says")],
     ),
+    works(
+        "discoverySelectors",
+        "MC-207, MC-229…MC-233",
+        "",
+        &[
+            call!("discovery-selectors", "a namespace by its labels"),
+            mesh!("namespaces_come_and_go_by_their_labels"),
+        ],
+    ),
+    works("localityLbSetting", "MC-049", "", &[mesh!("the_mesh_says_where_endpoints_are_preferred")]),
     works("dnsRefreshRate", "MC-051", "", &[mesh!("names_are_resolved_again")]),
     works("h2UpgradePolicy", "MC-052…MC-054", "", &[mesh!("http1_becomes_http2_where_the_mesh_says_so")]),
     works(
@@ -308,7 +327,7 @@ pub(super) const MESH_CONFIG: &[Row] = &[
     ),
     not_yet(
         "(all others)",
-        "MC-005, MC-015…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-049, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-207, MC-216…MC-223, MC-227…MC-247, PC-001…PC-154",
+        "MC-005, MC-015…MC-017, MC-023, MC-025, MC-036, MC-037, MC-039…MC-044, MC-057…MC-085, MC-090…MC-149, MC-172…MC-204, MC-216…MC-223, MC-227, MC-228, MC-234…MC-247, PC-001…PC-154",
         "read and checked; the defaults hold",
     ),
 ];

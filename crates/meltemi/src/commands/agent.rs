@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use meltemi_agent::{Agent, AgentOptions, Binary, Node, Reaper, Role, reaper};
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::console::Console;
@@ -64,7 +65,7 @@ struct ProxyArgs {
     #[arg(long, value_name = "NAME", default_value = "default")]
     service_account: String,
 
-    /// More node metadata, laid over Istio's: a JSON object
+    /// More node metadata, laid over Istio's and what ISTIO_META_… in the environment says: a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}")]
     metadata: String,
 
@@ -120,9 +121,11 @@ fn run_proxy(role: Role, args: ProxyArgs, folder: &Folder) -> Result<()> {
 }
 
 fn options(role: Role, args: ProxyArgs, folder: PathBuf) -> Result<AgentOptions> {
-    let metadata = serde_json::from_str(&args.metadata).map_err(|error| {
+    let said: Map<String, Value> = serde_json::from_str(&args.metadata).map_err(|error| {
         Failure::usage(format!("--metadata is no JSON object: {error}"), "--metadata '{\"KEY\": \"value\"}'")
     })?;
+    let mut metadata = of_environment(std::env::vars())?;
+    metadata.extend(said);
     let binary = Binary::find(&args.proxy_binary).map_err(|error| Failure::usage(error.to_string(), ""))?;
     let node = Node {
         role,
@@ -147,6 +150,26 @@ fn options(role: Role, args: ProxyArgs, folder: PathBuf) -> Result<AgentOptions>
         drain: Duration::from_secs(args.drain),
         shown_as: args.name,
     })
+}
+
+/// What Istio's variables say of the proxy: `ISTIO_META_NETWORK=here` is `NETWORK`, the keys of the object in an
+/// `ISTIO_METAJSON_…` are taken as they are.
+fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Map<String, Value>> {
+    let mut metadata = Map::new();
+    for (name, value) in variables {
+        if let Some(key) = name.strip_prefix("ISTIO_META_") {
+            metadata.insert(key.to_owned(), value.into());
+        } else if name.starts_with("ISTIO_METAJSON_") {
+            let object: Map<String, Value> = serde_json::from_str(&value).map_err(|error| {
+                Failure::usage(
+                    format!("{name} is no JSON object: {error}"),
+                    format!("{name}='{{\"KEY\": \"value\"}}'"),
+                )
+            })?;
+            metadata.extend(object);
+        }
+    }
+    Ok(metadata)
 }
 
 fn labels(pairs: &[String]) -> Result<BTreeMap<String, String>> {
@@ -177,4 +200,25 @@ async fn until_ready(agent: &Agent) {
     agent.ready().await;
     crate::console::ready(&format!("{}, admin http://{}", agent.name(), agent.admin()));
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn istios_variables_say_what_the_proxy_is() {
+        let read = |variables: &[(&str, &str)]| {
+            of_environment(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        };
+        let metadata = read(&[
+            ("ISTIO_META_NETWORK", "here"),
+            ("ISTIO_METAJSON_MORE", r#"{"INTERCEPTION_MODE": "NONE", "LABELS": {"app": "web"}}"#),
+            ("PATH", "/bin"),
+        ]);
+        let wanted =
+            serde_json::json!({"NETWORK": "here", "INTERCEPTION_MODE": "NONE", "LABELS": {"app": "web"}});
+        assert_eq!(Value::Object(metadata.unwrap()), wanted);
+        assert!(read(&[("ISTIO_METAJSON_MORE", "no object")]).is_err());
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meltemi_pilot::snapshot::Change;
+
 use super::*;
 use meltemi_pilot::model::listener::{Http, PathNormalization, Terminal};
 use meltemi_pilot::model::route::Action;
@@ -220,4 +222,67 @@ fn clusters_are_called_by_a_pattern_in_statistics() {
     assert_eq!(name("outbound|9080|v1|reviews.default.svc.cluster.local"), "reviews.default_9080_http_v1");
     assert_eq!(name("inbound|9080||"), "productpage.default.svc.cluster.local_9080");
     assert_eq!(Mesh::new("").cluster(REVIEWS).alt_stat_name, "");
+}
+
+#[test]
+fn namespaces_come_and_go_by_their_labels() {
+    let (settings, findings) =
+        meltemi_config::load::mesh_config("mesh.yaml", "discoverySelectors: [{matchLabels: {mesh: 'yes'}}]");
+    assert!(findings.is_empty(), "{findings:?}");
+    let namespace = |label: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: default, labels: {{mesh: '{label}'}}}}}}"
+        );
+        let loaded = load_text("namespace.yaml", &text, &Options::default());
+        loaded.objects.iter().map(|object| (object.id(), Some(object.clone()))).collect::<Vec<Change>>()
+    };
+    let mut snapshot = Mesh::with("", settings).0;
+    let services = |snapshot: &Snapshot| snapshot.registry.all().count();
+    assert_eq!(services(&snapshot), 0);
+    let changes = snapshot.update(&namespace("yes"));
+    assert_eq!((services(&snapshot), changes.registry.services.len()), (2, 2), "those of default");
+    assert!(snapshot.registry.workloads.len() == 3);
+    // What is not looked at changes nothing, and is there when its namespace comes in.
+    snapshot.update(&namespace("no"));
+    assert_eq!((services(&snapshot), snapshot.registry.workloads.len()), (0, 0));
+    let text =
+        "{apiVersion: v1, kind: Service, metadata: {name: late}, spec: {ports: [{name: http, port: 80}]}}";
+    let late = load_text("late.yaml", text, &Options::default()).objects;
+    let late: Vec<Change> = late.iter().map(|object| (object.id(), Some(object.clone()))).collect();
+    assert!(snapshot.update(&late).registry.services.is_empty());
+    snapshot.update(&namespace("yes"));
+    assert_eq!(services(&snapshot), 3);
+    let gone: Vec<Change> = late.into_iter().map(|(id, _)| (id, None)).collect();
+    snapshot.update(&gone);
+    assert_eq!(services(&snapshot), 2);
+    let gone: Vec<Change> = namespace("yes").into_iter().map(|(id, _)| (id, None)).collect();
+    snapshot.update(&gone);
+    assert_eq!(services(&snapshot), 0);
+}
+
+#[test]
+fn the_mesh_says_where_endpoints_are_preferred() {
+    let text = "localityLbSetting: {distribute: [{from: 'r1/*', to: {'r1/*': 80, 'r2/*': 20}}]}";
+    let (settings, findings) = meltemi_config::load::mesh_config("mesh.yaml", text);
+    assert!(findings.is_empty(), "{findings:?}");
+    let entry = "
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: far, namespace: default}
+spec:
+  hosts: [far.example.com]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: 10.0.0.1, locality: r1/z1}, {address: 10.0.0.2, locality: r2/z1}, {address: 10.0.0.3, locality: r3/z1}]
+";
+    let labels = json!({"app": "productpage", "istio-locality": "r1.z1"});
+    let client = Mesh::node("sidecar", "default", labels);
+    let shares = |settings: MeshConfig| {
+        let mesh = Mesh::with(entry, settings);
+        let assignment = View::new(&mesh.0, &client).assignment("outbound|80||far.example.com");
+        let shares = assignment.localities.iter().map(|one| (one.locality.to_string(), one.weight));
+        shares.collect::<Vec<_>>()
+    };
+    assert_eq!(shares(settings), [("r1/z1".to_owned(), 80), ("r2/z1".to_owned(), 20)]);
+    assert_eq!(shares(MeshConfig::default()).len(), 3);
 }
