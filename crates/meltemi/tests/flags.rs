@@ -20,11 +20,11 @@ use meltemi_testkit::{peers, ports, proxy::Proxy};
 use serde::Deserialize;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, sleep, timeout},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,8 +96,8 @@ async fn run(proxy: Proxy) {
         proxy.start(env!("CARGO_BIN_EXE_meltemi"), &world.fill(&file.bootstrap), world.folder.path()).await;
     let cases = file.cases.iter().filter(|case| only.as_ref().is_none_or(|only| *only == case.flags));
     let mut taken = Vec::new();
-    for case in cases {
-        taken.push((case, world.take(case).await));
+    for (at, case) in cases.enumerate() {
+        taken.push((case, world.take(at, case).await));
     }
     let mut problems = Vec::new();
     for (case, seen) in taken {
@@ -184,10 +184,13 @@ impl World {
         self.words.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
-    /// Does what a case says.
-    async fn take(&self, case: &Case) -> Result<Seen, String> {
+    /// Does what a case says, from an address of its own: the kernel gives a port again, and the log knows cases by their client.
+    async fn take(&self, at: usize, case: &Case) -> Result<Seen, String> {
         let port: u16 = self.fill(&case.to).parse().unwrap();
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+        let client = TcpSocket::new_v4().unwrap();
+        client.bind(SocketAddr::from(([127, 0, 2, u8::try_from(at + 1).unwrap()], 0))).unwrap();
+        let proxy = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut stream = client.connect(proxy).await.map_err(|error| error.to_string())?;
         let own = stream.local_addr().unwrap();
         let before = self.heard.load(Ordering::SeqCst);
         stream.write_all(&said(case)).await.map_err(|error| error.to_string())?;
