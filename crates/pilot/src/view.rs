@@ -25,7 +25,7 @@ use meltemi_config::{Labels, Protocol, Str};
 
 use crate::model::listener::AccessLogs;
 use crate::node::{Node, Role};
-use crate::registry::{Resolution, Service};
+use crate::registry::Service;
 use crate::snapshot::scope::Scope;
 use crate::snapshot::{Snapshot, destination_rule};
 
@@ -69,8 +69,6 @@ pub struct View<'a> {
     pub network: Str,
     /// What was looked at on the way.
     pub reads: reads::Reads,
-    /// Whether any service that it sees is found by the name that clients ask for.
-    looks_up: OnceCell<bool>,
     /// Access logs by side, made when first asked for.
     logs: OnceCell<[AccessLogs; 2]>,
 }
@@ -112,7 +110,6 @@ impl<'a> View<'a> {
             network: network_of(snapshot, node, &labels),
             labels,
             reads: reads::Reads::default(),
-            looks_up: OnceCell::new(),
             logs: OnceCell::new(),
         }
     }
@@ -133,10 +130,7 @@ impl<'a> View<'a> {
 
     /// Whether names that clients ask for are looked up: by the mesh's word, or for a service that is not more than a pattern.
     pub(crate) fn looks_up(&self) -> bool {
-        *self.looks_up.get_or_init(|| {
-            let dynamic = |service: &Arc<Service>| service.resolution == Resolution::Dynamic;
-            self.scope.dynamic_dns || self.scope.services.values().any(dynamic)
-        })
+        self.scope.dynamic_dns || !self.scope.looked_up.is_empty()
     }
 
     /// Addresses at which this proxy's clients find a service: its own, else those that the mesh gave it where the agent

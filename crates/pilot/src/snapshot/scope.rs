@@ -3,7 +3,7 @@
 //!
 //! Invariant: depends on nothing but the snapshot, the namespace and the Sidecar.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meltemi_config::mesh::OutboundMode;
@@ -13,7 +13,7 @@ use meltemi_config::{ExportTo, Host, Protocol, Str};
 use rustc_hash::FxHashMap;
 
 use crate::names::MESH_GATEWAY;
-use crate::registry::Service;
+use crate::registry::{Resolution, Service};
 use crate::snapshot::change::Changes;
 use crate::snapshot::{Snapshot, virtual_service};
 
@@ -34,6 +34,8 @@ pub struct Scope {
     pub egress: Vec<Egress>,
     /// All services that may be sent to, by host.
     pub services: BTreeMap<Host, Arc<Service>>,
+    /// Hosts among them that are no more than a pattern: the name that a client asks for is looked up.
+    pub looked_up: BTreeSet<Host>,
     /// Whether unknown destinations are let through.
     pub allow_any: bool,
     /// Whether unknown hosts of requests are looked up (`ALLOW_ANY_DYNAMIC_DNS`): by the mesh's word alone.
@@ -71,7 +73,9 @@ impl Scope {
             }
         }
         add_destinations(snapshot, namespace, &egress, &mut services);
+        let dynamic = services.iter().filter(|(_, service)| service.resolution == Resolution::Dynamic);
         Scope {
+            looked_up: dynamic.map(|(host, _)| host.clone()).collect(),
             namespace: namespace.clone(),
             sidecar: sidecar.cloned(),
             sidecar_namespace,
@@ -98,8 +102,12 @@ impl Scope {
             return false;
         };
         for host in &changes.registry.services {
+            self.looked_up.remove(host);
             match snapshot.visible_service(host, &self.namespace).filter(|service| !service.is_alias()) {
                 Some(service) => {
+                    if service.resolution == Resolution::Dynamic {
+                        self.looked_up.insert(host.clone());
+                    }
                     services.insert(host.clone(), Arc::clone(service));
                     self.services.insert(host.clone(), Arc::clone(service));
                 }

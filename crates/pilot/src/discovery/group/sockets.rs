@@ -14,7 +14,7 @@ use crate::names;
 use crate::snapshot::change::Changes;
 use crate::translate::cache::Cache;
 use crate::view::View;
-use crate::view::outbound::socket::{Socket, Wish, Wishes};
+use crate::view::outbound::socket::{Queue, Socket, Wish, Wishes};
 use crate::view::outbound::{Entry, settle};
 use crate::view::reads::Read;
 use crate::view::seat::Seat;
@@ -133,7 +133,7 @@ impl Sockets {
         let twins: Vec<Socket> =
             dirty.iter().map(twin).filter(|twin| self.wishes.contains_key(twin)).collect();
         dirty.extend(twins);
-        let nobody = BTreeSet::new();
+        let nobody = Queue::default();
         let mut listed = Listed::default();
         let (mut of_endpoints, mut others): (Vec<Entry>, Vec<Entry>) = (Vec::new(), Vec::new());
         for socket in dirty {

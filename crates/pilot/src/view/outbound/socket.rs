@@ -42,7 +42,41 @@ pub struct Wish {
 }
 
 /// All wishes, by socket.
-pub type Wishes = BTreeMap<Socket, BTreeSet<Wish>>;
+pub type Wishes = BTreeMap<Socket, Queue>;
+
+/// The wishes of one socket, in their order, and how many there are of each protocol: of thousands that share a socket all but
+/// the first few ask for what is there already, and need not be looked at to know.
+#[derive(Debug, Default)]
+pub struct Queue {
+    wishes: BTreeSet<Wish>,
+    protocols: BTreeMap<Protocol, usize>,
+}
+
+impl Queue {
+    /// Adds a wish that is not there yet.
+    pub fn insert(&mut self, wish: Wish) {
+        let protocol = wish.protocol;
+        if self.wishes.insert(wish) {
+            *self.protocols.entry(protocol).or_default() += 1;
+        }
+    }
+
+    /// Takes a wish out.
+    pub fn remove(&mut self, wish: &Wish) {
+        let Some(wish) = self.wishes.take(wish) else { return };
+        if let Some(count) = self.protocols.get_mut(&wish.protocol) {
+            *count -= 1;
+            if *count == 0 {
+                self.protocols.remove(&wish.protocol);
+            }
+        }
+    }
+
+    /// Whether nobody wants anything.
+    pub fn is_empty(&self) -> bool {
+        self.wishes.is_empty()
+    }
+}
 
 impl Wish {
     fn port(&self) -> &Port {
@@ -127,12 +161,12 @@ impl View<'_> {
     }
 
     /// What becomes of a socket's wishes; of what is alike the first holds.
-    pub(crate) fn entry(&self, socket: &Socket, wishes: &BTreeSet<Wish>) -> Option<Entry> {
+    pub(crate) fn entry(&self, socket: &Socket, queue: &Queue) -> Option<Entry> {
         let mut merged: Option<(usize, Entry)> = None;
-        for wish in wishes {
+        for wish in &queue.wishes {
             match &mut merged {
                 None => merged = Some((wish.egress, Entry::new(self.offer(socket, wish)))),
-                // Most services share a listener that is there already.
+                Some((_, entry)) if !queue.protocols.keys().any(|protocol| entry.wants(*protocol)) => break,
                 Some((_, entry)) if !entry.wants(wish.protocol) => {}
                 Some((first, _)) if self.is_locked(socket, *first, wish.egress) => break,
                 Some((_, entry)) => entry.add(self.offer(socket, wish)),
