@@ -132,7 +132,7 @@ pub struct TcpProxy {
     /// Prefix of its statistics.
     pub stat_prefix: Arc<str>,
     /// Targets with their weights, and what is asked of their hosts (`metadata_match`); one when `cluster` is set.
-    pub clusters: Vec<(Arc<ClusterSlot>, u32, Option<Criteria>)>,
+    pub clusters: Vec<(Arc<ClusterSlot>, u32, Option<Box<Criteria>>)>,
     /// `idle_timeout`, default 1 h; `None` when zero.
     pub idle_timeout: Option<Duration>,
     /// `max_connect_attempts`, default 1.

@@ -231,7 +231,7 @@ pub struct Forward {
     /// `priority: HIGH`.
     pub high_priority: bool,
     /// `metadata_match`: what hosts must be like, for clusters that have subsets.
-    pub asked: Option<Criteria>,
+    pub asked: Option<Box<Criteria>>,
     /// How often and when a failed attempt is repeated.
     pub retry: Option<RetryPolicy>,
     /// Some part of a weighted target says something of HTTP filters.
@@ -273,7 +273,7 @@ pub struct WeightedCluster {
     /// Header operations for this part.
     pub headers: HeaderRules,
     /// `metadata_match`, with the route's.
-    pub asked: Option<Criteria>,
+    pub asked: Option<Box<Criteria>>,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<Arc<str>>,
     /// What it says of HTTP filters, if anything, with what the route says.

@@ -59,7 +59,7 @@ pub(super) async fn connect(
         SniUse::Cluster(clusters) => origin.server_name.as_deref().and_then(|name| clusters.get(name)),
         SniUse::Nothing | SniUse::Host { .. } => {
             let chosen = choose_cluster(&proxy.clusters, worker.random());
-            asked_of_hosts = chosen.and_then(|(_, _, asked)| asked.as_ref());
+            asked_of_hosts = chosen.and_then(|(_, _, asked)| asked.as_deref());
             chosen.map(|(slot, ..)| slot.clone())
         }
     };
@@ -160,7 +160,7 @@ async fn choose_endpoint(
 }
 
 /// A cluster, its weight, and what is asked of its hosts.
-type Choice = (Arc<ClusterSlot>, u32, Option<Criteria>);
+type Choice = (Arc<ClusterSlot>, u32, Option<Box<Criteria>>);
 
 /// By weight.
 fn choose_cluster(clusters: &[Choice], random: u64) -> Option<&Choice> {

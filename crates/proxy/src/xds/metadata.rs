@@ -46,13 +46,14 @@ pub fn criteria(
     message: Option<&Metadata>,
     outer: Option<&Criteria>,
     context: &mut Context,
-) -> Result<Option<Criteria>, Rejection> {
+) -> Result<Option<Box<Criteria>>, Rejection> {
     let own = of(message, context).at("metadata_match")?;
-    Ok(match (own, outer) {
+    let criteria = match (own, outer) {
         (None, outer) => outer.cloned(),
         (Some(own), None) => Criteria::new(own),
         (Some(own), Some(outer)) => Criteria::new(outer.fields.with(&own)),
-    })
+    };
+    Ok(criteria.map(Box::new))
 }
 
 fn structure(message: &Struct, depth: usize, context: &mut Context) -> Result<Fields, Rejection> {

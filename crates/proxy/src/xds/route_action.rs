@@ -59,7 +59,7 @@ pub fn forward(
 ) -> Result<Forward, Rejection> {
     refuse_unsupported(message)?;
     let asked = metadata::criteria(message.metadata_match.as_ref(), None, context)?;
-    let (target, parts_override) = target(message, inherited, own, asked.as_ref(), context)?;
+    let (target, parts_override) = target(message, inherited, own, asked.as_deref(), context)?;
     let mirrors = match message.request_mirror_policies.as_slice() {
         [] => inherited.mirrors.clone(),
         own => mirrors(own, context)?,

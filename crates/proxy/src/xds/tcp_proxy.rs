@@ -47,7 +47,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
         Some(ClusterSpecifier::WeightedClusters(weights)) => {
             let mut clusters = Vec::with_capacity(weights.clusters.len());
             for (at, part) in weights.clusters.iter().enumerate() {
-                let asked = metadata::criteria(part.metadata_match.as_ref(), asked.as_ref(), context)
+                let asked = metadata::criteria(part.metadata_match.as_ref(), asked.as_deref(), context)
                     .at_index("weighted_clusters.clusters", at)?;
                 let slot =
                     route_action::cluster(&part.name, context).at_index("weighted_clusters.clusters", at)?;

@@ -232,8 +232,8 @@ impl<D: Downstream> Forwarding<'_, D> {
         let connection = &self.session.connection;
         let destination = connection.local_restored.then_some(connection.local);
         let asked = match self.part {
-            Some(part) => part.asked.as_ref(),
-            None => self.matched.forward.asked.as_ref(),
+            Some(part) => part.asked.as_deref(),
+            None => self.matched.forward.asked.as_deref(),
         };
         let mut wanted = Selection { hash, asked, ..Selection::default() };
         if let Some(attempts) = avoid {
