@@ -95,6 +95,8 @@ pub struct Cluster {
     pub stat_name: Arc<str>,
     /// What made it, as pilot says in its `istio` metadata: `/apis/…/namespaces/NS/destination-rule/NAME`.
     pub origin: Option<Arc<str>>,
+    /// `metadata`, for logs; without what is Istio's own.
+    pub metadata: Option<Arc<serde_json::Value>>,
     /// Watches for hosts whose answers stand out, if `outlier_detection` is set.
     pub outlier: Option<Box<outlier::Detector>>,
     /// Where this proxy runs, if that matters to the cluster.
@@ -422,6 +424,8 @@ pub struct Endpoint {
     pub metadata: Option<Arc<metadata::Fields>>,
     /// Where and whether it is asked how it is, if not where it serves.
     pub check: Option<Arc<health::CheckAt>>,
+    /// `metadata`, for logs.
+    pub logged: Option<Arc<serde_json::Value>>,
     /// When it became known: slow start counts from here.
     pub since: Instant,
     /// What outlier detection knows of it.
@@ -470,7 +474,7 @@ impl Endpoint {
         };
         let (weight, health) = (AtomicU32::new(weight.max(1)), AtomicU8::new(health as u8));
         let (since, active, connections) = (Instant::now(), AtomicU32::new(0), AtomicU32::new(0));
-        let (hash_key, metadata, check, monitor) = (None, None, None, OnceLock::new());
+        let (hash_key, metadata, check, logged, monitor) = (None, None, None, None, OnceLock::new());
         Self {
             address,
             hostname,
@@ -480,6 +484,7 @@ impl Endpoint {
             hash_key,
             metadata,
             check,
+            logged,
             since,
             monitor,
             weight,

@@ -10,6 +10,7 @@ pub mod access_log;
 pub mod admin;
 pub mod balancer;
 pub mod bootstrap;
+pub mod cel;
 pub mod cluster;
 pub mod drain;
 pub mod error;

@@ -33,6 +33,10 @@ pub struct Listener {
     pub reuse_port: bool,
     /// `traffic_direction: INBOUND`, for `/drain_listeners?inboundonly`.
     pub inbound: bool,
+    /// `traffic_direction`, for logs.
+    pub direction: u8,
+    /// `metadata`, for logs.
+    pub metadata: Option<Arc<serde_json::Value>>,
     /// Hand the connection to the listener that matches its original destination.
     pub use_original_dst: bool,
     /// Prefix of its statistics (`stat_prefix`, else the address with colons as underscores).
@@ -92,6 +96,8 @@ pub struct FilterChain {
     pub name: Arc<str>,
     /// `envoy.filters.network.connection_limit`, in order.
     pub limits: Vec<limit::ConnectionLimit>,
+    /// `metadata`, for logs.
+    pub metadata: Option<Arc<serde_json::Value>>,
     /// The terminal network filter.
     pub terminal: Terminal,
     /// `transport_socket_connect_timeout`.

@@ -109,6 +109,8 @@ pub struct VirtualHost {
     pub response_attempt_count: bool,
     /// `virtual_clusters`: requests that are counted apart.
     pub virtual_clusters: Vec<VirtualCluster>,
+    /// `metadata`, for logs.
+    pub metadata: Option<Arc<serde_json::Value>>,
     /// Routes in order, behind whatever index makes finding the first match fast.
     pub(crate) routes: crate::route::matcher::RouteIndex,
 }
@@ -152,6 +154,8 @@ pub struct Route {
     pub buffer_limit: BufferLimit,
     /// `config` of its `istio` metadata: the resource it comes from.
     pub origin: Option<Arc<str>>,
+    /// `metadata`, for logs; without what is Istio's own.
+    pub metadata: Option<Arc<serde_json::Value>>,
 }
 
 /// What a route says of how much of a request is kept.

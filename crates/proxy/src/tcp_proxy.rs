@@ -26,10 +26,10 @@ use self::{
     target::{Carrier, Target},
 };
 use crate::{
-    access_log::{Record, Times},
+    access_log::{Kind, Record, Times},
     cluster::Endpoint,
     error::{Flags, StreamError},
-    http::{Worker, clock},
+    http::{Worker, clock, exchange::Wire},
     listener::{TcpProxy, connection::Connection, filters::Inspected},
     stats::groups::TcpStats,
     stream::{Stream, UNSPECIFIED},
@@ -57,6 +57,10 @@ pub struct Outcome {
     pub endpoint: Option<Arc<Endpoint>>,
     /// Our address on the connection to it.
     pub upstream_local: SocketAddr,
+    /// When it was begun and when it stood.
+    pub connect: Option<(Instant, Instant)>,
+    /// Id of that connection; 0 before it stands.
+    pub upstream_connection: u64,
 }
 
 /// What choosing an endpoint may look at.
@@ -107,6 +111,8 @@ impl Default for Outcome {
             missing: None,
             endpoint: None,
             upstream_local: UNSPECIFIED,
+            connect: None,
+            upstream_connection: 0,
         }
     }
 }
@@ -124,7 +130,7 @@ pub async fn serve(
     let stats = worker.tcp_stats(&proxy.stat_prefix);
     stats.downstream_cx_total.inc();
     if proxy.log_times.start {
-        log(&proxy, &connection, &Outcome::default(), started, &worker);
+        log(&proxy, &connection, &Outcome::default(), started, &worker, Kind::TcpConnectionStart);
     }
     let (mut outcome, target) = match early {
         Some(early) => (early.outcome, Some(early.target)),
@@ -142,7 +148,7 @@ pub async fn serve(
     if let Some(target) = target {
         let until = proxy.max_duration.map(|limit| started + longer(limit, proxy.duration_jitter, &worker));
         if proxy.log_times.connected {
-            log(&proxy, &connection, &outcome, started, &worker);
+            log(&proxy, &connection, &outcome, started, &worker, Kind::TcpUpstreamConnected);
         }
         let course = Course { proxy: &proxy, connection: &connection, until, progress: None };
         match proxy.log_times.interval {
@@ -155,7 +161,7 @@ pub async fn serve(
     }
     count(&stats, &outcome);
     debug!(remote = %connection.remote, flags = %outcome.flags, bytes = ?outcome.bytes, "TCP connection ended");
-    log(&proxy, &connection, &outcome, started, &worker);
+    log(&proxy, &connection, &outcome, started, &worker, Kind::TcpConnectionEnd);
 }
 
 fn count(stats: &TcpStats, outcome: &Outcome) {
@@ -176,12 +182,19 @@ fn count(stats: &TcpStats, outcome: &Outcome) {
     }
 }
 
-fn log(proxy: &TcpProxy, connection: &Connection, outcome: &Outcome, started: Instant, worker: &Worker) {
+fn log(
+    proxy: &TcpProxy,
+    connection: &Connection,
+    outcome: &Outcome,
+    started: Instant,
+    worker: &Rc<Worker>,
+    kind: Kind,
+) {
     if proxy.access_log.is_empty() {
         return;
     }
-    let record = record(connection, outcome, started, worker);
-    proxy.access_log.iter().for_each(|log| log.log(&record, worker.index));
+    let record = Record { kind, ..record(connection, outcome, started, worker) };
+    proxy.access_log.iter().for_each(|log| log.log(&record, worker));
 }
 
 /// A duration with up to its share more; `jitter` in hundredths of a percent.
@@ -207,6 +220,7 @@ fn record<'a>(
         start: worker.clock.time(started),
         times: Times { total: Some(clock::now().duration_since(started)), ..Times::default() },
         cluster: outcome.cluster.as_ref().map(|state| (&*state.cluster.name, &*state.cluster.stat_name)),
+        upstream: outcome.cluster.as_ref().map(|state| &*state.cluster),
         endpoint: outcome.endpoint.as_deref(),
         upstream_local: outcome.upstream_local,
         local: connection.local,
@@ -216,6 +230,9 @@ fn record<'a>(
         connection: connection.id,
         detected: connection.detected.name(),
         pipe: connection.pipe(),
+        downstream: Some(connection),
+        wire: Wire { received: outcome.bytes.0, sent: outcome.bytes.1, ..Wire::default() },
+        upstream_wire: Wire { received: outcome.bytes.1, sent: outcome.bytes.0, ..Wire::default() },
         attempts: outcome.attempts,
         outcome: Some(outcome),
         ..Record::default()
@@ -265,7 +282,7 @@ async fn relay_and_log(
             () = &mut relaying => return,
             _ = ticks.tick() => {
                 seen.bytes = progress.get();
-                log(proxy, connection, &seen, started, worker);
+                log(proxy, connection, &seen, started, worker, Kind::TcpPeriodic);
             }
         }
     }

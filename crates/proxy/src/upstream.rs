@@ -17,14 +17,17 @@ pub mod queue;
 mod subsets;
 mod zones;
 
-use std::task::{Context, Poll};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    task::{Context, Poll},
+};
 
 use ::bytes::Bytes;
 
 use crate::{
     error::StreamError,
     http::{
-        exchange::{Next, Sink, Source, Upstream},
+        exchange::{Next, Sink, Source, Upstream, Wire},
         headers::HeaderList,
         message::{RequestHead, ResponseHead},
     },
@@ -39,6 +42,12 @@ pub enum UpstreamStream {
     Http2(Box<h2::Stream>),
     /// A connection of its own without HTTP: a CONNECT that ends here.
     Bytes(Box<bytes::Bytes>),
+}
+
+/// The id of the next connection.
+pub(crate) fn next_id() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Passes a call on to whichever stream it is.
@@ -68,6 +77,23 @@ impl UpstreamStream {
             Self::Http1(client) => client.is_untouched(),
             // What the codec has written of a stream is not known.
             Self::Http2(_) | Self::Bytes(_) => false,
+        }
+    }
+
+    /// Process-unique id of the connection, for `%UPSTREAM_CONNECTION_ID%`.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Http1(client) => client.id(),
+            Self::Http2(stream) => stream.id(),
+            Self::Bytes(_) => 0,
+        }
+    }
+
+    /// What the request and its response took so far, as far as the codec knows.
+    pub fn wire(&self) -> Wire {
+        match self {
+            Self::Http1(client) => client.wire(),
+            Self::Http2(_) | Self::Bytes(_) => Wire::default(),
         }
     }
 

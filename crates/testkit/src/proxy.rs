@@ -53,12 +53,27 @@ impl Proxy {
     /// # Panics
     /// When it ends or is not ready in time, with what it said.
     pub async fn start(self, meltemi: &str, bootstrap: &str, folder: &Path) -> Running {
+        self.start_with(meltemi, bootstrap, folder, &[]).await
+    }
+
+    /// The same with variables in its environment.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_with(
+        self,
+        meltemi: &str,
+        bootstrap: &str,
+        folder: &Path,
+        environment: &[(&str, &str)],
+    ) -> Running {
         let admin = SocketAddr::from(([127, 0, 0, 1], ports::free()));
         let file = folder.join(format!("bootstrap-{}.yaml", admin.port()));
         let address = format!("{{socket_address: {{address: 127.0.0.1, port_value: {}}}}}", admin.port());
         std::fs::write(&file, format!("admin: {{address: {address}}}\n{bootstrap}"))
             .expect("a file is written");
-        Running::start(self.command(meltemi).arg("-c").arg(&file), admin).await
+        let mut command = self.command(meltemi);
+        Running::start(command.envs(environment.iter().copied()).arg("-c").arg(&file), admin).await
     }
 }
 

@@ -35,11 +35,16 @@ pub(super) const TELEMETRY: &[Row] = &[
         "",
         &[logs!("resources_name_providers"), logs!("the_closest_resource_says_which")],
     ),
-    partly(
+    works(
         "accessLogging[].filter",
         "TL-058, TL-059",
-        "on Envoys; such logs are left out of what Meltemi's proxies are sent",
-        &[logs!("resources_name_providers"), logs!("providers_become_envoys_loggers")],
+        "CEL as Envoy builds it: no comprehensions, no joining of texts",
+        &[
+            logs!("resources_name_providers"),
+            logs!("providers_become_envoys_loggers"),
+            "crates/meltemi/tests/log_operators.rs::meltemi_logs_what_stands_in_the_table",
+            "crates/meltemi/tests/log_operators.rs::envoy_logs_what_stands_in_the_table",
+        ],
     ),
     not_yet("tracing", "TL-004, TL-008…TL-025", "nothing is traced"),
     not_yet("metrics", "TL-005, TL-027…TL-053", "metrics are Envoy's"),
@@ -209,11 +214,15 @@ pub(super) const MESH_CONFIG: &[Row] = &[
             logs!("resources_name_providers"),
         ],
     ),
-    partly(
+    works(
         "extensionProviders[].envoyHttpAls, envoyTcpAls, envoyOtelAls",
         "MC-087…MC-089, MC-155…MC-171",
-        "on Envoys",
-        &[logs!("providers_become_envoys_loggers")],
+        "the service must be reached without TLS; of filter state there is nothing to log",
+        &[
+            logs!("providers_become_envoys_loggers"),
+            "crates/meltemi/tests/log_services.rs::services_get_the_same_from_both",
+            "crates/meltemi/tests/log_services.rs::what_nobody_takes_is_dropped_and_counted",
+        ],
     ),
     works(
         "proxyHttpPort",

@@ -76,10 +76,9 @@ pub(super) fn of(mesh: &MeshConfig, resources: &[&Arc<Telemetry>], side: Side) -
     known.collect()
 }
 
-/// Those that our proxy can write: one that it cannot would have it refuse the listener.
-pub(super) fn known_to_meltemi(logs: &[AccessLog]) -> AccessLogs {
-    let known = |log: &&AccessLog| matches!(log.sink, LogSink::File { .. }) && log.filter.is_none();
-    logs.iter().filter(known).map(with_reason).collect()
+/// The same for our proxies, which can say why they answered by themselves.
+pub(super) fn for_meltemi(logs: &[AccessLog]) -> AccessLogs {
+    logs.iter().map(with_reason).collect()
 }
 
 /// Names of providers that hold, each with its filter; `None`: nobody says anything about this side.
@@ -267,7 +266,7 @@ mod tests {
     fn reasons_are_added_to_default_forms_only() {
         let log = |config: &str| {
             let (mesh, _) = meltemi_config::load::mesh_config("settings.yaml", config);
-            let logs = known_to_meltemi(&of(&mesh, &[], Side::Client));
+            let logs = for_meltemi(&of(&mesh, &[], Side::Client));
             match &logs[0].sink {
                 LogSink::File { format: LogFormat::Text(text) | LogFormat::Json(text), .. } => {
                     text.to_string()

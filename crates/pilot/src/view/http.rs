@@ -131,7 +131,7 @@ impl View<'_> {
             let telemetries = &self.snapshot.telemetries;
             let resources = telemetries.applicable(mesh.root_namespace(), &self.node.namespace, &self.labels);
             let logs = access_log::of(mesh, &resources, side);
-            if self.node.metadata.tells_places() { access_log::known_to_meltemi(&logs) } else { logs }
+            if self.node.metadata.tells_places() { access_log::for_meltemi(&logs) } else { logs }
         };
         let logs = self.logs.get_or_init(|| [of(Side::Client), of(Side::Server)]);
         Arc::clone(&logs[usize::from(side == Side::Server)])

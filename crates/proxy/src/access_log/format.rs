@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use crate::access_log::{operator::Operator, record::Record};
+use crate::access_log::{
+    operator::{Formatters, Operator},
+    record::Record,
+};
 
 /// A compiled Envoy format string (`%REQ(X)% …`), also used for header values. Cloning shares it.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +32,12 @@ impl Format {
 
     /// Compiles a format; the error names the operator that is wrong.
     pub fn compile(text: &str) -> Result<Self, String> {
-        Ok(Self { parts: parts(text)?.into(), omit_empty: false })
+        Self::compile_with(text, Formatters::default())
+    }
+
+    /// The same, with what a configuration lists as `formatters`.
+    pub(super) fn compile_with(text: &str, formatters: Formatters) -> Result<Self, String> {
+        Ok(Self { parts: parts(text, formatters)?.into(), omit_empty: false })
     }
 
     /// A format without operators.
@@ -69,7 +77,7 @@ impl Format {
 }
 
 /// Cuts a format at its percent signs.
-pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
+pub(super) fn parts(text: &str, formatters: Formatters) -> Result<Vec<Part>, String> {
     let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find('%') {
         literal.push_str(&rest[..at]);
@@ -83,7 +91,7 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
         if !literal.is_empty() {
             parts.push(Part::Literal(std::mem::take(&mut literal).into()));
         }
-        parts.push(Part::Operator(Operator::parse(&rest[..end])?));
+        parts.push(Part::Operator(Operator::parse(&rest[..end], formatters)?));
         rest = &rest[end + 1..];
     }
     literal.push_str(rest);
@@ -93,16 +101,19 @@ pub(super) fn parts(text: &str) -> Result<Vec<Part>, String> {
     Ok(parts)
 }
 
-/// Where the operator's closing `%` is: percent signs inside parentheses (a time format) belong to the argument.
+/// Where the operator's closing `%` is. An argument goes up to the first `)` that `%` or `:LENGTH%` follows, so that it may hold
+/// both signs: a time format, an expression.
 fn operator_end(text: &str) -> Option<usize> {
-    let mut inside = false;
-    text.char_indices().find_map(|(at, c)| {
-        match c {
-            '(' => inside = true,
-            ')' => inside = false,
-            '%' if !inside => return Some(at),
-            _ => {}
-        }
-        None
+    let name = text.find(['(', '%'])?;
+    if text[name..].starts_with('%') {
+        return Some(name);
+    }
+    text[name..].match_indices(')').find_map(|(at, _)| {
+        let after = name + at + 1;
+        let rest = &text[after..];
+        let length = rest
+            .strip_prefix(':')
+            .map_or(0, |digits| 1 + digits.bytes().take_while(|byte| byte.is_ascii_digit()).count());
+        rest[length..].starts_with('%').then_some(after + length)
     })
 }

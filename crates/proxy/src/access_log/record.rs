@@ -8,13 +8,15 @@ use std::{
 };
 
 use crate::{
-    cluster::Endpoint,
+    cluster::{Cluster, Endpoint},
     error::Flags,
     http::{
         connection_manager::Info,
+        exchange::Wire,
         headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
     },
+    listener::connection::Connection,
     stream::UNSPECIFIED,
 };
 
@@ -49,6 +51,8 @@ pub struct Record<'a> {
     pub route: &'a str,
     /// Cluster: name, and the name statistics use.
     pub cluster: Option<(&'a str, &'a str)>,
+    /// The cluster itself.
+    pub upstream: Option<&'a Cluster>,
     /// Endpoint of the last try.
     pub endpoint: Option<&'a Endpoint>,
     /// Our address on the upstream connection.
@@ -73,6 +77,21 @@ pub struct Record<'a> {
     pub detected: &'a str,
     /// The Unix socket that the client came by; empty for TCP.
     pub pipe: &'a str,
+    /// The downstream connection.
+    pub downstream: Option<&'a Connection>,
+    /// Bytes to and from the client, with all that frames them.
+    pub wire: Wire,
+    /// Likewise to and from the endpoint.
+    pub upstream_wire: Wire,
+    /// When in its life it is logged.
+    pub kind: Kind,
+}
+
+impl Record<'_> {
+    /// Appends what `%STREAM_ID%` is; false when there is no stream.
+    pub(super) fn write_stream_id(&self, out: &mut Vec<u8>) -> bool {
+        super::operator::stream_id(out, self)
+    }
 }
 
 /// Durations since the start; `None` when the moment never came.
@@ -86,6 +105,47 @@ pub struct Times {
     pub response: Option<Duration>,
     /// To the last byte of the request written upstream.
     pub request_sent: Option<Duration>,
+}
+
+/// `data.accesslog.v3.AccessLogType`: why there is a record now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A listener's, or header values.
+    #[default]
+    NotSet,
+    /// A TCP connection has its upstream.
+    TcpUpstreamConnected,
+    /// A TCP connection goes on.
+    TcpPeriodic,
+    /// A TCP connection is over.
+    TcpConnectionEnd,
+    /// A request has come.
+    DownstreamStart,
+    /// A request goes on.
+    DownstreamPeriodic,
+    /// A request is over.
+    DownstreamEnd,
+    /// A tunnel stands.
+    DownstreamTunnelSuccessfullyEstablished,
+    /// A TCP connection has come.
+    TcpConnectionStart,
+}
+
+impl Kind {
+    /// Envoy's name and number.
+    pub const fn named(self) -> (&'static str, i32) {
+        match self {
+            Self::NotSet => ("NotSet", 0),
+            Self::TcpUpstreamConnected => ("TcpUpstreamConnected", 1),
+            Self::TcpPeriodic => ("TcpPeriodic", 2),
+            Self::TcpConnectionEnd => ("TcpConnectionEnd", 3),
+            Self::DownstreamStart => ("DownstreamStart", 4),
+            Self::DownstreamPeriodic => ("DownstreamPeriodic", 5),
+            Self::DownstreamEnd => ("DownstreamEnd", 6),
+            Self::DownstreamTunnelSuccessfullyEstablished => ("DownstreamTunnelSuccessfullyEstablished", 10),
+            Self::TcpConnectionStart => ("TcpConnectionStart", 14),
+        }
+    }
 }
 
 impl Default for Record<'_> {
@@ -105,6 +165,7 @@ impl Default for Record<'_> {
             times: Times::default(),
             route: "",
             cluster: None,
+            upstream: None,
             endpoint: None,
             upstream_local: UNSPECIFIED,
             local: UNSPECIFIED,
@@ -117,6 +178,10 @@ impl Default for Record<'_> {
             outcome: None,
             detected: "",
             pipe: "",
+            downstream: None,
+            wire: Wire::default(),
+            upstream_wire: Wire::default(),
+            kind: Kind::NotSet,
         }
     }
 }

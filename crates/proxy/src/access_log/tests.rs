@@ -7,12 +7,13 @@ use meltemi_xds::pb::{
     google::protobuf::{Struct, Value, value::Kind},
 };
 
-use super::{filter::Filter, format::Format, json::JsonFormat, record::Record};
+use super::{filter::Filter, format::Format, json::JsonFormat, operator::Formatters, record::Record};
 use crate::{
     access_log::Times,
-    cluster::{Address, Endpoint, Health},
+    cluster::{Address, Endpoint, Health, store::ClusterStore},
     error::Flags,
     http::message::{Protocol, RequestHead, ResponseHead},
+    xds::Context,
 };
 
 const ISTIO: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% \
@@ -88,7 +89,7 @@ fn operators_and_their_arguments() {
         ("%REQ(X-MISSING?USER-AGENT)%", "curl/8"),
         ("%REQ(X-MISSING)%", "-"),
         ("%REQ(USER-AGENT):3%", "cur"),
-        ("%REQ_WITHOUT_QUERY(:PATH)%", "/reviews/1"),
+        ("%PATH(NQ)%", "/reviews/1"),
         ("%RESP(:STATUS)% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%", "200 7"),
         ("%RESPONSE_FLAGS%", "UF,URX"),
         ("%RESPONSE_FLAGS_LONG%", "UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
@@ -112,12 +113,12 @@ fn what_is_unknown_is_refused_by_name() {
         ("%REQ%", "REQ"),
         ("%REQ(A?B?C)%", "one alternative"),
         ("open %REQ(x", "no closing"),
-        ("%REQ(x):abc%", "length limit"),
+        ("%PROTOCOL:abc%", "length limit"),
     ] {
         let error = Format::compile(format).unwrap_err();
         assert!(error.contains(wanted), "{format}: {error}");
     }
-    assert!(Filter::compile(&AccessLogFilter::default()).is_err());
+    assert!(Filter::compile(&AccessLogFilter::default(), &mut Context::new(ClusterStore::new())).is_err());
 }
 
 fn object(fields: &[(&str, &str)]) -> Struct {
@@ -136,14 +137,14 @@ fn json_keeps_types_and_sorts_keys() {
     ]);
     let write = |omit| {
         let mut out = Vec::new();
-        JsonFormat::compile(&fields, omit).unwrap().write(&mut out, &record(&parts));
+        JsonFormat::compile(&fields, omit, Formatters::default()).unwrap().write(&mut out, &record(&parts));
         String::from_utf8(out).unwrap()
     };
     assert_eq!(
         write(false),
         "{\"agent\":\"curl/8\",\"mixed\":\"\\\"-\\\" 9\",\"none\":null,\"status\":200}\n"
     );
-    assert_eq!(write(true), "{\"agent\":\"curl/8\",\"mixed\":\"\\\"-\\\" 9\",\"status\":200}\n");
+    assert_eq!(write(true), "{\"agent\":\"curl/8\",\"mixed\":\"\\\"\\\" 9\",\"status\":200}\n");
 }
 
 #[test]

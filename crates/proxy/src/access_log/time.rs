@@ -20,6 +20,8 @@ enum Piece {
     Field(char),
     /// `%f`, `%3f`, `%E3S`-like fractions: digits.
     Fraction(usize),
+    /// `%E*S`: a point and as many digits as there are.
+    Digits,
 }
 
 thread_local! {
@@ -29,43 +31,52 @@ thread_local! {
 
 impl TimeFormat {
     /// Empty means the default.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Self(None);
+            return Ok(Self(None));
         }
-        let (mut pieces, mut chars) = (Vec::new(), text.chars().peekable());
-        let mut literal = String::new();
+        let mut pieces = Pieces::default();
+        let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             if c != '%' {
-                literal.push(c);
+                pieces.literal.push(c);
                 continue;
             }
-            let piece = match chars.next() {
-                Some('%') | None => {
-                    literal.push('%');
-                    continue;
-                }
-                Some('f') => Piece::Fraction(9),
+            match chars.next() {
+                Some('%') | None => pieces.literal.push('%'),
+                // A line has no line breaks inside.
+                Some('n') => return Err("a line break in a time".to_owned()),
+                Some('t') => pieces.literal.push('\t'),
+                Some('f') => pieces.push(Piece::Fraction(9)),
+                // %E3S, %E*S: seconds with digits.
                 Some('E') => {
-                    // %E3S: seconds with three digits.
-                    let digits = chars.next().and_then(|digit| digit.to_digit(10)).unwrap_or(0) as usize;
+                    let digits = chars.next();
                     chars.next();
-                    push(&mut pieces, &mut literal, Piece::Field('S'));
-                    literal.push('.');
-                    Piece::Fraction(digits)
+                    pieces.push(Piece::Field('S'));
+                    match digits.and_then(|digit| digit.to_digit(10)) {
+                        Some(0) => {}
+                        Some(digits) => {
+                            pieces.literal.push('.');
+                            pieces.push(Piece::Fraction(digits as usize));
+                        }
+                        None => pieces.push(Piece::Digits),
+                    }
                 }
                 Some(digit @ '1'..='9') if chars.peek() == Some(&'f') => {
                     chars.next();
-                    Piece::Fraction(digit as usize - '0' as usize)
+                    pieces.push(Piece::Fraction(digit as usize - '0' as usize));
                 }
-                Some(field) => Piece::Field(field),
-            };
-            push(&mut pieces, &mut literal, piece);
+                Some(field) => match composite(field) {
+                    Some(parts) => parts.chars().for_each(|part| match part {
+                        part if part.is_ascii_alphabetic() => pieces.push(Piece::Field(part)),
+                        sign => pieces.literal.push(sign),
+                    }),
+                    None => pieces.push(Piece::Field(field)),
+                },
+            }
         }
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal.into()));
-        }
-        Self(Some(pieces.into()))
+        pieces.close();
+        Ok(Self(Some(pieces.done.into())))
     }
 
     /// Appends the time.
@@ -79,17 +90,51 @@ impl TimeFormat {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Fraction(digits) => out.extend_from_slice(&fraction(nanos)[..*digits]),
+                Piece::Digits => {
+                    let digits = fraction(nanos);
+                    let len = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
+                    if len > 0 {
+                        out.push(b'.');
+                        out.extend_from_slice(&digits[..len]);
+                    }
+                }
                 Piece::Field(field) => write_field(out, *field, seconds),
             }
         }
     }
 }
 
-fn push(pieces: &mut Vec<Piece>, literal: &mut String, piece: Piece) {
-    if !literal.is_empty() {
-        pieces.push(Piece::Text(std::mem::take(literal).into()));
+/// A format while it is compiled.
+#[derive(Default)]
+struct Pieces {
+    done: Vec<Piece>,
+    literal: String,
+}
+
+impl Pieces {
+    fn push(&mut self, piece: Piece) {
+        self.close();
+        self.done.push(piece);
     }
-    pieces.push(piece);
+
+    fn close(&mut self) {
+        if !self.literal.is_empty() {
+            self.done.push(Piece::Text(std::mem::take(&mut self.literal).into()));
+        }
+    }
+}
+
+/// What stands for several fields with signs between them, in the C locale.
+fn composite(field: char) -> Option<&'static str> {
+    Some(match field {
+        'F' => "Y-m-d",
+        'T' | 'X' => "H:M:S",
+        'R' => "H:M",
+        'D' | 'x' => "m/d/y",
+        'r' => "I:M:S p",
+        'c' => "a b e H:M:S Y",
+        _ => return None,
+    })
 }
 
 fn write_default(out: &mut Vec<u8>, seconds: u64, nanos: u32) {
@@ -143,18 +188,52 @@ fn write_field(out: &mut Vec<u8>, field: char, seconds: u64) {
         's' => padded(out, seconds, 1),
         'a' => out.extend_from_slice(weekday),
         'b' | 'h' => out.extend_from_slice(month_name),
-        'F' => ['Y', '-', 'm', '-', 'd'].into_iter().for_each(|part| write_field(out, part, seconds)),
-        'T' => ['H', ':', 'M', ':', 'S'].into_iter().for_each(|part| write_field(out, part, seconds)),
+        'A' => out.extend_from_slice(DAYS[weekday_number(seconds) as usize].as_bytes()),
+        'B' => out.extend_from_slice(MONTHS[month as usize - 1].as_bytes()),
+        'C' => padded(out, year / 100, 2),
+        'I' => padded(out, (seconds / 3600 + 11) % 12 + 1, 2),
+        'p' => out.extend_from_slice(if seconds / 3600 % 24 < 12 { b"AM" } else { b"PM" }),
+        'j' => padded(out, day_of_year(year, month, day) + 1, 3),
+        'u' => padded(out, (weekday_number(seconds) + 6) % 7 + 1, 1),
+        'w' => padded(out, weekday_number(seconds), 1),
+        'U' => padded(out, (day_of_year(year, month, day) + 7 - weekday_number(seconds)) / 7, 2),
+        'W' => padded(out, (day_of_year(year, month, day) + 7 - (weekday_number(seconds) + 6) % 7) / 7, 2),
         'Z' => out.extend_from_slice(b"UTC"),
         'z' => out.extend_from_slice(b"+0000"),
         other => {
-            // As strftime: what it does not know stays; separators pass through the two composites above.
-            if !matches!(other, '-' | ':') {
-                out.push(b'%');
-            }
+            // As strftime: what it does not know stays.
+            out.push(b'%');
             out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
+}
+
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// 0 on Sundays.
+fn weekday_number(seconds: u64) -> u64 {
+    (seconds / 86_400 + 4) % 7
+}
+
+/// 0 on the first of January.
+fn day_of_year(year: u64, month: u64, day: u64) -> u64 {
+    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    BEFORE[month as usize - 1] + u64::from(leap && month > 2) + day - 1
 }
 
 fn padded(out: &mut Vec<u8>, value: u64, width: usize) {

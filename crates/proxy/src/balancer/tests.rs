@@ -83,6 +83,7 @@ fn a_new_set_is_taken_up() {
         weight: 1,
         hosts: (0..2)
             .map(|n| HostSpec {
+                logged: None,
                 address: address(n),
                 hostname: None,
                 weight: 1,
@@ -114,6 +115,7 @@ fn weighted_localities() {
     let locality = |n, weight| LocalityEndpoints {
         weight,
         hosts: vec![HostSpec {
+            logged: None,
             address: address(n),
             hostname: None,
             weight: 1,
@@ -142,6 +144,7 @@ fn avoiding(avoid: &[Arc<Endpoint>]) -> Selection<'_> {
 
 fn hashed(kind: Consistent, weights: &[u32]) -> EndpointSet {
     let hosts = weights.iter().enumerate().map(|(n, weight)| HostSpec {
+        logged: None,
         address: address(n),
         hostname: None,
         weight: *weight,
@@ -209,6 +212,7 @@ fn tried_priorities_are_left_out() {
         priority: n as u32,
         weight: 1,
         hosts: vec![HostSpec {
+            logged: None,
             address: address(n),
             hostname: None,
             weight: 1,

@@ -188,6 +188,7 @@ mod tests {
     fn dns(name: &str, family: Family) -> Arc<Dns> {
         let target = HostTarget::Name(name.into(), 80);
         let host = Host {
+            logged: None,
             target,
             hostname: Some(name.into()),
             weight: 1,

@@ -95,6 +95,8 @@ pub struct HostSpec {
     pub metadata: Option<Arc<Fields>>,
     /// `health_check_config`.
     pub check: Option<Arc<CheckAt>>,
+    /// `metadata`, for logs.
+    pub logged: Option<Arc<serde_json::Value>>,
     /// Discovery does not know it any more; it stays while it is well.
     pub leaving: bool,
 }
@@ -181,6 +183,7 @@ impl EndpointSet {
         let hosts = hosts
             .into_iter()
             .map(|(address, weight)| HostSpec {
+                logged: None,
                 address,
                 hostname: None,
                 weight,
@@ -223,6 +226,7 @@ impl<'a> Known<'a> {
             && known.hash_key == host.hash_key
             && known.check == host.check
             && known.metadata == host.metadata
+            && known.logged == host.logged
         {
             known.update(host.weight, host.health);
             if !checked {
@@ -239,6 +243,7 @@ impl<'a> Known<'a> {
         new.hash_key.clone_from(&host.hash_key);
         new.check.clone_from(&host.check);
         new.metadata.clone_from(&host.metadata);
+        new.logged.clone_from(&host.logged);
         if checked && !new.check.as_ref().is_some_and(|check| check.disabled) {
             new.await_check();
         }

@@ -140,6 +140,7 @@ mod tests {
 
     fn cluster(name: &str) -> Arc<Cluster> {
         Arc::new(Cluster {
+            metadata: None,
             name: name.into(),
             stat_name: name.into(),
             settings: Arc::new(ClusterSettings::default()),

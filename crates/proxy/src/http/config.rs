@@ -29,6 +29,10 @@ pub struct HttpConnectionManager {
     pub router: RouterOptions,
     /// Where requests are logged.
     pub access_log: Vec<AccessLog>,
+    /// `access_log_options.flush_access_log_on_new_request`: a request is logged when it comes, too.
+    pub log_starts: bool,
+    /// `access_log_options.flush_log_on_tunnel_successfully_established`.
+    pub log_tunnels: bool,
     /// `server_name`, default `envoy`, and what to do with an upstream's `server` header.
     pub server_name: Arc<str>,
     /// `server_header_transformation`.
@@ -107,6 +111,8 @@ impl HttpConnectionManager {
             filters: Vec::new(),
             router: RouterOptions::default(),
             access_log: Vec::new(),
+            log_starts: false,
+            log_tunnels: false,
             server_name: "envoy".into(),
             server_header: ServerHeader::Overwrite,
             use_remote_address: false,

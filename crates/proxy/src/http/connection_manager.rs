@@ -204,11 +204,14 @@ async fn route<D: Downstream>(
     allow_upgrade(session, exchange, found.map(|(_, route)| &**route))?;
     let Some((host, route)) = found else {
         note_unrouted(&table, exchange);
+        session.log_start(exchange);
         filter(session, downstream, exchange, deadline, None).await?;
         return Err(LocalReply::no_route().into());
     };
     exchange.info.route = Some(route.clone());
     exchange.info.virtual_host = Some(host.name.clone());
+    exchange.info.host_metadata.clone_from(&host.metadata);
+    session.log_start(exchange);
     if !session.manager.filters.is_empty() {
         match filters::request(session, downstream, exchange, deadline, Some(route)).await {
             // As in Envoy, the route's rules for answers hold for what filters answer in the upstream's place.
@@ -297,6 +300,7 @@ async fn filter<D: Downstream>(
 fn note_unrouted(table: &RouteTable, exchange: &mut Exchange) {
     let Some(host) = table.virtual_host(exchange.request.authority()) else { return };
     exchange.info.virtual_host = Some(host.name.clone());
+    exchange.info.host_metadata.clone_from(&host.metadata);
     let origin = host.routes().find_map(|entry| entry.route.origin.clone());
     if origin.is_some() {
         exchange.info.filters.get_or_insert_default().blamed = origin;

@@ -18,6 +18,19 @@ use crate::{
     },
 };
 
+/// What a message and its answer took on their connection, with all that frames them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    /// Bytes that came.
+    pub received: u64,
+    /// Bytes that were written.
+    pub sent: u64,
+    /// As Envoy counts the fields of the head that came.
+    pub head_received: u32,
+    /// Likewise of the head that was sent.
+    pub head_sent: u32,
+}
+
 /// What comes next of an arriving body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -108,6 +121,11 @@ pub trait Downstream: Source + Sink {
 
     /// (bytes received, bytes sent): bodies only, as `%BYTES_RECEIVED%` and `%BYTES_SENT%` count them.
     fn body_bytes(&self) -> (u64, u64);
+
+    /// What the request and its response took on the connection, as far as the codec knows.
+    fn wire(&self) -> Wire {
+        Wire::default()
+    }
 
     /// HTTP/1 after a 101 or a CONNECT's 200: from here on both directions are raw bytes. For HTTP/2 a no-op, since
     /// DATA frames carry them.

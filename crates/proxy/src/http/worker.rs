@@ -14,6 +14,7 @@ use std::{
 use rustc_hash::FxHashMap;
 
 use crate::{
+    access_log::grpc::Logger,
     cluster::ClusterSlot,
     http::{buffer::Buffers, clock::WallClock, connection_manager::Exchange, deadline::Deadlines},
     stats::{
@@ -62,6 +63,8 @@ pub struct Worker {
     pub reaper: Rc<Reaper>,
     outputs: RefCell<Vec<Vec<u8>>>,
     clusters: RefCell<Vec<Option<Rc<ClusterState>>>>,
+    /// Of logs that go to services, by their ids.
+    grpc_loggers: RefCell<FxHashMap<u64, Rc<Logger>>>,
     random: RefCell<fastrand::Rng>,
     #[allow(clippy::vec_box, reason = "tasks hold them by pointer, to be small while idle")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
@@ -92,6 +95,7 @@ impl Worker {
             reaper: Rc::default(),
             outputs: RefCell::default(),
             clusters: RefCell::default(),
+            grpc_loggers: RefCell::default(),
             random: RefCell::new(fastrand::Rng::new()),
             exchanges: RefCell::default(),
             local_ip: local_ip().to_string().into(),
@@ -155,6 +159,16 @@ impl Worker {
         let mut known = self.filter_stats.1.borrow_mut();
         let fresh = || self.stats.group(&format!("http.{stat_prefix}.cors."), self.index);
         known.entry(stat_prefix.clone()).or_insert_with(fresh).clone()
+    }
+
+    /// The logger of that id, made when it is new; those whose logs are gone are let go of then.
+    pub fn grpc_logger(&self, id: u64, make: impl FnOnce() -> Rc<Logger>) -> Rc<Logger> {
+        let mut known = self.grpc_loggers.borrow_mut();
+        if let Some(logger) = known.get(&id) {
+            return logger.clone();
+        }
+        known.retain(|_, logger| logger.is_wanted());
+        known.entry(id).or_insert_with(make).clone()
     }
 
     /// A random number; fast, not for secrets.

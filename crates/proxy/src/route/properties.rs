@@ -215,6 +215,7 @@ fn compiled(at: usize, rule: &Rule) -> Entry {
     };
     let also = (!also.is_empty()).then(|| Box::new(also));
     let route = Route {
+        metadata: None,
         name: at.to_string().into(),
         action: Action::None,
         headers: HeaderRules::default(),

@@ -84,6 +84,11 @@ group! {
         counter { origin_invalid, origin_valid }
     }
 
+    /// `access_logs.grpc_access_log.`, `access_logs.open_telemetry_access_log.`: logs that go to services.
+    GrpcLogStats {
+        counter { logs_written, logs_dropped }
+    }
+
     /// `cluster.<stat_name>.`: what one worker did to a cluster.
     ClusterStats {
         counter {

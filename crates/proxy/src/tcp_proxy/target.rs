@@ -9,7 +9,7 @@ use crate::{
     balancer::{Selection, hash::xxh64},
     cluster::{ClusterSlot, Endpoint, metadata::Criteria, outlier::Outcome as Reported},
     error::Flags,
-    http::{Worker, message::RequestHead},
+    http::{Worker, clock, message::RequestHead},
     listener::{SniUse, TcpProxy},
     stream::Stream,
     upstream::{
@@ -81,6 +81,7 @@ pub(super) async fn connect(
         };
         outcome.attempts += 1;
         outcome.endpoint = Some(endpoint.clone());
+        let begun = clock::now();
         let opened = match asked {
             None => state.dial(&endpoint, origin.ends()).await.map(Carrier::Stream),
             Some((tunnel, head)) => Box::pin(tunnel.open(&state, &endpoint, origin.ends(), worker, head))
@@ -96,6 +97,11 @@ pub(super) async fn connect(
                     permit.connected(&state.stats, None);
                 }
                 outcome.flags = Flags::default();
+                outcome.connect = Some((begun, clock::now()));
+                outcome.upstream_connection = match &carrier {
+                    Carrier::Stream(_) => crate::upstream::next_id(),
+                    Carrier::Tunnel(acquired) => acquired.0.id(),
+                };
                 outcome.upstream_local = match &carrier {
                     Carrier::Stream(stream) => stream.local_addr(),
                     Carrier::Tunnel(acquired) => acquired.0.local_addr(),

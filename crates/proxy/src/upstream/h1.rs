@@ -16,7 +16,7 @@ use crate::{
     http::{
         Worker, clock,
         config::{NameCase, NameFormat},
-        exchange::Upstream,
+        exchange::{Upstream, Wire},
         h1::{
             encode::{self, Framing},
             exchange::OverTransport,
@@ -45,6 +45,7 @@ pub struct Client {
     created: Instant,
     /// Asked for once: it is a system call.
     local: SocketAddr,
+    id: u64,
     limits: Limits,
 }
 
@@ -55,6 +56,7 @@ impl Client {
         let limits = Limits { names, ..LIMITS };
         Self {
             local,
+            id: super::next_id(),
             limits,
             transport: Transport::new(stream, worker, Side::Upstream, limits).metered(meter),
             to_head: false,
@@ -88,6 +90,16 @@ impl Client {
     /// Local address.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Process-unique id, for `%UPSTREAM_CONNECTION_ID%`.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What the request and its response took so far.
+    pub fn wire(&self) -> Wire {
+        self.transport.wire
     }
 
     /// True when it may serve another request.
@@ -140,7 +152,11 @@ impl Upstream for Client {
         self.requests += 1;
         self.answered = false;
         self.to_head = head.is_head();
-        encode::request(head, end, self.limits.names.unremembered(), self.transport.queue());
+        self.transport.wire = Wire::default();
+        let queue = self.transport.queue();
+        let from = queue.len();
+        encode::request(head, end, self.limits.names.unremembered(), queue);
+        self.transport.queued_head(from);
         self.transport.begin_writing(match head.body {
             _ if end => Framing::None,
             BodyLength::None => Framing::None,
@@ -183,7 +199,7 @@ impl Upstream for Client {
 
 impl Client {
     fn begin_response(&mut self, parsed: parse::Parsed, head: &ResponseHead) {
-        self.transport.consume_head(parsed.len);
+        self.transport.consume_head(parsed.len, parsed.fields);
         if head.is_interim() {
             return;
         }

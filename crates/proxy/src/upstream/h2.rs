@@ -77,6 +77,7 @@ pub struct Connection {
     deadline: Deadline,
     settings: Settings,
     local: SocketAddr,
+    id: u64,
     permit: Permit,
     /// Who waits for a stream.
     queue: Rc<Queue>,
@@ -167,6 +168,7 @@ impl Connection {
             deadline: worker.deadlines.register(),
             settings,
             local,
+            id: super::next_id(),
             permit,
             queue,
             keepalive: RefCell::new(keepalive),
@@ -320,6 +322,11 @@ impl Stream {
     /// True when this is not the first request on its connection.
     pub fn is_reused(&self) -> bool {
         self.reused
+    }
+
+    /// Process-unique id of the connection.
+    pub fn id(&self) -> u64 {
+        self.connection.id
     }
 
     /// Local address of the connection.

@@ -14,7 +14,11 @@ use super::{
     thread::WorkerThread,
 };
 use crate::{
+    access_log::{Record, Times},
+    error::Flags,
+    http::clock,
     listener::{
+        Listener,
         address::ListenAddress,
         connection::Connection,
         filters::{FilterError, Inspected},
@@ -146,7 +150,7 @@ fn admit(
     let Some(chain) = listener.chains.find(&inspected.view()).cloned() else {
         active.stats.no_filter_chain_match.inc();
         debug!(listener = %listener.name, remote = %inspected.remote, "no filter chain matches");
-        return;
+        return log_unmatched(thread, &listener, &inspected);
     };
     let group = active.group(&chain);
     let ticket = group.ticket();
@@ -168,6 +172,26 @@ fn admit(
     let open = Open::new(active, thread.table.enter(), place);
     let task = serve::connection(thread, stream, connection, open, early);
     group.own(slot, task);
+}
+
+/// The listener's logs of a connection that no filter chain takes.
+fn log_unmatched(thread: &WorkerThread, listener: &Listener, inspected: &Inspected) {
+    if listener.access_log.is_empty() {
+        return;
+    }
+    let record = Record {
+        flags: Flags::of(Flags::NO_ROUTE),
+        details: "filter_chain_not_found",
+        start: thread.worker.clock.time(clock::now()),
+        times: Times { total: Some(Duration::ZERO), ..Times::default() },
+        local: inspected.local,
+        remote: inspected.remote,
+        direct_remote: inspected.direct_remote,
+        server_name: inspected.server_name.as_deref().unwrap_or(""),
+        detected: inspected.detected.name(),
+        ..Record::default()
+    };
+    listener.access_log.iter().for_each(|log| log.log(&record, &thread.worker));
 }
 
 /// Counts an open connection for as long as it is held.

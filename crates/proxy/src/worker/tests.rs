@@ -50,6 +50,7 @@ fn cluster(id: u32, endpoint: SocketAddr) -> Arc<ClusterSlot> {
     let slot = Arc::new(ClusterSlot::new(id, name.clone()));
     let stat_name = name.clone();
     slot.publish(Some(Arc::new(Cluster {
+        metadata: None,
         name,
         stat_name,
         settings,
@@ -82,11 +83,19 @@ fn tcp_chain(cluster: &Arc<ClusterSlot>) -> Arc<FilterChain> {
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
-    Arc::new(FilterChain { name: "tcp".into(), limits: Vec::new(), terminal, connect_timeout: None })
+    Arc::new(FilterChain {
+        name: "tcp".into(),
+        limits: Vec::new(),
+        terminal,
+        connect_timeout: None,
+        metadata: None,
+    })
 }
 
 fn listener(name: &str, address: &str, chain: &Arc<FilterChain>) -> Listener {
     Listener {
+        metadata: None,
+        direction: 0,
         name: name.into(),
         addresses: vec![ListenAddress::Socket(address.parse().unwrap())],
         bind_to_port: true,

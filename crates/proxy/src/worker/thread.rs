@@ -116,7 +116,7 @@ pub(super) fn run(
             connections,
             inspectors: OnceCell::new(),
             drain_time,
-            ids: Cell::new(index as u64),
+            ids: Cell::new(index as u64 + 1),
             workers: workers as u64,
         });
         thread.worker.start();

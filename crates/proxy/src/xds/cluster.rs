@@ -52,6 +52,8 @@ pub struct Compiled {
     pub settings: Arc<ClusterSettings>,
     /// `config` of its `istio` metadata: what made it.
     pub origin: Option<Arc<str>>,
+    /// `metadata`, for logs.
+    pub metadata: Option<Arc<serde_json::Value>>,
     /// Where endpoints come from.
     pub discovery: Discovery,
     /// `health_checks`.
@@ -146,6 +148,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<Compiled, Rej
         name: context.intern(&message.name),
         stat_name: context.intern(stat_name),
         origin: fields::origin(message.metadata.as_ref()).map(|config| context.intern(config)),
+        metadata: fields::metadata(message.metadata.as_ref()),
         settings: context.settings(settings),
         discovery,
         health,

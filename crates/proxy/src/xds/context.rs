@@ -9,6 +9,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use meltemi_xds::pb::envoy::config::core::v3::Node;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{At, Rejection};
@@ -30,6 +31,8 @@ pub struct Context {
     pub declared: FxHashSet<Arc<str>>,
     /// Where this proxy runs.
     pub local: Option<Arc<Local>>,
+    /// Who this proxy is.
+    pub node: Option<Arc<Node>>,
     /// Routes may mention declared clusters only (`validate_clusters`).
     pub validating: bool,
     route_slots: BTreeMap<Arc<str>, Weak<RouteSlot>>,
@@ -50,6 +53,7 @@ impl Context {
             clusters,
             declared: FxHashSet::default(),
             local: None,
+            node: None,
             validating: false,
             route_slots: BTreeMap::new(),
             strings: FxHashSet::default(),

@@ -65,6 +65,8 @@ pub struct Host {
     pub metadata: Option<Arc<Fields>>,
     /// `health_check_config`.
     pub check: Option<Arc<CheckAt>>,
+    /// `metadata`, for logs.
+    pub logged: Option<Arc<serde_json::Value>>,
 }
 
 /// Where a host is.
@@ -113,6 +115,7 @@ impl Assignment {
             let hash_key = host.hash_key.clone();
             let (check, metadata) = (host.check.clone(), host.metadata.clone());
             HostSpec {
+                logged: host.logged.clone(),
                 address,
                 hostname,
                 weight: host.weight,
@@ -247,7 +250,8 @@ fn host(message: &LbEndpoint, hosts: Hosts, context: &mut Context) -> Result<Hos
     let metadata = metadata::of(message.metadata.as_ref(), context).at("metadata")?.map(Arc::new);
     let check = endpoint.health_check_config.as_ref().map(check).transpose();
     let check = check.at("endpoint.health_check_config")?;
-    Ok(Host { target, hostname, weight, health, hash_key, metadata, check })
+    let logged = fields::metadata(message.metadata.as_ref());
+    Ok(Host { target, hostname, weight, health, hash_key, metadata, check, logged })
 }
 
 /// Where a host is asked how it is.

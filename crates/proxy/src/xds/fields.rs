@@ -5,6 +5,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -150,6 +151,39 @@ pub fn percent_in_hundredths(message: &Percent) -> Result<u32, Rejection> {
     match message.value {
         value if (0.0..=100.0).contains(&value) => Ok((value * 100.0) as u32),
         value => refuse(format!("{value} is not between 0 and 100")),
+    }
+}
+
+/// Metadata as logs may ask for it: namespaces with their fields. What is Istio's and Envoy's own, on every resource, is left
+/// out: see [`origin`] for the part of it that is asked for.
+pub fn metadata(message: Option<&Metadata>) -> Option<Arc<serde_json::Value>> {
+    const OWN: [&str; 3] = ["istio", "envoy.lb", "envoy.transport_socket_match"];
+    let mut namespaces: Vec<_> =
+        message?.filter_metadata.iter().filter(|(name, _)| !OWN.contains(&name.as_str())).collect();
+    if namespaces.is_empty() {
+        return None;
+    }
+    namespaces.sort_by_key(|(name, _)| *name);
+    let object = namespaces.into_iter().map(|(name, fields)| (name.clone(), structure(fields))).collect();
+    Some(Arc::new(serde_json::Value::Object(object)))
+}
+
+fn structure(fields: &protobuf::Struct) -> serde_json::Value {
+    let mut sorted: Vec<_> = fields.fields.iter().collect();
+    sorted.sort_by_key(|(name, _)| *name);
+    serde_json::Value::Object(sorted.into_iter().map(|(name, field)| (name.clone(), json(field))).collect())
+}
+
+fn json(value: &protobuf::Value) -> serde_json::Value {
+    use protobuf::value::Kind;
+    use serde_json::Value as Json;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => Json::Null,
+        Some(Kind::BoolValue(value)) => Json::Bool(*value),
+        Some(Kind::NumberValue(value)) => Json::from(*value),
+        Some(Kind::StringValue(text)) => Json::String(text.clone()),
+        Some(Kind::ListValue(list)) => Json::Array(list.values.iter().map(json).collect()),
+        Some(Kind::StructValue(fields)) => structure(fields),
     }
 }
 

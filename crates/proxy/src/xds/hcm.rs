@@ -39,13 +39,16 @@ pub fn compile(message: &Bytes, context: &mut Context) -> Result<HttpConnectionM
     let millis = |message: Option<_>, field, default| fields::timeout(message, field, default);
     let drain = fields::optional(message.drain_timeout.as_ref(), "drain_timeout")?;
     let close = fields::optional(message.delayed_close_timeout.as_ref(), "delayed_close_timeout")?;
+    let (starts, tunnels) = logged_early(&message, context);
     Ok(HttpConnectionManager {
         stat_prefix: context.intern(&message.stat_prefix),
         codec: codec(message.codec_type)?,
         routes,
         filters,
         router,
-        access_log: access_log::compile(&message.access_log)?,
+        access_log: access_log::compile(&message.access_log, context)?,
+        log_starts: starts,
+        log_tunnels: tunnels,
         server_name: context.intern(if message.server_name.is_empty() {
             "envoy"
         } else {
@@ -180,9 +183,18 @@ fn note_ineffective(message: &Message, context: &mut Context) {
     if message.request_id_extension.is_some() {
         context.note("request_id_extension: request ids are random UUIDs without a trace reason");
     }
-    if message.access_log_options.is_some() || message.access_log_flush_interval.is_some() {
-        context.note("access_log_options: a request is logged once, at its end");
+}
+
+/// When a request is logged before its end: at its beginning, once a tunnel stands.
+#[expect(deprecated, reason = "configurations in the field still use the older fields")]
+fn logged_early(message: &Message, context: &mut Context) -> (bool, bool) {
+    let older = (message.flush_access_log_on_new_request, message.access_log_flush_interval.is_some());
+    let options = message.access_log_options.as_ref();
+    if older.1 || options.is_some_and(|options| options.access_log_flush_interval.is_some()) {
+        context.note("access_log_flush_interval: there are no entries while a request goes on");
     }
+    let starts = options.map_or(older.0, |options| options.flush_access_log_on_new_request);
+    (starts, options.is_some_and(|options| options.flush_log_on_tunnel_successfully_established))
 }
 
 fn codec(value: i32) -> Result<Codec, Rejection> {

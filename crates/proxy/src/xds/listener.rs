@@ -109,6 +109,8 @@ pub fn compile(
         bind_to_port: fields::flag(bind.or(older_bind), true),
         reuse_port: fields::flag(message.enable_reuse_port.as_ref(), true),
         inbound: message.traffic_direction == TrafficDirection::Inbound as i32,
+        direction: u8::try_from(message.traffic_direction).unwrap_or_default(),
+        metadata: fields::metadata(message.metadata.as_ref()),
         use_original_dst,
         stat_prefix: context.intern(&stat_prefix),
         buffer_limit: fields::number(message.per_connection_buffer_limit_bytes.as_ref(), 1 << 20) as usize,
@@ -116,7 +118,7 @@ pub fn compile(
         filters_timeout: timeout.unwrap_or(Duration::from_secs(15)),
         continue_on_timeout: message.continue_on_listener_filters_timeout,
         chains,
-        access_log: access_log::compile(&message.access_log)?,
+        access_log: access_log::compile(&message.access_log, context)?,
         freebind: fields::flag(message.freebind.as_ref(), false),
         transparent: fields::flag(message.transparent.as_ref(), false),
         keepalive: message.tcp_keepalive.as_ref().map(cluster::tcp_keepalive),
@@ -234,6 +236,7 @@ fn filter_chain(message: &ChainMessage, context: &mut Context) -> Result<FilterC
         "transport_socket_connect_timeout",
     )?;
     Ok(FilterChain {
+        metadata: fields::metadata(message.metadata.as_ref()),
         name: context.intern(&message.name),
         limits,
         terminal: terminal(last, &sni, context).at_index("filters", before.len())?,

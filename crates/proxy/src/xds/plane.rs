@@ -175,10 +175,12 @@ impl Plane {
     pub fn new(bootstrap: &Bootstrap, sink: impl Listeners + 'static) -> Self {
         let clusters = ClusterStore::new();
         let view = ConfigView::new(clusters.clone(), bootstrap.encoded.clone(), bootstrap.notes.clone());
+        let mut context = Context::new(clusters);
+        context.node = Some(Arc::new(bootstrap.node.clone()));
         Self(Arc::new_cyclic(|itself| {
             Mutex::new(State {
                 itself: WeakPlane(itself.clone()),
-                context: Context::new(clusters),
+                context,
                 view,
                 counts: Counts::new(sink.stats()),
                 sink: Box::new(sink),

@@ -232,6 +232,7 @@ fn virtual_host(
         entries.push(entry(message, &inherited, context).at_index("routes", at)?);
     }
     Ok(VirtualHost {
+        metadata: fields::metadata(message.metadata.as_ref()),
         name: context.intern(&message.name),
         require_tls,
         headers,
@@ -320,9 +321,19 @@ fn entry(
     };
     let name = context.intern(&message.name);
     let origin = fields::origin(message.metadata.as_ref()).map(|config| context.intern(config));
+    let metadata = fields::metadata(message.metadata.as_ref());
     Ok(Entry {
         condition,
-        route: Arc::new(Route { name, action, headers, stat_prefix, filters, buffer_limit, origin }),
+        route: Arc::new(Route {
+            name,
+            action,
+            headers,
+            stat_prefix,
+            filters,
+            buffer_limit,
+            origin,
+            metadata,
+        }),
     })
 }
 

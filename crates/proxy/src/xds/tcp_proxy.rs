@@ -83,7 +83,7 @@ pub fn compile(message: &Message, context: &mut Context) -> Result<TcpProxy, Rej
         log_times: log_times(message, context)?,
         tunnel: tunnel.at("tunneling_config")?.map(Box::new),
         sni: Default::default(),
-        access_log: access_log::compile(&message.access_log)?,
+        access_log: access_log::compile(&message.access_log, context)?,
     })
 }
 

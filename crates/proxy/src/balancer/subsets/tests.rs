@@ -40,6 +40,7 @@ fn settings() -> Settings {
 /// Hosts 1, 2, 3…: of these metadata.
 fn set(settings: Settings, hosts: &[Fields]) -> EndpointSet {
     let host = |(at, metadata): (usize, &Fields)| HostSpec {
+        logged: None,
         address: Address::Socket(([127, 0, 0, 1], at as u16 + 1).into()),
         hostname: None,
         weight: 1,
@@ -165,6 +166,7 @@ fn localities_keep_their_weights_or_a_part_of_them() {
     let weights = |locality_weighted, scales_weights| {
         let settings = Settings { locality_weighted, scales_weights, ..settings() };
         let host = |port: u16, stage: &str| HostSpec {
+            logged: None,
             address: Address::Socket(([127, 0, 0, 1], port).into()),
             hostname: None,
             weight: 1,

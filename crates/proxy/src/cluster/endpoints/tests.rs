@@ -4,6 +4,7 @@ use super::*;
 
 fn hosts(healths: &[Health], net: u8) -> Vec<HostSpec> {
     let host = |(n, health): (usize, &Health)| HostSpec {
+        logged: None,
         address: Address::Socket(([10, net, 0, n as u8], 80).into()),
         hostname: None,
         weight: 1,

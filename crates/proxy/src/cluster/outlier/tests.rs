@@ -10,6 +10,7 @@ fn settings() -> Settings {
 fn cluster(hosts: u8, settings: Settings) -> Arc<Cluster> {
     let address = |n| (Address::Socket(([10, 0, 0, n], 80).into()), 1);
     Arc::new(Cluster {
+        metadata: None,
         name: "c".into(),
         stat_name: "c".into(),
         settings: Arc::default(),

@@ -9,6 +9,7 @@ use crate::{
     cluster::Endpoint,
     error::Flags,
     http::{
+        exchange::Wire,
         filters::State,
         headers::HeaderList,
         message::{Protocol, RequestHead, ResponseHead},
@@ -72,12 +73,26 @@ pub struct Info {
     pub route: Option<Arc<Route>>,
     /// The virtual host that matched.
     pub virtual_host: Option<Arc<str>>,
+    /// Its metadata.
+    pub host_metadata: Option<Arc<serde_json::Value>>,
+    /// The virtual cluster, by the prefix of its statistics.
+    pub virtual_cluster: Option<Arc<str>>,
+    /// The first byte of the answer was about to go downstream.
+    pub downstream_start: Option<Instant>,
+    /// The first byte of the upstream's body arrived.
+    pub upstream_body: Option<Instant>,
     /// The cluster.
     pub cluster: Option<Rc<ClusterState>>,
     /// The endpoint of the (last) try.
     pub endpoint: Option<Arc<Endpoint>>,
     /// Our address on the connection to it.
     pub upstream_local: SocketAddr,
+    /// The connection to it.
+    pub upstream_connection: u64,
+    /// What the last try took on it; only where there is a log.
+    pub upstream_wire: Wire,
+    /// Endpoints of tries before the last that had a connection, with its id; only where there is a log.
+    pub earlier: Vec<(Arc<Endpoint>, u64)>,
     /// Tries so far.
     pub attempts: u32,
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`, with spaces.
@@ -110,9 +125,16 @@ impl Default for Info {
             internal: false,
             route: None,
             virtual_host: None,
+            host_metadata: None,
+            virtual_cluster: None,
+            downstream_start: None,
+            upstream_body: None,
             cluster: None,
             endpoint: None,
             upstream_local: UNSPECIFIED,
+            upstream_connection: 0,
+            upstream_wire: Wire::default(),
+            earlier: Vec::new(),
             attempts: 0,
             transport_failure: String::new(),
             trailers: None,

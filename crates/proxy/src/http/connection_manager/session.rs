@@ -3,18 +3,24 @@
 //! [`crate::http::serve`] makes one per connection; HTTP/2 streams share it.
 //! Invariant: nothing in it changes but the number of requests.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    access_log::{Format, Record, Times},
+    access_log::{Format, Kind, Record, Times},
     http::{
         Worker, clock,
         config::HttpConnectionManager,
         connection_manager::{Exchange, forwarding::Peer},
-        exchange::Downstream,
-        message::Protocol,
+        exchange::{Downstream, Wire},
+        message::{BodyLength, Protocol},
     },
     listener::connection::Connection,
+    route::{Action, rewrite::Picked},
     stats::{
         groups::ListenerHttpStats,
         request::{self, Held, HttpConnection},
@@ -101,8 +107,33 @@ impl Session {
     /// The head in `exchange.response` is about to be sent: the answer is counted, so that whoever reads it finds it so.
     pub fn answers(&self, exchange: &mut Exchange) {
         exchange.info.status = exchange.response.status;
+        exchange.info.downstream_start = Some(clock::now());
         request::answered(self.counted.stats(), &mut exchange.info);
         self.listener.downstream_rq.inc(exchange.info.status);
+    }
+
+    /// A request has its route, and is logged for the first time where that is wanted.
+    pub(super) fn log_start(&self, exchange: &mut Exchange) {
+        if !self.manager.log_starts {
+            return;
+        }
+        if let Some(route) = exchange.info.route.clone()
+            && let Action::Forward(forward) = &route.action
+            && let Picked::Cluster(slot) = forward.target.pick(exchange.info.random)
+        {
+            exchange.info.cluster = self.worker.cluster(slot);
+        }
+        self.log_early(exchange, Kind::DownstreamStart);
+    }
+
+    /// Logs what is known of a request that goes on.
+    pub fn log_early(&self, exchange: &Exchange, kind: Kind) {
+        let mut record = record(self, exchange);
+        record.kind = kind;
+        record.times.total = exchange.info.start.map(|start| clock::now().duration_since(start));
+        for log in &self.manager.access_log {
+            log.log(&record, &self.worker);
+        }
     }
 
     /// A request is over.
@@ -115,10 +146,12 @@ impl Session {
             return;
         }
         let mut record = record(self, exchange);
+        record.kind = Kind::DownstreamEnd;
         record.bytes = downstream.body_bytes();
+        record.wire = downstream.wire();
         record.times.total = exchange.info.start.map(|start| clock::now().duration_since(start));
         for log in &self.manager.access_log {
-            log.log(&record, self.worker.index);
+            log.log(&record, &self.worker);
         }
     }
 }
@@ -142,7 +175,9 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
         start: session.worker.clock.time(info.start.unwrap_or_else(clock::now)),
         times: Times {
             total: None,
-            request: since(info.request_end),
+            // A request that was over with its head, and that nobody forwarded.
+            request: since(info.request_end)
+                .or_else(|| (exchange.request.body == BodyLength::None).then_some(Duration::ZERO)),
             response: since(info.upstream_response),
             request_sent: since(info.upstream_request_end),
         },
@@ -150,6 +185,7 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
         detected: connection.detected.name(),
         pipe: connection.pipe(),
         cluster: info.cluster.as_ref().map(|state| (&*state.cluster.name, &*state.cluster.stat_name)),
+        upstream: info.cluster.as_ref().map(|state| &*state.cluster),
         endpoint: info.endpoint.as_deref(),
         upstream_local: info.upstream_local,
         local: connection.local,
@@ -159,6 +195,10 @@ fn record<'a>(session: &'a Session, exchange: &'a Exchange) -> Record<'a> {
         connection: connection.id,
         attempts: info.attempts,
         outcome: None,
+        downstream: Some(connection),
+        wire: Wire::default(),
+        upstream_wire: info.upstream_wire,
+        kind: Kind::NotSet,
         info: Some(info),
     }
 }

@@ -38,6 +38,8 @@ pub struct Parsed {
     pub len: usize,
     /// The connection may go on after this message.
     pub keep_alive: bool,
+    /// Its fields, as Envoy counts them: names, values, and three bytes each.
+    pub fields: u32,
 }
 
 const fn bad(details: &'static str) -> Rejection {
@@ -70,6 +72,8 @@ pub fn request(
     let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version) else {
         return Err(CODEC_ERROR);
     };
+    let first = request.headers.first().map(|field| field.name.as_ptr());
+    let counted = counted(&bytes[..len], first, request.headers.len());
     load(&mut head.headers, &bytes[..len], request.headers, limits)?;
     head.size = len as u32;
     head.protocol = if minor == 0 { Protocol::Http10 } else { Protocol::Http11 };
@@ -88,7 +92,14 @@ pub fn request(
     if method == "CONNECT" && head.body != BodyLength::None {
         return Err(bad("http1.content_length_not_allowed"));
     }
-    Ok(Some(Parsed { len: before.len() + len, keep_alive }))
+    Ok(Some(Parsed { len: before.len() + len, keep_alive, fields: counted }))
+}
+
+/// What Envoy counts of a head whose first field's name is at `first`: not the first line, nor the empty one, and one byte less
+/// than there is of each field.
+fn counted(head: &[u8], first: Option<*const u8>, fields: usize) -> u32 {
+    let line = first.map_or(head.len(), |name| (name as usize).saturating_sub(head.as_ptr() as usize));
+    head.len().saturating_sub(line + 2 + fields) as u32
 }
 
 /// Parses a response head into `head` (which must be clear), as the answer to a request with method HEAD or not.
@@ -107,6 +118,8 @@ pub fn response(
         config.parse_response_with_uninit_headers(&mut response, bytes, fields).map_err(rejection)?;
     let Some(len) = complete(status, bytes, limits)? else { return Ok(None) };
     let (Some(code), Some(minor)) = (response.code, response.version) else { return Err(CODEC_ERROR) };
+    let first = response.headers.first().map(|field| field.name.as_ptr());
+    let counted = counted(&bytes[..len], first, response.headers.len());
     load(&mut head.headers, &bytes[..len], response.headers, limits)?;
     if code < 100 {
         return Err(CODEC_ERROR);
@@ -124,7 +137,7 @@ pub fn response(
     };
     let until_close = !bodiless && declared.is_none();
     let keep_alive = connection_options(&mut head.headers, minor, false)?.keep_alive && !until_close;
-    Ok(Some(Parsed { len, keep_alive }))
+    Ok(Some(Parsed { len, keep_alive, fields: counted }))
 }
 
 /// True when `head.body` of a response is delimited by the end of the connection rather than by chunks.

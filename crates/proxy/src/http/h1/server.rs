@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use crate::{
     error::StreamError,
     http::{
-        exchange::Downstream,
+        exchange::{Downstream, Wire},
         h1::{
             encode::{self, ConnectionHeader, Framing},
             exchange::OverTransport,
@@ -125,7 +125,8 @@ impl Server {
             return Ok(false);
         };
         self.scanned = 0;
-        self.transport.consume_head(parsed.len);
+        self.transport.wire = Wire::default();
+        self.transport.consume_head(parsed.len, parsed.fields);
         self.transport.begin_reading(head.body, false);
         self.protocol = head.protocol;
         self.to_head = head.is_head();
@@ -181,7 +182,10 @@ impl Downstream for Server {
         };
         let bodiless = self.to_head || tunnel;
         let case = self.limits.names.unremembered();
-        encode::response(head, framing, bodiless, case, connection, self.transport.queue());
+        let queue = self.transport.queue();
+        let from = queue.len();
+        encode::response(head, framing, bodiless, case, connection, queue);
+        self.transport.queued_head(from);
         self.transport.begin_writing(framing);
     }
 
@@ -204,6 +208,10 @@ impl Downstream for Server {
 
     fn body_bytes(&self) -> (u64, u64) {
         (self.transport.received, self.transport.sent)
+    }
+
+    fn wire(&self) -> Wire {
+        self.transport.wire
     }
 
     fn become_tunnel(&mut self) {

@@ -19,7 +19,7 @@ use crate::{
     http::{
         Worker,
         buffer::Buffer,
-        exchange::{Next, Source},
+        exchange::{Next, Source, Wire},
         h1::{encode, encode::Framing, parse},
         headers::HeaderList,
         message::BodyLength,
@@ -84,6 +84,8 @@ pub struct Transport {
     pub received: u64,
     /// Body bytes that were taken for writing.
     pub sent: u64,
+    /// All bytes of the messages at hand.
+    pub wire: Wire,
 }
 
 impl Transport {
@@ -106,6 +108,7 @@ impl Transport {
             meter: Meter::None,
             received: 0,
             sent: 0,
+            wire: Wire::default(),
         }
     }
 
@@ -136,9 +139,11 @@ impl Transport {
         self.input.bytes()
     }
 
-    /// Takes a parsed head off.
-    pub(crate) fn consume_head(&mut self, n: usize) {
+    /// Takes a parsed head off, whose fields Envoy counts as so many bytes.
+    pub(crate) fn consume_head(&mut self, n: usize, fields: u32) {
         self.input.consume(n);
+        self.wire.received += n as u64;
+        self.wire.head_received = fields;
     }
 
     /// True when the peer has ended its direction.
@@ -183,6 +188,13 @@ impl Transport {
             self.output = self.worker.take_output();
         }
         &mut self.output
+    }
+
+    /// Notes the head that was queued from `from` on: its lines, without the first and the empty one.
+    pub(crate) fn queued_head(&mut self, from: usize) {
+        let head = self.output.get(from..).unwrap_or_default();
+        let line = memchr::memchr(b'\n', head).map_or(0, |at| at + 1);
+        self.wire.head_sent = (head.len() - line).saturating_sub(2) as u32;
     }
 
     /// Sets how the body that follows a queued head is framed.
@@ -335,7 +347,9 @@ impl Transport {
             }
             _ => {
                 let len = parse::trailers(bytes, self.limits, &mut self.trailers).map_err(fail(self.side))?;
-                if len.is_some() {
+                if let Some(len) = len {
+                    // As in heads; without the empty line.
+                    self.wire.head_received += len.saturating_sub(2 + self.trailers.len()) as u32;
                     self.reading = Reading::Done { trailers: !self.trailers.is_empty() };
                 }
                 len
@@ -343,6 +357,7 @@ impl Transport {
         };
         if let Some(len) = taken {
             self.input.consume(len);
+            self.wire.received += len as u64;
         }
         Ok(taken.is_some())
     }
@@ -362,6 +377,7 @@ impl Transport {
     /// Takes body bytes.
     pub(crate) fn consume(&mut self, n: usize) {
         self.received += n as u64;
+        self.wire.received += n as u64;
         self.input.consume(n);
         match &mut self.reading {
             Reading::Length(left) => *left -= (n as u64).min(*left),
@@ -371,6 +387,7 @@ impl Transport {
                     self.reading = Reading::ChunkEnd;
                     if self.input.bytes().starts_with(b"\r\n0\r\n\r\n") {
                         self.input.consume(7);
+                        self.wire.received += 7;
                         self.reading = Reading::Done { trailers: false };
                     }
                 }
@@ -477,11 +494,12 @@ impl Transport {
         }
     }
 
-    fn check(&self, result: io::Result<usize>) -> Result<usize, StreamError> {
+    fn check(&mut self, result: io::Result<usize>) -> Result<usize, StreamError> {
         match result {
             Ok(0) => Err(StreamError::terminated(self.side, None)),
             Ok(n) => {
                 self.meter.wrote(n);
+                self.wire.sent += n as u64;
                 Ok(n)
             }
             Err(error) => Err(StreamError::terminated(self.side, Some(&error))),
@@ -512,8 +530,11 @@ impl Transport {
         if let Writing::Chunk(_) = self.writing {
             let queue = self.queue();
             queue.extend_from_slice(b"0\r\n");
+            let from = queue.len();
             trailers.encode(queue);
+            let fields = queue.len() - from;
             queue.extend_from_slice(b"\r\n");
+            self.wire.head_sent += fields as u32;
             self.writing = Writing::Done;
         } else {
             self.send_end();

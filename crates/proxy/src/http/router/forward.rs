@@ -132,6 +132,7 @@ fn count_apart(session: &Session, exchange: &mut Exchange, matched: Matched<'_>)
     if !known {
         matched.host.virtual_clusters.iter().for_each(|c| drop(session.worker.route_stats(&c.stat_prefix)));
     }
+    exchange.info.virtual_cluster = taken.map(|cluster| cluster.stat_prefix.clone());
     let prefixes = matched.route.stat_prefix.iter().chain(taken.map(|cluster| &cluster.stat_prefix));
     let stats = prefixes.map(|prefix| session.worker.route_stats(prefix)).collect();
     exchange.info.route_stats = stats;
@@ -276,7 +277,11 @@ impl<D: Downstream> Forwarding<'_, D> {
             timeouts::announce(&mut self.exchange.request, limits, self.matched.forward, named);
         }
         let info = &mut self.exchange.info;
-        info.endpoint = Some(endpoint.clone());
+        let before = info.endpoint.replace(endpoint.clone());
+        let connection = std::mem::take(&mut info.upstream_connection);
+        if connection != 0 && !self.session.manager.access_log.is_empty() {
+            info.earlier.extend(before.map(|before| (before, connection)));
+        }
         if matches!(self.matched.forward.host_rewrite, HostRewrite::Auto)
             && let Some(hostname) = &endpoint.hostname
         {

@@ -78,6 +78,7 @@ impl Setup {
         let slot = Arc::new(ClusterSlot::new(0, "c".into()));
         let endpoints = EndpointSet::of(upstreams.iter().map(|address| (Address::Socket(*address), 1)));
         slot.publish(Some(Arc::new(Cluster {
+            metadata: None,
             name: "c".into(),
             stat_name: "c".into(),
             outlier: self.cluster.outlier.as_ref().map(|settings| {
@@ -96,6 +97,7 @@ impl Setup {
         self.manager.routes.table.store(Some(Arc::new(table(forward, self.headers))));
         let manager = Arc::new(self.manager);
         let chain = Arc::new(FilterChain {
+            metadata: None,
             name: "".into(),
             limits: Vec::new(),
             terminal: Terminal::Http(manager.clone()),
@@ -258,6 +260,7 @@ pub(in crate::http) fn nobody() -> SocketAddr {
 
 fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
     let route = Arc::new(Route {
+        metadata: None,
         name: "r".into(),
         action: Action::Forward(Box::new(forward)),
         headers: HeaderRules::default(),
@@ -268,6 +271,7 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
     });
     let entry = |path, route| Entry { condition: RouteMatch { path, also: None }, route };
     let host = VirtualHost {
+        metadata: None,
         name: "v".into(),
         require_tls: RequireTls::None,
         headers: HeaderRules::default(),
@@ -295,6 +299,8 @@ fn table(forward: Forward, headers: HeaderRules) -> RouteTable {
 
 fn listener(chain: &Arc<FilterChain>) -> Listener {
     Listener {
+        metadata: None,
+        direction: 0,
         name: "l".into(),
         addresses: Vec::new(),
         bind_to_port: true,

@@ -11,6 +11,7 @@ use crate::{
 fn mirror(to: std::net::SocketAddr, share: Option<(u32, u32)>) -> Mirror {
     let slot = Arc::new(ClusterSlot::new(1, "mirror".into()));
     slot.publish(Some(Arc::new(Cluster {
+        metadata: None,
         name: "mirror".into(),
         stat_name: "mirror".into(),
         settings: Arc::default(),

@@ -23,7 +23,13 @@ fn chain(name: &str) -> Arc<FilterChain> {
         access_log: Vec::new(),
     };
     let terminal = Terminal::Tcp(Arc::new(tcp));
-    Arc::new(FilterChain { name: name.into(), limits: Vec::new(), terminal, connect_timeout: None })
+    Arc::new(FilterChain {
+        name: name.into(),
+        limits: Vec::new(),
+        terminal,
+        connect_timeout: None,
+        metadata: None,
+    })
 }
 
 fn prefix(text: &str) -> IpPrefix {

@@ -46,6 +46,7 @@ fn get(path: &str) -> Request {
 
 fn entry(name: usize, path: PathMatch) -> Entry {
     let route = Route {
+        metadata: None,
         name: name.to_string().into(),
         action: Action::None,
         headers: HeaderRules::default(),

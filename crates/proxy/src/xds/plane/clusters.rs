@@ -305,6 +305,7 @@ impl State {
         let runtime = tokio::runtime::Handle::try_current().ok();
         let detector = |of: &outlier::Settings| Box::new(Detector::new(of.clone(), runtime));
         let cluster = Arc::new(Cluster {
+            metadata: compiled.metadata.clone(),
             name: compiled.name.clone(),
             stat_name: compiled.stat_name.clone(),
             origin: compiled.origin.clone(),
@@ -468,6 +469,7 @@ fn staying(mut hosts: Vec<LocalityEndpoints>, before: &EndpointSet) -> Vec<Local
             continue;
         }
         let spec = HostSpec {
+            logged: host.logged.clone(),
             address: host.address.clone(),
             hostname: host.hostname.clone(),
             weight: host.weight(),

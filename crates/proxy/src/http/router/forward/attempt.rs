@@ -75,7 +75,10 @@ impl<D: Downstream> Forwarding<'_, D> {
         self.count_apart(|stats| stats.upstream_rq_total.inc());
         let upstream = &mut acquired.0;
         let now = clock::now();
-        self.exchange.info.upstream_start = Some(now);
+        let info = &mut self.exchange.info;
+        info.upstream_start = Some(now);
+        info.upstream_local = upstream.local_addr();
+        info.upstream_connection = upstream.id();
         let bodiless = self.exchange.request.body == BodyLength::None;
         let end = bodiless && !self.exchange.request.upgrade;
         upstream.send_request(&self.exchange.request, end || bodiless && !http2);

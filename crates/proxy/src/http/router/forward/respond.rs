@@ -11,6 +11,7 @@ use std::{
 
 use super::{Forwarding, failure::Failure};
 use crate::{
+    access_log::Kind,
     error::Flags,
     http::{
         clock,
@@ -37,7 +38,10 @@ impl<D: Downstream> Forwarding<'_, D> {
         let upstream = &mut acquired.0;
         // From here on only the route's timeout counts, as in Envoy.
         self.until.per_try = None;
-        let tunnel = self.send_head(upstream);
+        let tunnel = self.send_head();
+        if tunnel && self.session.manager.log_tunnels {
+            self.session.log_early(self.exchange, Kind::DownstreamTunnelSuccessfullyEstablished);
+        }
         if tunnel {
             return Box::pin(self.tunnel(upstream)).await;
         }
@@ -46,15 +50,18 @@ impl<D: Downstream> Forwarding<'_, D> {
         let ended = poll_fn(|cx| self.poll_response(cx, upstream, &mut relay)).await;
         ended?;
         self.exchange.info.upstream_end = Some(clock::now());
-        if !self.session.manager.access_log.is_empty() && !upstream.trailers().is_empty() {
-            self.exchange.info.trailers = Some(Box::new(std::mem::take(upstream.trailers())));
+        if !self.session.manager.access_log.is_empty() {
+            self.exchange.info.upstream_wire = upstream.wire();
+            if !upstream.trailers().is_empty() {
+                self.exchange.info.trailers = Some(Box::new(std::mem::take(upstream.trailers())));
+            }
         }
         self.state.give_back(acquired, pools, &self.session.worker);
         Ok(())
     }
 
     /// The response's head, changed and queued. True when a tunnel follows it.
-    pub(super) fn send_head(&mut self, upstream: &mut UpstreamStream) -> bool {
+    pub(super) fn send_head(&mut self) -> bool {
         let exchange = &mut *self.exchange;
         let status = exchange.response.status;
         let tunnel = exchange.request.upgrade
@@ -64,7 +71,6 @@ impl<D: Downstream> Forwarding<'_, D> {
             false => Cow::Borrowed("via_upstream"),
         };
         exchange.info.status = status;
-        exchange.info.upstream_local = upstream.local_addr();
         self.add_envoy_headers();
         self.matched.levels(self.part).apply_response(self.session, self.exchange);
         for cookie in self.hashed.iter().flat_map(|hashed| &hashed.cookies) {
