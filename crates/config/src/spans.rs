@@ -51,6 +51,26 @@ impl Spans {
         self.nodes.get(at).map(|span| Mark { line: span.line, column: span.column })
     }
 
+    /// Whether a path is there.
+    pub(crate) fn has(&self, path: &[Seg<'_>]) -> bool {
+        self.position(path).is_some()
+    }
+
+    /// How many nodes are below a path.
+    pub(crate) fn below(&self, path: &[Seg<'_>]) -> u32 {
+        self.position(path).and_then(|at| self.nodes.get(at)).map_or(0, |span| span.below)
+    }
+
+    fn position(&self, path: &[Seg<'_>]) -> Option<usize> {
+        path.iter().try_fold(0, |at, seg| {
+            let wanted = match seg {
+                Seg::Key(key) => hash(key),
+                Seg::Index(index) => u32::try_from(*index).ok()?,
+            };
+            self.child(at, wanted)
+        })
+    }
+
     fn child(&self, parent: usize, seg: u32) -> Option<usize> {
         let end = parent + self.nodes.get(parent)?.below as usize;
         let mut at = parent + 1;

@@ -11,6 +11,7 @@ use crate::path::Path;
 use crate::tree::{Mark, Node};
 
 mod destination_rule;
+mod envoy_filter;
 mod gateway;
 mod http_route;
 mod ingress;
@@ -20,6 +21,7 @@ mod process;
 mod reachability;
 mod service_entry;
 mod sidecar;
+mod telemetry;
 mod tls;
 mod virtual_service;
 mod workload;
@@ -45,11 +47,13 @@ pub(crate) fn object(object: &Object, root: &Node<'_>, cx: &mut Decoder) {
         Spec::PeerAuthentication(it) => policy::peer_authentication(it, &mut check, &spec),
         Spec::RequestAuthentication(it) => policy::request_authentication(it, &mut check, &spec),
         Spec::AuthorizationPolicy(it) => policy::authorization(it, &mut check, &spec),
-        Spec::Telemetry(it) => policy::telemetry(it, &mut check, &spec),
+        Spec::Telemetry(it) => telemetry::check(it, &mut check, &spec),
         Spec::Process(it) => process::check(it, &mut check, &spec),
         Spec::Ingress(it) => ingress::check(it, &mut check, &spec),
-        // Read and kept; what they may say beyond their schema is checked when they take effect.
-        Spec::EnvoyFilter(_) | Spec::ProxyConfig(_) | Spec::WasmPlugin(_) => {}
+        Spec::EnvoyFilter(it) => envoy_filter::check(it, &mut check, &spec),
+        Spec::ProxyConfig(it) => workload::proxy_config(it, &mut check, &spec),
+        // Read and kept; what it may say beyond its schema is checked when it takes effect.
+        Spec::WasmPlugin(_) => {}
         Spec::Service(_)
         | Spec::Namespace(_)
         | Spec::EndpointSlice(_)
@@ -93,14 +97,20 @@ impl Check<'_> {
         self.object.spans.find(&at.segs()).unwrap_or(Mark { line: self.object.source.line, column: 1 })
     }
 
-    /// Notes an error.
+    /// Notes an error, unless one is known of exactly that part: what could not be read, or is missing, says enough.
     fn error(&mut self, at: &Path<'_>, message: impl Into<String>) {
-        self.cx.push(Severity::Error, code::SCHEMA, self.mark(at), at, message.into(), None);
+        self.refuse(at, message.into(), None);
     }
 
     /// Notes an error and what to do about it.
     fn error_hint(&mut self, at: &Path<'_>, message: impl Into<String>, hint: impl Into<String>) {
-        self.cx.push(Severity::Error, code::SCHEMA, self.mark(at), at, message.into(), Some(hint.into()));
+        self.refuse(at, message.into(), Some(hint.into()));
+    }
+
+    fn refuse(&mut self, at: &Path<'_>, message: String, hint: Option<String>) {
+        if !self.cx.has_error(at) {
+            self.cx.push(Severity::Error, code::SCHEMA, self.mark(at), at, message, hint);
+        }
     }
 
     /// Notes what is legal and most likely not meant.
@@ -120,10 +130,20 @@ impl Check<'_> {
         self.cx.push(severity, code, self.mark(at), at, message, hint);
     }
 
+    /// Whether something was written at a path, be it what would hold anyway.
+    fn is_given(&self, at: &Path<'_>) -> bool {
+        self.object.spans.has(&at.segs())
+    }
+
+    /// Whether something is written below a path, be it nothing that is known.
+    fn has_content(&self, at: &Path<'_>) -> bool {
+        self.object.spans.below(&at.segs()) > 0
+    }
+
     /// Notes an error if a check of `names` failed.
     fn accept(&mut self, at: &Path<'_>, result: Result<(), names::Fault>) {
         if let Err(fault) = result {
-            self.cx.push(Severity::Error, code::SCHEMA, self.mark(at), at, fault.message, fault.hint);
+            self.refuse(at, fault.message, fault.hint);
         }
     }
 }

@@ -64,6 +64,16 @@ impl Decoder {
         self.faults.push(Fault { severity, code, mark, path: path.to_string(), message, hint });
     }
 
+    /// Whether an error was noted at exactly this place.
+    pub fn has_error(&self, path: &Path<'_>) -> bool {
+        let is_error = |fault: &&Fault| fault.severity == Severity::Error;
+        let mut errors = self.faults.iter().filter(is_error).peekable();
+        errors.peek().is_some() && {
+            let path = path.to_string();
+            errors.any(|fault| fault.path == path)
+        }
+    }
+
     /// Notes a schema error.
     pub fn error(&mut self, node: &Node<'_>, path: &Path<'_>, message: String, hint: Option<String>) {
         self.push(Severity::Error, code::SCHEMA, node.mark, path, message, hint);

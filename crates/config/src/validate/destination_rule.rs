@@ -41,6 +41,13 @@ pub(super) fn check(it: &DestinationRule, check: &mut Check<'_>, at: &Path<'_>) 
 }
 
 fn traffic_policy(it: &TrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
+    if *it == TrafficPolicy::default() && !check.has_content(at) {
+        check.error_hint(
+            at,
+            "the policy says nothing",
+            "leave it out, or write loadBalancer, connectionPool, …",
+        );
+    }
     blocks(&it.load_balancer, &it.connection_pool, &it.outlier_detection, check, at);
     if let Some(settings) = &it.tls {
         tls::client(settings, check, &at.key("tls"));
@@ -49,7 +56,7 @@ fn traffic_policy(it: &TrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
     for (index, settings) in it.port_level_settings.iter().enumerate() {
         let at = ports.index(index);
         match &settings.port {
-            None => check.error(&at, "`port` is missing"),
+            None => check.error(&at.key("port"), "`port` is missing"),
             Some(port) => {
                 let port_at = at.key("port");
                 check.accept(&port_at.key("number"), names::port(port.number));
@@ -58,6 +65,10 @@ fn traffic_policy(it: &TrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
                 }
             }
         }
+        let only_port = PortTrafficPolicy { port: settings.port.clone(), ..PortTrafficPolicy::default() };
+        if *settings == only_port {
+            check.error(&at, "the policy of the port says nothing");
+        }
         blocks(&settings.load_balancer, &settings.connection_pool, &settings.outlier_detection, check, &at);
         if let Some(settings) = &settings.tls {
             tls::client(settings, check, &at.key("tls"));
@@ -65,6 +76,9 @@ fn traffic_policy(it: &TrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
     }
     if let Some(tunnel) = &it.tunnel {
         let at = at.key("tunnel");
+        if !tunnel.target_host.is_empty() && tunnel.target_host.parse::<std::net::IpAddr>().is_err() {
+            check.accept(&at.key("targetHost"), names::fqdn(&tunnel.target_host));
+        }
         check.accept(&at.key("targetPort"), names::port(tunnel.target_port));
         if let Some(protocol) = tunnel.protocol.as_deref().filter(|name| !matches!(*name, "CONNECT" | "POST"))
         {
@@ -106,6 +120,18 @@ fn load_balancer(it: &LoadBalancerSettings, check: &mut Check<'_>, at: &Path<'_>
             if hash.hash_key.is_none() {
                 let hint = "httpHeaderName, httpCookie, useSourceIp or httpQueryParameterName";
                 check.error_hint(&at, "what to hash is missing", hint);
+            }
+            match &hash.hash_key {
+                Some(HashKey::HttpHeaderName(name)) => {
+                    check.accept(&at.key("httpHeaderName"), names::header_name(name));
+                }
+                Some(HashKey::HttpQueryParameterName(name)) if name.is_empty() => {
+                    check.error(
+                        &at.key("httpQueryParameterName"),
+                        "the name of a parameter must not be empty",
+                    );
+                }
+                _ => {}
             }
             if let Some(HashAlgorithm::Maglev(maglev)) = &hash.hash_algorithm {
                 // Envoy's limit; the table must be a prime.
@@ -158,10 +184,18 @@ fn locality(it: &LocalityLoadBalancerSetting, check: &mut Check<'_>, at: &Path<'
     }
     let distribute = at.key("distribute");
     for (index, entry) in it.distribute.iter().enumerate() {
+        let item = distribute.index(index);
+        if entry.from.is_empty() {
+            check.error(&item.key("from"), "`from` is missing");
+        }
+        let to = item.key("to");
+        for (place, _) in entry.to.iter().filter(|(_, share)| **share == 0) {
+            let message = format!("{place} gets nothing");
+            check.error_hint(&to.key(place), message, "leave it out: what is not named gets nothing");
+        }
         let sum: u64 = entry.to.values().copied().map(u64::from).sum();
         if sum != 100 {
-            let item = distribute.index(index);
-            check.error(&item.key("to"), format!("the shares make {sum}, not 100"));
+            check.error(&to, format!("the shares make {sum}, not 100"));
         }
     }
     let failover = at.key("failover");
@@ -169,10 +203,20 @@ fn locality(it: &LocalityLoadBalancerSetting, check: &mut Check<'_>, at: &Path<'
         if entry.from == entry.to {
             check.error(&failover.index(index), "from and to are the same region");
         }
+        let item = failover.index(index);
+        for (name, region) in [("from", &entry.from), ("to", &entry.to)] {
+            if region.contains('*') {
+                check.error(&item.key(name), "failover is between regions, without wildcards");
+            } else if region.contains('/') {
+                let message = format!("{region} is not a region: failover is between regions");
+                let hint = Some("only the first part, before the `/`".to_owned());
+                check.warn(code::SUSPICIOUS, &item.key(name), message, hint);
+            }
+        }
     }
 }
 
-fn connection_pool(it: &ConnectionPoolSettings, check: &mut Check<'_>, at: &Path<'_>) {
+pub(super) fn connection_pool(it: &ConnectionPoolSettings, check: &mut Check<'_>, at: &Path<'_>) {
     if it.tcp.is_none() && it.http.is_none() {
         check.error(at, "one of tcp or http must be given");
     }
@@ -184,6 +228,14 @@ fn connection_pool(it: &ConnectionPoolSettings, check: &mut Check<'_>, at: &Path
         {
             if let Some(duration) = duration {
                 check.accept(&at.key(name), names::duration(duration));
+            }
+        }
+        if let Some(keepalive) = &tcp.tcp_keepalive {
+            let at = at.key("tcpKeepalive");
+            for (name, duration) in [("time", keepalive.time), ("interval", keepalive.interval)] {
+                if let Some(duration) = duration {
+                    check.accept(&at.key(name), names::duration(duration));
+                }
             }
         }
     }

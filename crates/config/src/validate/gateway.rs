@@ -42,7 +42,7 @@ pub(super) fn check(it: &Gateway, check: &mut Check<'_>, at: &Path<'_>) {
 
 fn server(it: &Server, check: &mut Check<'_>, at: &Path<'_>) {
     let port = at.key("port");
-    if it.port.number != 0 {
+    if it.port.number != 0 || check.is_given(&port.key("number")) {
         check.accept(&port.key("number"), names::port(it.port.number));
     }
     let protocol =
@@ -108,6 +108,11 @@ fn tls_of(it: &Server, protocol: Option<Protocol>, check: &mut Check<'_>, at: &P
                     format!("protocol {} takes no TLS settings but httpsRedirect", it.port.protocol);
                 check.error_hint(&at.key("tls"), message, "write protocol: HTTPS or TLS");
             }
+        }
+        // Without a protocol nobody can say.
+        Some(_) if protocol.is_some() => {
+            let message = format!("protocol {} takes no TLS settings", it.port.protocol);
+            check.error_hint(&at.key("tls"), message, "write protocol: TLS or HTTPS");
         }
         _ => {}
     }

@@ -96,6 +96,9 @@ fn labels(name: &str, whole: &str) -> Result<(), Fault> {
 
 /// `namespace/dnsName`, as gateways' hosts (`required`: false) and egress hosts (true) are written.
 pub(super) fn scoped_host(host: &str, required: bool) -> Result<(), Fault> {
+    if host.contains("://") {
+        return fault_hint(format!("{} is not a host name", text::quoted(host)), "leave out the scheme");
+    }
     let (namespace, name) = match host.split_once('/') {
         Some(parts) => parts,
         None if required => {
@@ -349,6 +352,13 @@ pub(super) fn label(key: &str, value: &str) -> Result<(), Fault> {
     };
     if key.contains('*') || value.contains('*') {
         return fault("labels have no wildcards");
+    }
+    let prefix = key.rsplit_once('/').map(|(prefix, _)| prefix);
+    if prefix.is_some_and(|prefix| !is_subdomain(prefix)) {
+        return fault_hint(
+            format!("{key:?} is not the name of a label"),
+            "a name, or a domain, `/` and a name: example.com/name",
+        );
     }
     if name.is_empty() || name.len() > 63 || !inner(name) || !ends(name) {
         return fault(format!("{key:?} is not the name of a label"));

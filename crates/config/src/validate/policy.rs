@@ -1,12 +1,11 @@
-//! Security and telemetry kinds.
+//! Security kinds, and what they share with others: what a policy is attached to.
 
 use super::names;
 use super::virtual_service::labels;
 use super::{Check, Path};
 use crate::labels::TypeSelector;
 use crate::security::*;
-use crate::telemetry::Telemetry;
-use crate::{Str, text};
+use crate::text;
 
 fn selector(it: &Option<TypeSelector>, check: &mut Check<'_>, at: &Path<'_>) {
     if let Some(selector) = it {
@@ -16,7 +15,7 @@ fn selector(it: &Option<TypeSelector>, check: &mut Check<'_>, at: &Path<'_>) {
 }
 
 /// selector, targetRef and targetRefs exclude each other.
-fn attachment(
+pub(super) fn attachment(
     selected: &Option<TypeSelector>,
     old: &Option<PolicyTargetReference>,
     references: &[PolicyTargetReference],
@@ -198,28 +197,5 @@ fn condition(it: &Condition, check: &mut Check<'_>, at: &Path<'_>) {
     }
     if it.values.is_empty() && it.not_values.is_empty() {
         check.error(at, "one of values or notValues must be given");
-    }
-}
-
-pub(super) fn telemetry(it: &Telemetry, check: &mut Check<'_>, at: &Path<'_>) {
-    attachment(&it.selector, &it.target_ref, &it.target_refs, check, at);
-    let tracing = at.key("tracing");
-    for (index, entry) in it.tracing.iter().enumerate() {
-        let at = tracing.index(index);
-        if let Some(percentage) = entry.random_sampling_percentage {
-            check.accept(&at.key("randomSamplingPercentage"), names::percent(percentage));
-        }
-        providers(&entry.providers, check, &at);
-    }
-}
-
-fn providers(list: &[crate::telemetry::ProviderRef], check: &mut Check<'_>, at: &Path<'_>) {
-    let field = at.key("providers");
-    let mut seen: Vec<&Str> = Vec::new();
-    for (index, provider) in list.iter().enumerate() {
-        if seen.contains(&&provider.name) {
-            check.error(&field.index(index), format!("provider {:?} is given twice", provider.name));
-        }
-        seen.push(&provider.name);
     }
 }

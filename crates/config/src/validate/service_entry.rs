@@ -12,6 +12,11 @@ pub(super) fn check(it: &ServiceEntry, check: &mut Check<'_>, at: &Path<'_>) {
     addresses(it, check, at);
     ports(it, check, at);
     endpoints(it, check, at);
+    if it.resolution == Resolution::Static && it.endpoints.is_empty() && it.workload_selector.is_none() {
+        let message = "STATIC without endpoints and workloadSelector: requests get 503 (UH)";
+        let hint = Some("list endpoints, select workloads, or write resolution: DNS".to_owned());
+        check.warn(code::SUSPICIOUS, &at.key("resolution"), message, hint);
+    }
     let can_tell = || {
         it.ports.iter().any(|port| {
             let protocol = port.protocol.as_deref().and_then(Protocol::parse).unwrap_or_default();
@@ -74,7 +79,7 @@ fn ports(it: &ServiceEntry, check: &mut Check<'_>, at: &Path<'_>) {
     let ports = at.key("ports");
     for (index, port) in it.ports.iter().enumerate() {
         let at = ports.index(index);
-        if port.number != 0 {
+        if port.number != 0 || check.is_given(&at.key("number")) {
             check.accept(&at.key("number"), names::port(port.number));
         }
         for other in &it.ports[..index] {

@@ -1,11 +1,14 @@
 //! Sidecar: listeners and what they may reach.
 
+use super::destination_rule::connection_pool;
 use super::gateway::{is_bind, is_unix};
 use super::virtual_service::labels;
-use super::{Check, Path, names};
+use super::{Check, Path, names, tls};
 use crate::Protocol;
 use crate::networking::Sidecar;
-use crate::networking::sidecar::{CaptureMode, IstioEgressListener, SidecarPort};
+use crate::networking::sidecar::{
+    CaptureMode, IstioEgressListener, OutboundTrafficPolicy, OutboundTrafficPolicyMode, SidecarPort,
+};
 use crate::text;
 
 pub(super) fn check(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
@@ -15,6 +18,33 @@ pub(super) fn check(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
     }
     ingress(it, check, &at.key("ingress"));
     egress(it, check, &at.key("egress"));
+    if let Some(pool) = &it.inbound_connection_pool {
+        connection_pool(pool, check, &at.key("inboundConnectionPool"));
+    }
+    if let Some(policy) = &it.outbound_traffic_policy {
+        outbound(policy, check, &at.key("outboundTrafficPolicy"));
+    }
+}
+
+/// What happens to unknown destinations: a proxy for them goes with ALLOW_ANY, and is a host with a port.
+fn outbound(it: &OutboundTrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
+    let Some(proxy) = &it.egress_proxy else { return };
+    let at = at.key("egressProxy");
+    // Unset means REGISTRY_ONLY, as in Istio.
+    if it.mode != OutboundTrafficPolicyMode::AllowAny {
+        check.error_hint(&at, format!("egressProxy has no use with {}", it.mode), "write mode: ALLOW_ANY");
+    }
+    check.accept(&at.key("host"), names::fqdn(&proxy.host));
+    match &proxy.port {
+        Some(port) => {
+            let port_at = at.key("port");
+            check.accept(&port_at.key("number"), names::port(port.number));
+        }
+        None => check.error(&at.key("port"), "`port` is missing"),
+    }
+    if let Some(subset) = &proxy.subset {
+        check.accept(&at.key("subset"), names::subset(subset));
+    }
 }
 
 fn ingress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
@@ -27,6 +57,16 @@ fn ingress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
         };
         if it.ingress[..index].iter().any(|other| same(&other)) {
             check.error(&at.key("port"), format!("port {} is given twice", listener.port.number));
+        }
+        if let Some(settings) = &listener.tls {
+            let at = at.key("tls");
+            tls::server(settings, check, &at);
+            if settings.https_redirect {
+                check.error(&at.key("httpsRedirect"), "httpsRedirect is for gateways");
+            }
+        }
+        if let Some(pool) = &listener.connection_pool {
+            connection_pool(pool, check, &at.key("connectionPool"));
         }
         if let Some(endpoint) =
             listener.default_endpoint.as_deref().filter(|endpoint| !is_default_endpoint(endpoint))
@@ -51,6 +91,13 @@ fn egress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
             Some(port) if port.number == 0 => unix_port(port, listener, check, &at),
             Some(port) => {
                 self::port(port, check, &at.key("port"));
+                let same = |other: &IstioEgressListener| {
+                    other.bind == listener.bind
+                        && other.port.as_ref().is_some_and(|other| other.number == port.number)
+                };
+                if it.egress[..index].iter().any(same) {
+                    check.error(&at.key("port"), format!("port {} is given twice", port.number));
+                }
                 if listener.bind.as_deref().is_some_and(is_unix) {
                     check.error_hint(&at.key("port"), "a Unix socket has no port", "number: 0");
                 }
@@ -58,6 +105,9 @@ fn egress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
             None if index + 1 < it.egress.len() => {
                 let message = "a listener without port takes all that is left: it must be the last";
                 check.error(&at, message);
+            }
+            None if listener.bind.is_some() => {
+                check.error_hint(&at.key("bind"), "bind wants a port", "port: {number: …}");
             }
             None => {}
         }

@@ -1,9 +1,10 @@
-//! WorkloadEntry and WorkloadGroup.
+//! WorkloadEntry, WorkloadGroup and ProxyConfig.
 
 use super::gateway::is_unix;
 use super::virtual_service::labels;
 use super::{Check, Path, names};
-use crate::networking::{WorkloadEntry, WorkloadGroup};
+use crate::networking::workload::{HealthCheckMethod, ReadinessProbe};
+use crate::networking::{ProxyConfig, WorkloadEntry, WorkloadGroup};
 use crate::text;
 
 pub(super) fn entry(it: &WorkloadEntry, check: &mut Check<'_>, at: &Path<'_>) {
@@ -39,4 +40,61 @@ pub(super) fn group(it: &WorkloadGroup, check: &mut Check<'_>, at: &Path<'_>) {
         labels(&metadata.labels, check, &metadata_at.key("labels"));
     }
     fields(&it.template, check, &at.key("template"));
+    if let Some(probe) = &it.probe {
+        self::probe(probe, check, &at.key("probe"));
+    }
+}
+
+fn probe(it: &ReadinessProbe, check: &mut Check<'_>, at: &Path<'_>) {
+    for (name, value) in [
+        ("initialDelaySeconds", it.initial_delay_seconds),
+        ("timeoutSeconds", it.timeout_seconds),
+        ("periodSeconds", it.period_seconds),
+        ("successThreshold", it.success_threshold),
+        ("failureThreshold", it.failure_threshold),
+    ] {
+        if value < 0 {
+            check.error(&at.key(name), format!("{value} is below zero"));
+        }
+    }
+    match &it.method {
+        None => check.error_hint(at, "how to ask is missing", "httpGet, tcpSocket, exec or grpc"),
+        Some(HealthCheckMethod::HttpGet(get)) => {
+            let at = at.key("httpGet");
+            port_of(get.port, check, &at);
+            if let Some(scheme) = get.scheme.as_deref().filter(|s| !matches!(*s, "" | "HTTP" | "HTTPS")) {
+                let message = format!("{} is not a scheme", text::quoted(scheme));
+                check.error_hint(&at.key("scheme"), message, "HTTP or HTTPS");
+            }
+            let headers = at.key("httpHeaders");
+            for (index, header) in get.http_headers.iter().enumerate() {
+                let item = headers.index(index);
+                check.accept(&item.key("name"), names::header_name(&header.name));
+            }
+        }
+        Some(HealthCheckMethod::TcpSocket(tcp)) => port_of(tcp.port, check, &at.key("tcpSocket")),
+        Some(HealthCheckMethod::Grpc(grpc)) => port_of(grpc.port, check, &at.key("grpc")),
+        Some(HealthCheckMethod::Exec(exec)) => {
+            if exec.command.first().is_none_or(|word| word.is_empty()) {
+                let exec_at = at.key("exec");
+                check.error(&exec_at.key("command"), "the command is empty");
+            }
+        }
+    }
+}
+
+fn port_of(number: u32, check: &mut Check<'_>, at: &Path<'_>) {
+    if number != 0 || check.is_given(&at.key("port")) {
+        check.accept(&at.key("port"), names::port(number));
+    }
+}
+
+pub(super) fn proxy_config(it: &ProxyConfig, check: &mut Check<'_>, at: &Path<'_>) {
+    if let Some(selector) = &it.selector {
+        let selector_at = at.key("selector");
+        labels(&selector.match_labels, check, &selector_at.key("matchLabels"));
+    }
+    if let Some(threads) = it.concurrency.filter(|threads| *threads < 0) {
+        check.error_hint(&at.key("concurrency"), format!("{threads} is below zero"), "0 means all cores");
+    }
 }
