@@ -42,11 +42,8 @@ pub(super) fn check(it: &DestinationRule, check: &mut Check<'_>, at: &Path<'_>) 
 
 fn traffic_policy(it: &TrafficPolicy, check: &mut Check<'_>, at: &Path<'_>) {
     if *it == TrafficPolicy::default() && !check.has_content(at) {
-        check.error_hint(
-            at,
-            "the policy says nothing",
-            "leave it out, or write loadBalancer, connectionPool, …",
-        );
+        let hint = Some("leave it out, or write loadBalancer, connectionPool, …".to_owned());
+        check.warn(code::SCHEMA_WARNING, at, "traffic policy must have at least one field", hint);
     }
     blocks(&it.load_balancer, &it.connection_pool, &it.outlier_detection, check, at);
     if let Some(settings) = &it.tls {

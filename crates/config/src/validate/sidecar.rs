@@ -106,9 +106,6 @@ fn egress(it: &Sidecar, check: &mut Check<'_>, at: &Path<'_>) {
                 let message = "a listener without port takes all that is left: it must be the last";
                 check.error(&at, message);
             }
-            None if listener.bind.is_some() => {
-                check.error_hint(&at.key("bind"), "bind wants a port", "port: {number: …}");
-            }
             None => {}
         }
         bind(listener.bind.as_deref(), check, &at);
