@@ -65,9 +65,10 @@ fn token(rest: &str, first: char) -> Result<(Token, usize), String> {
 
 /// Length of `r`, `b` and the like before a quote; whether it is raw, and of bytes.
 fn string_prefix(rest: &str) -> Option<(usize, bool, bool)> {
-    let len = rest.find(['"', '\''])?;
+    // Not looked for any further, or every token would be asked about the whole rest.
+    let len = rest.bytes().take(3).position(|byte| matches!(byte, b'"' | b'\''))?;
     let prefix = &rest[..len];
-    if len > 2 || !prefix.chars().all(|c| matches!(c, 'r' | 'R' | 'b' | 'B')) {
+    if !prefix.chars().all(|c| matches!(c, 'r' | 'R' | 'b' | 'B')) {
         return None;
     }
     let has = |c: char| prefix.to_ascii_lowercase().matches(c).count();

@@ -70,7 +70,7 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
         return Err(format!("longer than {LONGEST} bytes"));
     }
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, end: text.len() };
+    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, height: 0, end: text.len() };
     let node = parser.conditional()?;
     match parser.tokens.get(parser.at) {
         None => Ok(node),
@@ -81,7 +81,10 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
 struct Parser<'t> {
     tokens: &'t [(usize, Token)],
     at: usize,
+    /// How deep we are.
     depth: usize,
+    /// How deep the node is that was parsed last: what stands in a row from the left is a tree as well.
+    height: usize,
     end: usize,
 }
 
@@ -117,32 +120,56 @@ impl Parser<'_> {
         parsed
     }
 
+    /// A node is put on top of the one parsed last, and of another of height `other`.
+    fn grow(&mut self, other: usize) -> Result<(), String> {
+        self.height = self.height.max(other) + 1;
+        if self.height > DEPTH {
+            return Err(format!("nested deeper than {DEPTH}"));
+        }
+        Ok(())
+    }
+
+    /// Parses parts that stand beside each other; the height is that of the highest.
+    fn parts(
+        &mut self,
+        sign: &str,
+        part: fn(&mut Self) -> Result<Node, String>,
+    ) -> Result<Vec<Node>, String> {
+        let mut parts = vec![part(self)?];
+        while self.takes(sign) {
+            let highest = self.height;
+            parts.push(part(self)?);
+            self.height = self.height.max(highest);
+        }
+        if parts.len() > 1 {
+            self.grow(0)?;
+        }
+        Ok(parts)
+    }
+
     fn conditional(&mut self) -> Result<Node, String> {
         self.deeper(|parser| {
             let condition = parser.any()?;
             if !parser.takes("?") {
                 return Ok(condition);
             }
+            let first = parser.height;
             let yes = parser.any()?;
             parser.expect(":")?;
+            let second = parser.height;
             let no = parser.conditional()?;
+            parser.grow(first.max(second))?;
             Ok(Node::Conditional(Box::new([condition, yes, no])))
         })
     }
 
     fn any(&mut self) -> Result<Node, String> {
-        let mut parts = vec![self.all()?];
-        while self.takes("||") {
-            parts.push(self.all()?);
-        }
+        let mut parts = self.parts("||", Self::all)?;
         Ok(if parts.len() > 1 { Node::Or(parts.into()) } else { parts.swap_remove(0) })
     }
 
     fn all(&mut self) -> Result<Node, String> {
-        let mut parts = vec![self.relation()?];
-        while self.takes("&&") {
-            parts.push(self.relation()?);
-        }
+        let mut parts = self.parts("&&", Self::relation)?;
         Ok(if parts.len() > 1 { Node::And(parts.into()) } else { parts.swap_remove(0) })
     }
 
@@ -157,7 +184,7 @@ impl Parser<'_> {
             (">", Greater),
         ];
         let mut left = self.sum()?;
-        for _ in 0..DEPTH {
+        loop {
             let word = matches!(self.tokens.get(self.at), Some((_, Token::Name(name))) if &**name == "in");
             let operation = if word {
                 self.at += 1;
@@ -167,9 +194,10 @@ impl Parser<'_> {
             } else {
                 return Ok(left);
             };
+            let height = self.height;
             left = Node::Binary(operation, Box::new(left), Box::new(self.sum()?));
+            self.grow(height)?;
         }
-        Err(format!("nested deeper than {DEPTH}"))
     }
 
     fn sum(&mut self) -> Result<Node, String> {
@@ -188,18 +216,22 @@ impl Parser<'_> {
         part: fn(&mut Self) -> Result<Node, String>,
     ) -> Result<Node, String> {
         let mut left = part(self)?;
-        for _ in 0..DEPTH {
+        loop {
             let Some((_, operation)) = signs.iter().find(|(sign, _)| self.takes(sign)) else {
                 return Ok(left);
             };
+            let height = self.height;
             left = Node::Binary(*operation, Box::new(left), Box::new(part(self)?));
+            self.grow(height)?;
         }
-        Err(format!("nested deeper than {DEPTH}"))
     }
 
     fn unary(&mut self) -> Result<Node, String> {
         if self.takes("!") {
-            return self.deeper(|parser| Ok(Node::Not(Box::new(parser.unary()?))));
+            return self.deeper(|parser| {
+                let node = Node::Not(Box::new(parser.unary()?));
+                parser.grow(0).map(|()| node)
+            });
         }
         if !self.takes("-") {
             return self.member();
@@ -208,10 +240,14 @@ impl Parser<'_> {
         match self.tokens.get(self.at) {
             Some((_, Token::Int(value))) if *value <= i64::MAX as u64 + 1 => {
                 self.at += 1;
+                self.height = 1;
                 let node = Node::Int((*value as i64).wrapping_neg());
                 self.members(node)
             }
-            _ => self.deeper(|parser| Ok(Node::Negate(Box::new(parser.unary()?)))),
+            _ => self.deeper(|parser| {
+                let node = Node::Negate(Box::new(parser.unary()?));
+                parser.grow(0).map(|()| node)
+            }),
         }
     }
 
@@ -221,7 +257,8 @@ impl Parser<'_> {
     }
 
     fn members(&mut self, mut node: Node) -> Result<Node, String> {
-        for _ in 0..DEPTH {
+        loop {
+            let height = self.height;
             if self.takes("[") {
                 node = Node::Index(Box::new(node), Box::new(self.conditional()?));
                 self.expect("]")?;
@@ -238,8 +275,8 @@ impl Parser<'_> {
             } else {
                 return Ok(node);
             }
+            self.grow(height)?;
         }
-        Err(format!("nested deeper than {DEPTH}"))
     }
 
     /// Up to the closing parenthesis.
@@ -248,14 +285,16 @@ impl Parser<'_> {
     }
 
     fn items(&mut self, close: &str) -> Result<Vec<Node>, String> {
-        let mut items = Vec::new();
+        let (mut items, mut highest) = (Vec::new(), 0);
         while !self.takes(close) {
             items.push(self.conditional()?);
+            highest = self.height.max(highest);
             if !self.takes(",") {
                 self.expect(close)?;
                 break;
             }
         }
+        self.height = highest;
         Ok(items)
     }
 
@@ -265,7 +304,8 @@ impl Parser<'_> {
             return self.expect(")").map(|()| node);
         }
         if self.takes("[") {
-            return Ok(Node::List(self.items("]")?.into()));
+            let items = self.items("]")?;
+            return self.grow(0).map(|()| Node::List(items.into()));
         }
         if self.takes("{") {
             return self.map();
@@ -275,6 +315,7 @@ impl Parser<'_> {
             return Err("the expression ends too early".to_owned());
         };
         self.at += 1;
+        self.height = 1;
         Ok(match token {
             Token::Int(value) => Node::Int(i64::try_from(*value).map_err(|_| "a number out of range")?),
             Token::Uint(value) => Node::Uint(*value),
@@ -283,7 +324,11 @@ impl Parser<'_> {
             Token::Bytes(bytes) => Node::Bytes(bytes.clone()),
             Token::Name(name) if self.takes("(") => match &**name {
                 "has" => return self.has(place),
-                name => functions::function(name, self.arguments()?)?,
+                name => {
+                    let call = functions::function(name, self.arguments()?)?;
+                    self.grow(0)?;
+                    call
+                }
             },
             Token::Name(name) => match &**name {
                 "null" => Node::Null,
@@ -296,17 +341,20 @@ impl Parser<'_> {
     }
 
     fn map(&mut self) -> Result<Node, String> {
-        let mut entries = Vec::new();
+        let (mut entries, mut highest) = (Vec::new(), 0);
         while !self.takes("}") {
             let key = self.conditional()?;
             self.expect(":")?;
+            highest = self.height.max(highest);
             entries.push((key, self.conditional()?));
+            highest = self.height.max(highest);
             if !self.takes(",") {
                 self.expect("}")?;
                 break;
             }
         }
-        Ok(Node::Map(entries.into()))
+        self.height = highest;
+        self.grow(0).map(|()| Node::Map(entries.into()))
     }
 
     fn has(&mut self, place: usize) -> Result<Node, String> {

@@ -115,6 +115,13 @@ fn nesting_is_bounded() {
     for chain in [".a", "[0]", " + 1", " < 1", " * 1"] {
         assert!(Expression::compile(&format!("1{}", chain.repeat(10_000))).is_err(), "{chain}");
     }
+    // Rows within brackets add up.
+    let rows = |each: &str| {
+        format!("{}1{}", "(".repeat(90), format!("{}{})", ".a".repeat(50), each.repeat(50)).repeat(90))
+    };
+    for each in [" + 1", " < 1", " * 1", "[0]"] {
+        assert!(Expression::compile(&rows(each)).is_err(), "{each}");
+    }
     // Wide is not deep.
     assert_eq!(text(&["true"; 5000].join(" && ")), "true");
     assert!(Expression::compile(&" ".repeat(100_000)).is_err());
