@@ -176,15 +176,17 @@ impl Client {
             got.last.insert(format!("{short} {}", resource.name), now);
         }
         drop(got);
-        // An answer in delta carries no names; to list them would cost the client more than the server.
-        let known: Vec<String> = if self.delta { Vec::new() } else { state.names(url) };
+        // What travels in delta carries no names but new ones; to list all would cost the client more than the server, whose
+        // answers would then come one by one.
+        let all = |state: &State, url: &str| if self.delta { Vec::new() } else { state.names(url) };
+        let known = all(state, url);
         state.nonces.insert(url.to_owned(), response.nonce.clone());
         let mut requests = vec![R::answer(url, &known, &response.nonce)];
         for (url, names) in
             wanted.into_iter().filter(|(url, names)| *url == VIRTUAL_HOST || !names.is_empty())
         {
             let nonce = state.nonces.get(url).cloned().unwrap_or_default();
-            requests.push(R::first(url, &names, &state.names(url), &nonce));
+            requests.push(R::first(url, &names, &all(state, url), &nonce));
         }
         Ok(requests)
     }
