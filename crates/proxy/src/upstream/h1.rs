@@ -154,15 +154,14 @@ impl Upstream for Client {
         self.to_head = head.is_head();
         self.transport.wire = Wire::default();
         let queue = self.transport.queue();
-        let from = queue.len();
-        encode::request(head, end, self.limits.names.unremembered(), queue);
-        self.transport.queued_head(from);
-        self.transport.begin_writing(match head.body {
+        let fields = encode::request(head, end, self.limits.names.unremembered(), queue);
+        let framing = match head.body {
             _ if end => Framing::None,
             BodyLength::None => Framing::None,
             BodyLength::Exact(length) => Framing::Length(length),
             BodyLength::Unknown => Framing::Chunked,
-        });
+        };
+        self.transport.begin_writing(fields, framing);
     }
 
     fn poll_response(

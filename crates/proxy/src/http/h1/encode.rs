@@ -24,14 +24,16 @@ pub enum ConnectionHeader {
     KeepAlive,
 }
 
-/// Writes a request head. `end`: no body follows; `case`: of names that did not come with one.
-pub fn request(head: &RequestHead, end: bool, case: NameCase, out: &mut Vec<u8>) {
+/// Writes a request head; how many bytes its fields took. `end`: no body follows; `case`: of names that did not come with
+/// one.
+pub fn request(head: &RequestHead, end: bool, case: NameCase, out: &mut Vec<u8>) -> usize {
     let method = head.method();
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
     let target = if head.path().is_empty() { head.authority() } else { head.path() };
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    let line_end = out.len();
     let line = |name: &[u8], value: &[u8], out: &mut Vec<u8>| own(&head.headers, case, name, value, out);
     line(b"host", head.authority().as_bytes(), out);
     fields(&head.headers, case, out);
@@ -47,7 +49,9 @@ pub fn request(head: &RequestHead, end: bool, case: NameCase, out: &mut Vec<u8>)
         }
         _ => {}
     }
+    let written = out.len() - line_end;
     out.extend_from_slice(b"\r\n");
+    written
 }
 
 /// How the body that follows a response head is framed.
@@ -75,7 +79,7 @@ pub fn framing(head: &ResponseHead, end: bool, to_head: bool, chunks: bool) -> F
     }
 }
 
-/// Writes a response head. `case`: of names that did not come with one.
+/// Writes a response head; how many bytes its fields took. `case`: of names that did not come with one.
 pub fn response(
     head: &ResponseHead,
     framing: Framing,
@@ -83,13 +87,14 @@ pub fn response(
     case: NameCase,
     connection: ConnectionHeader,
     out: &mut Vec<u8>,
-) {
+) -> usize {
     out.extend_from_slice(b"HTTP/1.1 ");
     let mut digits = itoa::Buffer::new();
     out.extend_from_slice(digits.format(head.status).as_bytes());
     out.push(b' ');
     out.extend_from_slice(reason(head.status).as_bytes());
     out.extend_from_slice(b"\r\n");
+    let line_end = out.len();
     fields(&head.headers, case, out);
     let mut line = |name: &[u8], value: &[u8]| own(&head.headers, case, name, value, out);
     match framing {
@@ -105,7 +110,9 @@ pub fn response(
     if head.status == 101 {
         line(b"connection", b"Upgrade");
     }
+    let written = out.len() - line_end;
     out.extend_from_slice(b"\r\n");
+    written
 }
 
 fn needs_zero(head: &ResponseHead, to_head: bool) -> bool {

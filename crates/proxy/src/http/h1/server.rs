@@ -183,10 +183,8 @@ impl Downstream for Server {
         let bodiless = self.to_head || tunnel;
         let case = self.limits.names.unremembered();
         let queue = self.transport.queue();
-        let from = queue.len();
-        encode::response(head, framing, bodiless, case, connection, queue);
-        self.transport.queued_head(from);
-        self.transport.begin_writing(framing);
+        let fields = encode::response(head, framing, bodiless, case, connection, queue);
+        self.transport.begin_writing(fields, framing);
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<StreamError> {

@@ -190,15 +190,9 @@ impl Transport {
         &mut self.output
     }
 
-    /// Notes the head that was queued from `from` on: its lines, without the first and the empty one.
-    pub(crate) fn queued_head(&mut self, from: usize) {
-        let head = self.output.get(from..).unwrap_or_default();
-        let line = memchr::memchr(b'\n', head).map_or(0, |at| at + 1);
-        self.wire.head_sent = (head.len() - line).saturating_sub(2) as u32;
-    }
-
-    /// Sets how the body that follows a queued head is framed.
-    pub(crate) fn begin_writing(&mut self, framing: Framing) {
+    /// Sets how the body that follows a queued head, whose fields took so many bytes, is framed.
+    pub(crate) fn begin_writing(&mut self, fields: usize, framing: Framing) {
+        self.wire.head_sent = fields as u32;
         self.writing = match framing {
             Framing::None => Writing::Done,
             Framing::Length(length) => Writing::Length(length),
