@@ -256,7 +256,9 @@ impl Connection {
         }
         // Those that find it shut again come back to the end: nobody is always first.
         for key in std::mem::take(&mut self.waiting) {
-            self.streams.get_mut(key).wake();
+            let stream = self.streams.get_mut(key);
+            stream.waits = false;
+            stream.wake();
             self.send_rest(key);
         }
     }

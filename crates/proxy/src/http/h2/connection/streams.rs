@@ -74,7 +74,7 @@ pub struct State {
     pub(super) tail: Tail,
     /// The peer wants no more, without blame.
     pub(super) unwanted: bool,
-    /// Waits in `Connection::waiting`.
+    /// Waits in `Connection::waiting`: true for as long as its key is there, so that it leaves with the stream.
     pub(super) waits: bool,
 
     pub(super) error: Option<StreamError>,
@@ -84,8 +84,7 @@ pub struct State {
 impl State {
     /// Wakes whoever works on the stream.
     #[inline]
-    pub(super) fn wake(&mut self) {
-        self.waits = false;
+    pub(super) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }

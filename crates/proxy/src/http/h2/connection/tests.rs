@@ -2,6 +2,7 @@
 
 mod endings;
 mod heads;
+mod orders;
 mod violations;
 mod windows;
 

@@ -65,3 +65,29 @@ fn dropping_a_stream_says_why() {
     drop(peer.ask("GET", true));
     assert_eq!(peer.faults(), [(Kind::Reset, 1, Code::CANCEL)]);
 }
+
+/// One that waits for the connection's window, is woken by its peer for another reason and goes: nobody may look for it
+/// when the window opens, least of all once its slot is gone.
+#[test]
+fn a_stream_that_goes_does_not_wait_any_more() {
+    let mut peer = Peer::new(Role::Server, Config { max_streams: 20, ..CONFIG });
+    peer.setting(Setting::InitialWindowSize(1 << 20)).flush();
+    let streams: Vec<_> = (0..20).map(|n| peer.request(1 + 2 * n, true, GET).0).collect();
+    for stream in &streams {
+        peer.respond(stream, false);
+    }
+    peer.frames();
+    assert_eq!(peer.send(streams[0].key(), &[0; 65_535], false), Poll::Ready(Sent::Bytes(65_535)));
+    for (n, stream) in streams.iter().enumerate() {
+        assert_eq!(peer.send(stream.key(), b"more", false), Poll::Pending);
+        peer.frame(Kind::Reset, 0, 1 + 2 * n as u32, &[0, 0, 0, 8]);
+    }
+    peer.flush();
+    drop(streams);
+    assert_eq!(peer.connection.borrow().waiting.len(), 0);
+    peer.window(0, 1 << 20).flush();
+    peer.frames();
+    let (stream, _) = peer.request(41, true, GET);
+    peer.respond(&stream, false);
+    assert_eq!(peer.send(stream.key(), b"all is well", true), Poll::Ready(Sent::Bytes(11)));
+}
