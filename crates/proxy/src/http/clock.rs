@@ -1,16 +1,26 @@
 //! Coarse time: one clock read per wakeup of a worker thread, one date text per second.
 //!
 //! The worker's runtime calls [`woke`] from `on_thread_unpark`; everything on the request path asks [`now`].
-//! Invariant: without the hook (tests, other threads) every [`now`] reads the clock, so time never stands still.
+//! Invariants: time never goes back, and never stands still. A thread that always has work never waits, so it is never
+//! woken: every [`READS`]th [`now`] reads the clock too. Without the hook (tests, other threads) each does.
 
 use std::{
     cell::{Cell, RefCell},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// So often may one reading be used.
+const READS: u32 = 256;
+
 thread_local! {
-    static CACHED: Cell<Option<Instant>> = const { Cell::new(None) };
+    static CACHED: Cell<Option<Reading>> = const { Cell::new(None) };
     static HOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[derive(Clone, Copy)]
+struct Reading {
+    at: Instant,
+    left: u32,
 }
 
 /// Says that this thread has just come back from waiting: the next [`now`] reads the clock.
@@ -19,17 +29,25 @@ pub fn woke() {
     CACHED.set(None);
 }
 
+/// Reads the clock: whoever asks [`now`] afterwards is told this or later. For who compares with times of another clock, such
+/// as the runtime's.
+pub fn read() -> Instant {
+    CACHED.set(None);
+    now()
+}
+
 /// The time of this wakeup.
 #[inline]
 pub fn now() -> Instant {
-    if let Some(now) = CACHED.get() {
-        return now;
+    if let Some(Reading { at, left: left @ 1.. }) = CACHED.get() {
+        CACHED.set(Some(Reading { at, left: left - 1 }));
+        return at;
     }
-    let now = Instant::now();
+    let at = Instant::now();
     if HOOKED.get() {
-        CACHED.set(Some(now));
+        CACHED.set(Some(Reading { at, left: READS }));
     }
-    now
+    at
 }
 
 /// Wall-clock time that follows [`now`]: the `date` header and the start times of records.
@@ -127,6 +145,15 @@ pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_goes_on_in_a_thread_that_never_waits() {
+        woke();
+        let first = now();
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(now(), first);
+        assert!((0..READS).any(|_| now() >= first + Duration::from_millis(2)));
+    }
 
     #[test]
     fn dates_are_those_of_the_rfc() {

@@ -2,7 +2,8 @@
 //!
 //! Every connection (or HTTP/2 stream) task holds one [`Deadline`] and moves it as its request goes on, which is a
 //! store; the ticker sleeps until the earliest and is disturbed only when an earlier one comes in.
-//! Invariant: `next` is never later than the earliest deadline in the table.
+//! Invariants: `next` is never later than the earliest deadline in the table; a task that is woken finds by [`clock::now`] that
+//! its time has come.
 
 use std::{
     cell::{Cell, RefCell},
@@ -52,7 +53,7 @@ impl Deadlines {
     /// Wakes tasks whose deadline has come; runs until the worker ends.
     pub async fn run(self: Rc<Self>) {
         loop {
-            self.next.set(self.wake_due(Instant::now()));
+            self.next.set(self.look());
             let next = self.next.get();
             let disturbed = poll_fn(|cx| self.poll_earlier(cx, next));
             match next {
@@ -72,6 +73,12 @@ impl Deadlines {
         }
         *self.ticker.borrow_mut() = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// The ticker's look. By the clock that tasks go by: one that is woken before its time by that would ask to be woken
+    /// again at once, and its thread would never come to rest, nor that clock to a new reading.
+    fn look(&self) -> Option<Instant> {
+        self.wake_due(clock::read())
     }
 
     /// Wakes what is due and returns the earliest of the rest.
@@ -160,5 +167,20 @@ mod tests {
         assert!(first.poll(&mut cx).is_pending());
         second.set(None);
         assert!(second.poll(&mut cx).is_pending());
+    }
+
+    #[test]
+    fn who_is_woken_finds_that_its_time_has_come() {
+        let all = Rc::new(Deadlines::default());
+        let deadline = all.register();
+        clock::woke();
+        let at = clock::now() + Duration::from_millis(1);
+        deadline.set(Some(at));
+        std::thread::sleep(Duration::from_millis(2));
+        // The thread has not waited since: its time is that of before.
+        assert!(clock::now() < at);
+        assert_eq!(all.look(), None);
+        assert!(deadline.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert!(clock::now() >= at);
     }
 }

@@ -1,6 +1,7 @@
 //! Connections without sockets: what a peer may not do and what that costs it, windows, floods, endings.
 
 mod endings;
+mod ends;
 mod heads;
 mod orders;
 mod violations;
