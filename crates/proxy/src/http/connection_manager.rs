@@ -389,8 +389,9 @@ pub(crate) async fn answer<D: Downstream>(
         filters::explain(&session.manager.filters, exchange);
     }
     response::finalize(session, exchange);
-    // What follows a CONNECT is for somebody else.
-    if reply.close || session.must_close() || exchange.request.is_connect() {
+    // What follows a CONNECT is for somebody else. Streams are apart: one that is refused ends no other.
+    let ends = reply.close || exchange.request.is_connect();
+    if session.must_close() || (ends && downstream.protocol() != Protocol::Http2) {
         downstream.close_after_response();
     }
     session.answers(exchange);

@@ -107,6 +107,30 @@ fn a_stream_goes_both_ways_message_by_message_with_trailers() {
 }
 
 #[test]
+fn a_request_that_is_refused_ends_no_other() {
+    run(async {
+        let target = upstream_h2(echo_h2).await;
+        let proxy = to_h2().start(&[target]).await;
+        let mut client = client_h2(&proxy).await;
+        let (open, mut out) = client.send_request(post("/open"), false).unwrap();
+
+        let mut broken = post("/broken");
+        broken.headers_mut().insert("content-length", HeaderValue::from_static("10"));
+        let (response, mut body) = client.send_request(broken, false).unwrap();
+        body.send_data("short".into(), true).unwrap();
+        let error = response.await.unwrap_err();
+        assert_eq!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR), "{error}");
+
+        client = client.ready().await.unwrap();
+        let (response, mut next) = client.send_request(post("/next"), false).unwrap();
+        next.send_data("next".into(), true).unwrap();
+        assert_eq!(text(response.await.unwrap().into_body()).await, "next");
+        out.send_data("open".into(), true).unwrap();
+        assert_eq!(text(open.await.unwrap().into_body()).await, "open");
+    });
+}
+
+#[test]
 fn many_requests_share_one_upstream_connection() {
     run(async {
         let target = upstream_h2(|_, mut respond| async move {

@@ -262,7 +262,8 @@ impl<D: Downstream> Forwarding<'_, D> {
     }
 
     pub(super) fn request_broke(&self, error: StreamError) -> Failure {
-        if error.reason == ResetReason::ProtocolError {
+        // A stream of HTTP/2 is reset by now, which says it all.
+        if error.reason == ResetReason::ProtocolError && self.downstream.protocol() != Protocol::Http2 {
             let flags = Flags::DOWNSTREAM_PROTOCOL_ERROR;
             let reply =
                 LocalReply { close: true, ..LocalReply::new(400, "Bad Request", error.details, flags) };

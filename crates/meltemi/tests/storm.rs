@@ -1,0 +1,270 @@
+//! Clients that leave and servers that break, through all ways that HTTP takes: answers that end well are right, those that must be
+//! there are, and when all is quiet nothing is left behind.
+//!
+//! What happens is drawn from seeds; a failure names its exchange.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use meltemi_testkit::{
+    ports,
+    proxy::{Proxy, Running},
+};
+use tokio::time::timeout;
+
+use clients::{Client, Version};
+
+#[path = "storm/clients.rs"]
+mod clients;
+#[path = "storm/server.rs"]
+mod server;
+
+/// How a server answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// With `content-length`.
+    Whole,
+    Chunked,
+    /// In parts, with pauses.
+    Slow,
+    /// With interim answers before.
+    Interim,
+    /// Ended by the close of the connection.
+    UntilClose,
+    /// Before it has read what was sent; then it reads that too.
+    Early,
+    /// The same, but it closes instead.
+    EarlyClose,
+    /// Half of what it promised, then it closes.
+    Short,
+    /// Half of what it promised, then it resets.
+    Reset,
+    /// It closes without a word.
+    Silent,
+    /// Something else than HTTP.
+    Garbage,
+    /// Never.
+    Hang,
+}
+
+impl Manner {
+    const ALL: [Self; 12] = [
+        Self::Whole,
+        Self::Chunked,
+        Self::Slow,
+        Self::Interim,
+        Self::UntilClose,
+        Self::Early,
+        Self::EarlyClose,
+        Self::Short,
+        Self::Reset,
+        Self::Silent,
+        Self::Garbage,
+        Self::Hang,
+    ];
+
+    /// A client that stays to the end gets all of the answer.
+    fn must_arrive(self, upload: usize) -> bool {
+        match self {
+            Self::Whole | Self::Chunked | Self::Slow | Self::Interim | Self::UntilClose => true,
+            // Who answers early ends the exchange: what a client is still sending may meet a closed connection.
+            Self::Early | Self::EarlyClose => upload == 0,
+            _ => false,
+        }
+    }
+}
+
+/// What a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It sends and reads all.
+    Stays,
+    /// It leaves after so many milliseconds, wherever it is.
+    Leaves(u64),
+    /// It leaves when half of its body is sent.
+    StopsSending,
+    /// It reads one piece of the answer and leaves.
+    StopsReading,
+}
+
+/// One exchange. Its path tells the server all about it.
+#[derive(Debug, Clone, Copy)]
+struct Exchange {
+    seed: u64,
+    manner: Manner,
+    patience: Patience,
+    upload: usize,
+    answer: usize,
+}
+
+impl Exchange {
+    fn drawn(rng: &mut fastrand::Rng) -> Self {
+        let sizes = [0, 0, 1, 100, 100, 5_000, 70_000, 300_000];
+        let manner = match rng.u8(0..10) {
+            // Half of the servers are well.
+            0..5 => Manner::ALL[rng.usize(0..5)],
+            _ => Manner::ALL[rng.usize(0..Manner::ALL.len())],
+        };
+        let patience = match rng.u8(0..10) {
+            0..7 => Patience::Stays,
+            7 => Patience::Leaves(rng.u64(0..30)),
+            8 => Patience::StopsSending,
+            _ => Patience::StopsReading,
+        };
+        let size = |rng: &mut fastrand::Rng| sizes[rng.usize(0..sizes.len())];
+        Self { seed: rng.u64(0..1 << 40), manner, patience, upload: size(rng), answer: size(rng) }
+    }
+
+    fn path(&self) -> String {
+        format!("/{:?}/{}/{}", self.manner, self.seed, self.answer)
+    }
+
+    fn of_path(path: &str) -> Option<Self> {
+        let mut parts = path.strip_prefix('/')?.split('/');
+        let name = parts.next()?;
+        let manner = *Manner::ALL.iter().find(|manner| format!("{manner:?}") == name)?;
+        let seed = parts.next()?.parse().ok()?;
+        let answer = parts.next()?.parse().ok()?;
+        Some(Self { seed, manner, patience: Patience::Stays, upload: 0, answer })
+    }
+
+    fn body(&self) -> Vec<u8> {
+        bytes(self.seed, self.answer)
+    }
+
+    /// Panics if it may not end like this.
+    fn check(&self, outcome: &Outcome, place: &str) {
+        let must = self.patience == Patience::Stays && self.manner.must_arrive(self.upload);
+        match outcome {
+            Outcome::Answered(200, body) => {
+                assert!(*body == self.body(), "{place}: {} other bytes", body.len())
+            }
+            Outcome::Left => {}
+            Outcome::Answered(502..=504, _) | Outcome::Broken(_) if !must => {}
+            Outcome::Answered(status, _) => panic!("{place} was answered {status}"),
+            Outcome::Broken(why) => panic!("{place} broke: {why}"),
+        }
+    }
+}
+
+/// Bytes that are of one exchange alone.
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let piece: [u8; 61] = std::array::from_fn(|_| rng.u8(..));
+    (0..len).map(|n| piece[n % piece.len()] ^ (n / 61) as u8).collect()
+}
+
+/// How an exchange ended for its client.
+#[derive(Debug)]
+enum Outcome {
+    /// With an answer that came to its end.
+    Answered(u16, Vec<u8>),
+    /// The client left.
+    Left,
+    /// Before its end, for this reason.
+    Broken(String),
+}
+
+/// No exchange takes longer: the proxy gives up after two seconds. A loaded machine is slow.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const YAML: &str = include_str!("storm/bootstrap.yaml");
+
+/// What is still in use, of everything that has a gauge for it.
+async fn in_use(proxy: &Running, back: u16) -> Vec<(String, i64)> {
+    let back = format!("listener.127.0.0.1_{back}.");
+    // Connections that wait to be used again, and the proxy's own between two of its listeners.
+    let stays = |name: &str| {
+        name.ends_with("upstream_cx_active")
+            || [back.as_str(), "http.back.downstream_cx", "listener_manager."]
+                .iter()
+                .any(|n| name.starts_with(n))
+    };
+    let stats = proxy.stats("").await.into_iter();
+    stats.filter(|(name, value)| name.ends_with("_active") && *value != 0 && !stays(name)).collect()
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_well_is_right_and_nothing_stays_behind() {
+    const TASKS: u64 = 64;
+    const EXCHANGES: usize = 60;
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = server::start().await;
+    let [direct, chain, back] = [ports::free(), ports::free(), ports::free()];
+    let yaml = YAML
+        .replace("SERVER", &server.port().to_string())
+        .replace("BACK", &back.to_string())
+        .replace("CHAIN", &chain.to_string())
+        .replace("DIRECT", &direct.to_string());
+    let proxy = Proxy::Meltemi.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder.path()).await;
+    let before = descriptors(proxy.process.id());
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for seed in 0..TASKS {
+        let port = if seed % 2 == 0 { direct } else { chain };
+        let version = if seed / 2 % 2 == 0 { Version::Http1 } else { Version::Http2 };
+        tasks.spawn(async move {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut client = Client::new(version, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            let (mut ended, mut before) = ([0, 0, 0], String::from("nothing"));
+            for n in 0..EXCHANGES {
+                let exchange = Exchange::drawn(&mut rng);
+                let place = format!("task {seed}, {version:?}, exchange {n}, {exchange:?}, after {before}");
+                let Ok(outcome) = timeout(PATIENCE, client.run(&exchange)).await else {
+                    panic!("{place} hangs")
+                };
+                exchange.check(&outcome, &place);
+                ended[match outcome {
+                    Outcome::Answered(..) => 0,
+                    Outcome::Left => 1,
+                    Outcome::Broken(_) => 2,
+                }] += 1;
+                before = format!("{exchange:?}");
+            }
+            ended
+        });
+    }
+    let mut ended = [0, 0, 0];
+    while let Some(task) = tasks.join_next().await {
+        for (sum, n) in ended.iter_mut().zip(task.unwrap()) {
+            *sum += n;
+        }
+    }
+    // All three were many: else this shows nothing.
+    assert!(ended.iter().all(|n| *n > TASKS as usize * EXCHANGES / 20), "answered, left, broken: {ended:?}");
+
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let left = in_use(&proxy, back).await;
+        if left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still in use: {left:#?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Pools may keep some; what clients and broken servers left behind is gone.
+    let pooled: i64 = proxy
+        .stats("cluster.")
+        .await
+        .iter()
+        .filter(|(n, _)| n.ends_with("upstream_cx_active"))
+        .map(|(_, n)| n)
+        .sum();
+    let after = descriptors(proxy.process.id());
+    assert!(
+        after <= before + 2 * pooled as usize + 4,
+        "{before} descriptors before, {after} after, {pooled} connections pooled"
+    );
+    let said = proxy.process.said();
+    assert!(!said.contains("panicked"), "{said}");
+}
