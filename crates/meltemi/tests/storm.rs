@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 use clients::{Client, Version};
 
+#[path = "storm/changes.rs"]
+mod changes;
 #[path = "storm/clients.rs"]
 mod clients;
 #[path = "storm/server.rs"]
@@ -175,47 +177,22 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const YAML: &str = include_str!("storm/bootstrap.yaml");
 
-/// What is still in use, of everything that has a gauge for it.
-async fn in_use(proxy: &Running, back: u16) -> Vec<(String, i64)> {
-    let back = format!("listener.127.0.0.1_{back}.");
-    // Connections that wait to be used again, and the proxy's own between two of its listeners.
-    let stays = |name: &str| {
-        name.ends_with("upstream_cx_active")
-            || [back.as_str(), "http.back.downstream_cx", "listener_manager."]
-                .iter()
-                .any(|n| name.starts_with(n))
-    };
-    let stats = proxy.stats("").await.into_iter();
-    stats.filter(|(name, value)| name.ends_with("_active") && *value != 0 && !stays(name)).collect()
-}
-
 fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_ends_well_is_right_and_nothing_stays_behind() {
-    const TASKS: u64 = 64;
+/// Clients that do all they can think of, half of them with either version, until all are through.
+async fn storm(to: &[u16]) {
+    const TASKS: usize = 64;
     const EXCHANGES: usize = 60;
-
-    let folder = tempfile::tempdir().unwrap();
-    let server = server::start().await;
-    let [direct, chain, back] = [ports::free(), ports::free(), ports::free()];
-    let yaml = YAML
-        .replace("SERVER", &server.port().to_string())
-        .replace("BACK", &back.to_string())
-        .replace("CHAIN", &chain.to_string())
-        .replace("DIRECT", &direct.to_string());
-    let proxy = Proxy::Meltemi.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder.path()).await;
-    let before = descriptors(proxy.process.id());
 
     let mut tasks = tokio::task::JoinSet::new();
     for seed in 0..TASKS {
-        let port = if seed % 2 == 0 { direct } else { chain };
-        let version = if seed / 2 % 2 == 0 { Version::Http1 } else { Version::Http2 };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, to[seed / 2 % to.len()]));
+        let version = if seed % 2 == 0 { Version::Http1 } else { Version::Http2 };
         tasks.spawn(async move {
-            let mut rng = fastrand::Rng::with_seed(seed);
-            let mut client = Client::new(version, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+            let mut rng = fastrand::Rng::with_seed(seed as u64);
+            let mut client = Client::new(version, address);
             let (mut ended, mut before) = ([0, 0, 0], String::from("nothing"));
             for n in 0..EXCHANGES {
                 let exchange = Exchange::drawn(&mut rng);
@@ -241,30 +218,78 @@ async fn what_ends_well_is_right_and_nothing_stays_behind() {
         }
     }
     // All three were many: else this shows nothing.
-    assert!(ended.iter().all(|n| *n > TASKS as usize * EXCHANGES / 20), "answered, left, broken: {ended:?}");
+    assert!(ended.iter().all(|n| *n > TASKS * EXCHANGES / 20), "answered, left, broken: {ended:?}");
+}
 
-    let deadline = Instant::now() + Duration::from_secs(20);
+/// Waits until all is quiet. `stays`: gauges of what may go on.
+async fn nothing_stays(proxy: &Running, descriptors_before: usize, stays: &[&str]) {
+    // Connections that wait to be used again.
+    let may_stay = |name: &str| {
+        name.ends_with("upstream_cx_active") || stays.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let deadline = Instant::now() + PATIENCE;
     loop {
-        let left = in_use(&proxy, back).await;
+        let stats = proxy.stats("").await;
+        let in_use = |(name, value): &(&String, &i64)| name.ends_with("_active") && **value != 0;
+        let left: Vec<_> = stats.iter().filter(in_use).filter(|(name, _)| !may_stay(name)).collect();
         if left.is_empty() {
             break;
         }
         assert!(Instant::now() < deadline, "still in use: {left:#?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    // Pools may keep some; what clients and broken servers left behind is gone.
-    let pooled: i64 = proxy
-        .stats("cluster.")
-        .await
-        .iter()
-        .filter(|(n, _)| n.ends_with("upstream_cx_active"))
-        .map(|(_, n)| n)
-        .sum();
-    let after = descriptors(proxy.process.id());
+    let stats = proxy.stats("cluster.").await;
+    let pooled: i64 =
+        stats.iter().filter(|(name, _)| name.ends_with("upstream_cx_active")).map(|(_, value)| value).sum();
+    let (before, after) = (descriptors_before, descriptors(proxy.process.id()));
     assert!(
         after <= before + 2 * pooled as usize + 4,
         "{before} descriptors before, {after} after, {pooled} connections pooled"
     );
     let said = proxy.process.said();
     assert!(!said.contains("panicked"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_well_is_right_and_nothing_stays_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server::start("127.0.0.1").await;
+    let [direct, chain, back] = [ports::free(), ports::free(), ports::free()];
+    let yaml = YAML
+        .replace("SERVER", &server.port().to_string())
+        .replace("BACK", &back.to_string())
+        .replace("CHAIN", &chain.to_string())
+        .replace("DIRECT", &direct.to_string());
+    let proxy = Proxy::Meltemi.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder.path()).await;
+    let before = descriptors(proxy.process.id());
+    storm(&[direct, chain]).await;
+    // The proxy's own connections between two of its listeners.
+    let back = format!("listener.127.0.0.1_{back}.");
+    nothing_stays(&proxy, before, &[&back, "http.back.downstream_cx", "listener_manager."]).await;
+}
+
+/// The same through a gateway whose rules, endpoints and pools change all the while: no exchange may be hurt by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_hurt_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let mesh = folder.path().join("mesh");
+    fs::create_dir(&mesh).unwrap();
+    let servers = [server::start("127.0.0.1").await, server::start("127.0.0.2").await];
+    let port = ports::free();
+    let files = changes::Files { folder: &mesh, servers, port };
+    files.write_first();
+    let (_control_plane, xds) = changes::control_plane(&mesh);
+    let proxy = changes::gateway(folder.path(), &xds).await;
+    changes::serves(port).await;
+    let before = descriptors(proxy.process.id());
+    let ports = [port];
+    tokio::select! {
+        () = storm(&ports) => {}
+        () = files.change() => unreachable!("it does not end by itself"),
+    }
+    nothing_stays(&proxy, before, &["listener_manager."]).await;
+    // There were changes of every kind: else this shows nothing.
+    for kind in ["cluster_manager.cluster_modified", "cluster.outbound|80||storm.example.membership_change"] {
+        assert!(proxy.stat(kind).await > 5, "{kind}");
+    }
 }

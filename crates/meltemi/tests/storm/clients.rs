@@ -85,8 +85,8 @@ impl Client {
             return Outcome::Broken(error.to_string());
         }
         let (feed, body) = mpsc::channel(1);
-        let request = Request::post(format!("http://storm{}", exchange.path()))
-            .header("host", "storm")
+        let request = Request::post(format!("http://storm.test{}", exchange.path()))
+            .header("host", "storm.test")
             .header("content-length", exchange.upload)
             .body(StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(body)))
             .unwrap();

@@ -9,9 +9,9 @@ use tokio::{
 
 use super::{Exchange, Manner};
 
-/// Serves for as long as the test runs.
-pub(crate) async fn start() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// Serves at an address for as long as the test runs.
+pub(crate) async fn start(ip: &str) -> SocketAddr {
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
