@@ -25,6 +25,8 @@ mod changes;
 mod clients;
 #[path = "storm/server.rs"]
 mod server;
+#[path = "storm/streams.rs"]
+mod streams;
 
 /// How a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,4 +294,30 @@ async fn changes_hurt_nobody() {
     for kind in ["cluster_manager.cluster_modified", "cluster.outbound|80||storm.example.membership_change"] {
         assert!(proxy.stat(kind).await > 5, "{kind}");
     }
+}
+
+/// TCP passes as it is, whatever either side does.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_arrive_whole_both_ways() {
+    const TASKS: u64 = 24;
+    const CONNECTIONS: usize = 60;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (server, mut wrong) = streams::serve().await;
+    let port = ports::free();
+    let yaml = include_str!("storm/tcp.yaml")
+        .replace("SERVER", &server.port().to_string())
+        .replace("PORT", &port.to_string());
+    let proxy = Proxy::Meltemi.start(env!("CARGO_BIN_EXE_meltemi"), &yaml, folder.path()).await;
+    let before = descriptors(proxy.process.id());
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut tasks = tokio::task::JoinSet::new();
+    for seed in 0..TASKS {
+        tasks.spawn(streams::connect(to, seed, CONNECTIONS));
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+    nothing_stays(&proxy, before, &["listener_manager."]).await;
+    assert_eq!(wrong.try_recv().ok(), None);
 }
