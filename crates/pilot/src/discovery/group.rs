@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::model::route::{RouteConfiguration, VirtualHost};
-use crate::names::DYNAMIC_DNS_CLUSTER;
+use crate::names::{self, DYNAMIC_DNS_CLUSTER};
 use crate::node::{Node, Role};
 use crate::snapshot::Snapshot;
 use crate::snapshot::change::Changes;
@@ -232,7 +232,7 @@ impl Group {
         for seat in &moved.gone {
             edits.tables.insert(seat.name.clone());
             self.claims.remove(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
-            edits.virtual_hosts.extend(view.catch_all(seat).map(|host| (host_name(seat, &host), None)));
+            edits.virtual_hosts.extend(catch_alls(seat));
             tables.insert(Arc::from(seat.name.as_str()), None);
         }
         for seat in &moved.came {
@@ -423,6 +423,8 @@ impl Group {
         };
         for seat in seats {
             let Some(host) = view.catch_all(seat) else { continue };
+            // It may have had the other name.
+            edits.virtual_hosts.extend(catch_alls(seat));
             let owned = self.claims.owns(claims::domain(&seat.name, "*"), &Claimant::CatchAll);
             let name = host_name(seat, &host);
             edits.touch(name, owned.then(|| self.virtual_host(seat, host, cache)));
@@ -502,6 +504,11 @@ impl Edits {
 
 fn host_name(seat: &Seat, host: &VirtualHost) -> Arc<str> {
     format!("{}/{}", seat.name, host.name).into()
+}
+
+/// The virtual hosts that a table may have had for hosts that nobody knows, as gone.
+fn catch_alls(seat: &Seat) -> [(Arc<str>, Option<Resource>); 2] {
+    [names::ALLOW_ANY, names::BLOCK_ALL].map(|name| (format!("{}/{name}", seat.name).into(), None))
 }
 
 fn claimant(view: &View<'_>, host: &Host) -> Claimant {

@@ -322,3 +322,6 @@ fn in_common(snapshot: &Snapshot, node: &Node) -> Node {
     common.metadata.network = view::network_of(snapshot, node, &labels);
     common.in_common(&labels, |name| snapshot.asks_for_label(name), addresses)
 }
+
+#[cfg(test)]
+mod tests;
