@@ -3,9 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meltemi_proxy::http::{h1::parse, headers::HeaderList};
+use meltemi_proxy::http::{
+    config::{NameCase, NameFormat},
+    h1::parse,
+    headers::HeaderList,
+};
 
-const LIMITS: parse::Limits = parse::Limits { bytes: 60 * 1024, fields: 100 };
+const LIMITS: parse::Limits = parse::Limits {
+    bytes: 60 * 1024,
+    fields: 100,
+    names: NameFormat { case: NameCase::Lower, preserve: false },
+};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(Some((len, _))) = parse::chunk_size(data) {

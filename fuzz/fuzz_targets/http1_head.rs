@@ -4,11 +4,16 @@
 
 use libfuzzer_sys::fuzz_target;
 use meltemi_proxy::http::{
+    config::{NameCase, NameFormat},
     h1::{encode, parse},
     message::{BodyLength, RequestHead, ResponseHead},
 };
 
-const LIMITS: parse::Limits = parse::Limits { bytes: 60 * 1024, fields: 100 };
+const LIMITS: parse::Limits = parse::Limits {
+    bytes: 60 * 1024,
+    fields: 100,
+    names: NameFormat { case: NameCase::Lower, preserve: false },
+};
 
 fuzz_target!(|data: &[u8]| {
     let _ = parse::response(data, LIMITS, false, &mut ResponseHead::default());
@@ -16,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(Some(parsed)) = parse::request(data, LIMITS, true, &mut head) {
         assert!(parsed.len <= data.len());
         let mut out = Vec::new();
-        encode::request(&head, head.body == BodyLength::None, &mut out);
+        encode::request(&head, head.body == BodyLength::None, NameCase::Lower, &mut out);
         let mut again = RequestHead::default();
         match parse::request(&out, LIMITS, true, &mut again) {
             Ok(Some(parsed)) => assert_eq!(parsed.len, out.len()),

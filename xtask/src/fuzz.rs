@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let corpus = run::root().join("fuzz/corpus").join(target);
         fs::create_dir_all(&corpus).with_context(|| format!("cannot create {}", corpus.display()))?;
         let mut command = run::cargo();
-        command.args(["fuzz", "run", "--sanitizer", "none", target]).arg(&corpus);
+        command.args(["fuzz", "run", "--sanitizer", "none", "--features", "run", target]).arg(&corpus);
         for (_, folders) in SEEDS.iter().filter(|(name, _)| name == target) {
             command
                 .args(folders.iter().map(|folder| run::root().join(folder)).filter(|folder| folder.is_dir()));
