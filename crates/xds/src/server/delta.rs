@@ -72,7 +72,14 @@ impl Protocol for Session {
         for name in &request.resource_names_unsubscribe {
             match name.as_str() {
                 "*" => subscription.interest.wildcard = false,
-                name => subscription.drop_name(name),
+                name => {
+                    subscription.drop_name(name);
+                    if !subscription.interest.wants(name)
+                        && let Some(held) = &mut state.held
+                    {
+                        held.remove(name);
+                    }
+                }
             }
         }
     }

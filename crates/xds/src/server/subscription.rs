@@ -21,6 +21,8 @@ pub(super) struct Subscription {
     pub(super) pending: Option<u64>,
     /// A response is owed even if it is empty.
     pub(super) due: bool,
+    /// What has gone since the client last heard is forgotten.
+    behind: bool,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,9 @@ impl Subscription {
     /// Everything is wanted from now on.
     pub(super) fn want_all(&mut self) {
         if !std::mem::replace(&mut self.interest.wildcard, true) {
-            self.layers.iter_mut().for_each(|layer| layer.seen = 0);
+            // What it was sent by name it has: of that it is to hear when it goes.
+            let resources = self.layers.iter().flat_map(|layer| layer.collection.all());
+            self.owed.extend(resources.map(|resource| resource.name().clone()));
             self.due = true;
         }
     }
@@ -50,7 +54,9 @@ impl Subscription {
     /// A name is not wanted any more.
     pub(super) fn drop_name(&mut self, name: &str) {
         self.interest.names.remove(name);
-        self.owed.remove(name);
+        if !self.interest.wants(name) {
+            self.owed.remove(name);
+        }
     }
 
     /// To be sent again if it is wanted.
@@ -89,9 +95,12 @@ impl Subscription {
         let everything = Interest { wildcard: true, ..Interest::default() };
         for layer in before {
             let mut unseen: BTreeSet<Arc<str>> = BTreeSet::new();
-            if let Some(missed) = layer.collection.since(layer.seen.max(1), &everything) {
-                unseen.extend(missed.resources.iter().map(|resource| resource.name().clone()));
-                self.owed.extend(missed.removed);
+            match layer.collection.since(layer.seen, &everything) {
+                Some(missed) => {
+                    unseen.extend(missed.resources.iter().map(|resource| resource.name().clone()));
+                    self.owed.extend(missed.removed);
+                }
+                None => self.behind = true,
             }
             for resource in layer.collection.all() {
                 if unseen.contains(resource.name()) {
@@ -123,6 +132,9 @@ impl Subscription {
     pub(super) fn take(&mut self) -> Result<Vec<Taken>, Status> {
         let behind = || Status::unavailable("too far behind; come again");
         let mut taken = Vec::with_capacity(self.layers.len());
+        if self.behind {
+            return Err(behind());
+        }
         for layer in &mut self.layers {
             let selection = layer.collection.since(layer.seen, &self.interest).ok_or_else(behind)?;
             layer.seen = selection.seen;
@@ -130,13 +142,7 @@ impl Subscription {
         }
         self.take_owed(&mut taken);
         self.due = false;
-        // Of two collections that have a name the first holds.
-        if let [first, rest @ ..] = &mut taken[..] {
-            for other in rest {
-                other.selection.resources.retain(|resource| first.collection.get(resource.name()).is_none());
-                other.selection.removed.retain(|name| first.collection.get(name).is_none());
-            }
-        }
+        first_holds(&mut taken);
         Ok(taken)
     }
 
@@ -170,7 +176,9 @@ impl Subscription {
             layer.seen = selection.seen;
             Taken { collection: Arc::clone(&layer.collection), selection }
         });
-        wanted.collect()
+        let mut taken: Vec<_> = wanted.collect();
+        first_holds(&mut taken);
+        taken
     }
 
     /// Whether a name is in any of the collections.
@@ -192,4 +200,26 @@ impl Subscription {
 pub(super) struct Taken {
     pub(super) collection: Arc<Collection>,
     pub(super) selection: Selection,
+}
+
+/// Of two collections that have a name the first holds: only that one sends it, and what goes from one is sent from another that has
+/// it still.
+fn first_holds(taken: &mut [Taken]) {
+    let holder =
+        |taken: &[Taken], name: &str| taken.iter().position(|layer| layer.collection.get(name).is_some());
+    let gone: BTreeSet<Arc<str>> =
+        taken.iter().flat_map(|layer| layer.selection.removed.iter().cloned()).collect();
+    for name in gone {
+        let Some(at) = holder(taken, &name) else { continue };
+        taken.iter_mut().for_each(|layer| layer.selection.removed.retain(|removed| *removed != name));
+        let layer = &mut taken[at];
+        let listed = layer.selection.resources.iter().any(|resource| *resource.name() == name);
+        if !listed && let Some(resource) = layer.collection.get(&name) {
+            layer.selection.resources.push(resource);
+        }
+    }
+    for at in 1..taken.len() {
+        let (before, rest) = taken.split_at_mut(at);
+        rest[0].selection.resources.retain(|resource| holder(before, resource.name()).is_none());
+    }
 }

@@ -1,5 +1,7 @@
 //! The delta protocol, message by message, against collections that the test fills.
 
+mod orders;
+
 use prost::Message;
 
 use super::*;

@@ -1,5 +1,7 @@
 //! The state-of-the-world protocol, message by message.
 
+mod orders;
+
 use prost::Message;
 
 use super::super::delta::tests::resource;
@@ -36,7 +38,7 @@ fn request(url: &str, names: &[&str], nonce: &str) -> discovery::DiscoveryReques
     }
 }
 
-fn next(session: &mut Session, world: &mut World) -> Option<discovery::DiscoveryResponse> {
+fn next(session: &mut Session, world: &mut dyn Client) -> Option<discovery::DiscoveryResponse> {
     let response = session.response(world).unwrap()?;
     let mut bytes = response.head[5..].to_vec();
     response.resources.iter().for_each(|part| bytes.extend_from_slice(part));
