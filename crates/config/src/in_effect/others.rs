@@ -169,8 +169,22 @@ pub(super) const DEPLOYMENT: &[Row] = &[partly("", "", "read, for analysis later
 /// Kinds that `meltemi analyze` alone reads.
 pub(super) const FOR_ANALYSIS: &[Row] = &[partly("", "", "read by `meltemi analyze`", &[])];
 
-pub(super) const PROCESS: &[Row] =
-    &[works("command", "", "Meltemi's own kind: a local command with a sidecar", &[])];
+/// The guide that a newcomer follows with processes of their own, done as it says.
+const GUIDES: &str = "crates/meltemi/tests/guides.rs::guides_do_what_they_say";
+
+pub(super) const PROCESS: &[Row] = &[
+    works("command", "", "a local command with a sidecar", &[GUIDES]),
+    works("ports", "", "the command finds them in its environment", &[GUIDES]),
+    works("env", "", "", &[GUIDES]),
+    works("service", "", "unset: its own name", &[GUIDES]),
+    works("labels", "", "", &[GUIDES]),
+    works(
+        "replicas",
+        "",
+        "",
+        &["crates/meltemi/src/mesh/plan/tests.rs::a_process_without_a_service_gets_one"],
+    ),
+];
 
 /// A test of what the pilot makes of networks.
 macro_rules! networks {
