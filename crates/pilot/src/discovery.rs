@@ -23,6 +23,8 @@ use crate::source::{Source, Update};
 
 mod client;
 mod debounce;
+#[cfg(test)]
+mod following;
 mod group;
 mod overview;
 mod proxyless;

@@ -7,6 +7,8 @@
 mod collection;
 mod delta;
 mod grpc;
+#[cfg(test)]
+mod happenings;
 mod interest;
 pub mod resource;
 mod sotw;

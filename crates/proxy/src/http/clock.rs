@@ -2,14 +2,14 @@
 //!
 //! The worker's runtime calls [`woke`] from `on_thread_unpark`; everything on the request path asks [`now`].
 //! Invariants: time never goes back, and never stands still. A thread that always has work never waits, so it is never
-//! woken: every [`READS`]th [`now`] reads the clock too. Without the hook (tests, other threads) each does.
+//! woken: after [`READS`] uses a reading is old, and [`now`] reads the clock too. Without the hook (tests, other threads) each does.
 
 use std::{
     cell::{Cell, RefCell},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// So often may one reading be used.
+/// So often a reading is used again.
 const READS: u32 = 256;
 
 thread_local! {

@@ -6,6 +6,7 @@ use meltemi_config::{Object, Options, load_text};
 use serde_json::json;
 
 use super::*;
+use crate::discovery::following::{differing, draw, words};
 use crate::model::listener::{Routes, Terminal};
 use crate::snapshot::Change;
 
@@ -124,7 +125,7 @@ fn pool() -> Vec<Object> {
     loaded.objects
 }
 
-type Held = BTreeMap<String, String>;
+type Held = BTreeMap<String, u64>;
 
 /// Everything a group holds: names with versions.
 fn held(group: &Group) -> Held {
@@ -138,7 +139,7 @@ fn held(group: &Group) -> Held {
         ("virtual_hosts", &shared.virtual_hosts),
     ] {
         for resource in collection.all() {
-            held.insert(format!("{kind} {}", resource.name()), format!("{:016x}", resource.version()));
+            held.insert(format!("{kind} {}", resource.name()), resource.version());
         }
     }
     held
@@ -161,21 +162,11 @@ fn nodes() -> Vec<Node> {
     ]
 }
 
-/// A small generator: the test is the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-}
-
 #[test]
 fn a_group_that_followed_changes_is_as_one_made_from_nothing() {
     let pool = pool();
     for seed in 0..6 {
-        let mut dice = Dice(seed);
+        let mut dice = fastrand::Rng::with_seed(seed);
         let cache = Cache::default();
         let mut objects: BTreeMap<_, Object> = BTreeMap::new();
         let mut snapshot = Snapshot::build(0, &[], Arc::default());
@@ -183,13 +174,7 @@ fn a_group_that_followed_changes_is_as_one_made_from_nothing() {
         let mut groups: Vec<Group> =
             forms.map(|(node, vhds)| Group::new(node, vhds, &snapshot, &cache)).collect();
         for step in 0..60 {
-            let mut changes: Vec<Change> = Vec::new();
-            for _ in 0..=dice.roll(3) {
-                let object = &pool[dice.roll(pool.len())];
-                let change = (dice.roll(3) > 0).then(|| object.clone());
-                changes.retain(|(id, _)| *id != object.id());
-                changes.push((object.id(), change));
-            }
+            let changes = draw(&mut dice, &pool.iter().collect::<Vec<_>>(), 3);
             for (id, object) in &changes {
                 match object {
                     Some(object) => objects.insert(id.clone(), object.clone()),
@@ -203,17 +188,12 @@ fn a_group_that_followed_changes_is_as_one_made_from_nothing() {
                 group.update(&snapshot, Some(&changed), &cache);
                 let vhds = group.shared.discovers_hosts;
                 let anew = Group::new(group.node.clone(), vhds, &fresh, &cache);
-                let ids: Vec<_> =
-                    changes.iter().map(|(id, object)| (id.to_string(), object.is_some())).collect();
                 let (followed, anew) = (held(group), held(&anew));
-                let differs: Vec<_> = followed
-                    .iter()
-                    .filter(|entry| anew.get(entry.0) != Some(entry.1))
-                    .chain(anew.iter().filter(|entry| followed.get(entry.0) != Some(entry.1)))
-                    .collect();
+                let differs = differing(&followed, &anew);
                 assert!(
                     differs.is_empty(),
-                    "seed {seed} step {step} {ids:?} {:?} vhds {vhds}: {differs:#?}",
+                    "seed {seed} step {step} {:?} {:?} vhds {vhds}: {differs:#?}",
+                    words(&changes),
                     group.node
                 );
             }

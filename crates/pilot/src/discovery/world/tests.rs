@@ -8,6 +8,7 @@ use meltemi_xds::type_url;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::discovery::following::{differing, draw, words};
 
 /// The mesh of a table and its settings: texts that are indented below a key.
 fn block(table: &str, key: &str) -> Option<String> {
@@ -130,23 +131,13 @@ fn join(world: &mut World, names: &[String]) -> Vec<Arc<ArcSwap<Sources>>> {
     proxies
 }
 
-/// A small generator: the test is the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-}
-
 #[test]
 fn who_followed_changes_is_told_what_a_newcomer_is_told() {
     let meshes = meshes();
     for (at, mesh) in meshes.iter().enumerate() {
-        let mut dice = Dice(at as u64);
+        let mut dice = fastrand::Rng::with_seed(at as u64);
         // Resources of two tables meet.
-        let other = &meshes[dice.roll(meshes.len())];
+        let other = &meshes[dice.usize(0..meshes.len())];
         let pool: Vec<&Object> = mesh.objects.iter().chain(&other.objects).collect();
         let names: Vec<String> = ["a", "b", "seen", "web"]
             .iter()
@@ -158,17 +149,11 @@ fn who_followed_changes_is_told_what_a_newcomer_is_told() {
         let mut world = World::new(Arc::clone(&settings));
         let followers = join(&mut world, &names);
         for step in 0..40 {
-            let mut changes: Vec<Change> = Vec::new();
-            for _ in 0..=dice.roll(4) {
-                let object = pool[dice.roll(pool.len())];
-                let change = (dice.roll(3) > 0).then(|| object.clone());
-                changes.retain(|(id, _)| *id != object.id());
-                changes.push((object.id(), change));
-            }
-            let others = (dice.roll(12) == 0).then(|| Arc::clone(&meshes[dice.roll(meshes.len())].settings));
+            let changes = draw(&mut dice, &pool, 4);
+            let others =
+                (dice.u8(0..12) == 0).then(|| Arc::clone(&meshes[dice.usize(0..meshes.len())].settings));
             settings = others.clone().unwrap_or(settings);
-            let what: Vec<_> =
-                changes.iter().map(|(id, object)| (id.to_string(), object.is_some())).collect();
+            let what = words(&changes);
             world.apply(changes, others.clone());
 
             let mut fresh = World::new(Arc::clone(&settings));
@@ -177,12 +162,7 @@ fn who_followed_changes_is_told_what_a_newcomer_is_told() {
             let newcomers = join(&mut fresh, &names);
             for ((node, _), (old, new)) in nodes().iter().zip(followers.iter().zip(&newcomers)) {
                 let (old, new) = (held(old), held(new));
-                let differs: Vec<_> = old
-                    .iter()
-                    .filter(|entry| new.get(entry.0) != Some(entry.1))
-                    .chain(new.iter().filter(|entry| old.get(entry.0) != Some(entry.1)))
-                    .map(|(name, _)| name)
-                    .collect();
+                let differs = differing(&old, &new);
                 assert!(
                     differs.is_empty(),
                     "{} with {}, step {step}, {what:?}, settings {}, {}: {differs:#?}",

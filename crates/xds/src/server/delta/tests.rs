@@ -56,7 +56,7 @@ fn ack(response: &discovery::DeltaDiscoveryResponse) -> discovery::DeltaDiscover
 }
 
 /// The next response, as the client reads it.
-fn next(session: &mut Session, world: &mut World) -> Option<discovery::DeltaDiscoveryResponse> {
+fn next(session: &mut Session, world: &mut dyn Client) -> Option<discovery::DeltaDiscoveryResponse> {
     let response = session.response(world).unwrap()?;
     let mut bytes = response.head[5..].to_vec();
     response.resources.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -190,4 +190,22 @@ fn another_collection_is_compared_with_that_before() {
     world.set(CLUSTER, &[("a", 1)]);
     let moved = next(&mut session, &mut world).expect("the difference");
     assert_eq!((names(&moved).len(), moved.removed_resources), (0, ["b", "c", "d"].map(String::from).into()));
+}
+
+#[test]
+fn what_was_held_and_is_unsubscribed_is_sent_again_when_it_is_wanted() {
+    let (mut world, mut session) = (World::default(), Session::default());
+    world.set(ENDPOINT, &[("a", 1)]);
+    let held = HashMap::from([("a".to_owned(), "1".to_owned())]);
+    let again =
+        discovery::DeltaDiscoveryRequest { initial_resource_versions: held, ..request(ENDPOINT, &["a"]) };
+    session.request(again, &mut world);
+    let unsubscribe = discovery::DeltaDiscoveryRequest {
+        resource_names_unsubscribe: vec!["a".to_owned()],
+        ..request(ENDPOINT, &[])
+    };
+    session.request(unsubscribe, &mut world);
+    session.request(request(ENDPOINT, &["*"]), &mut world);
+    let response = next(&mut session, &mut world).expect("a response");
+    assert_eq!(names(&response), ["a"]);
 }

@@ -10,8 +10,11 @@ mod windows;
 use std::{
     cell::RefCell,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
 };
 
 use proptest::prelude::*;
@@ -54,6 +57,30 @@ struct Peer {
     stats: Arc<Http2Stats>,
     encoder: Encoder,
     input: Vec<u8>,
+}
+
+/// The waker of a task: whether it was told to run.
+struct Told(AtomicBool);
+
+impl Told {
+    fn new(told: bool) -> Self {
+        Self(AtomicBool::new(told))
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The task runs now.
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn cx() -> Context<'static> {

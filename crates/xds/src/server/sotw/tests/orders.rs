@@ -6,34 +6,11 @@ use std::collections::{BTreeSet, VecDeque};
 use proptest::prelude::*;
 
 use super::*;
-use crate::pb::google::protobuf::Any;
-use crate::server::Resource;
-use crate::type_url::LISTENER;
-
-/// Of clusters everything is wanted, of the others some names. A response with clusters or listeners is all of them.
-const TYPES: [&str; 3] = [CLUSTER, ENDPOINT, LISTENER];
-const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+use crate::server::happenings::{Change, Mesh, NAMES, TYPES, change, kind, read, settle};
 
 #[derive(Debug, Clone)]
 enum Happening {
-    Put {
-        kind: usize,
-        layer: usize,
-        name: usize,
-        version: u64,
-    },
-    Gone {
-        kind: usize,
-        layer: usize,
-        name: usize,
-    },
-    /// Another collection takes its place: a proxy changes its group.
-    Other {
-        kind: usize,
-        layer: usize,
-        names: Vec<usize>,
-        version: u64,
-    },
+    Changes(Change),
     /// The client asks, of clusters for all.
     Want {
         kind: usize,
@@ -46,40 +23,15 @@ enum Happening {
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
-    let (kind, layer, name, version) = (0..TYPES.len(), 0..2usize, 0..NAMES.len(), 1..4u64);
-    let names = prop::collection::vec(name.clone(), 0..4);
-    let wanted = prop::collection::btree_set(name.clone(), 1..4);
+    let wanted = prop::collection::btree_set(0..NAMES.len(), 1..4);
     prop_oneof![
-        6 => (kind.clone(), layer.clone(), name.clone(), version.clone())
-            .prop_map(|(kind, layer, name, version)| Happening::Put { kind, layer, name, version }),
-        4 => (kind.clone(), layer.clone(), name)
-            .prop_map(|(kind, layer, name)| Happening::Gone { kind, layer, name }),
-        1 => (kind.clone(), layer, names, version)
-            .prop_map(|(kind, layer, names, version)| Happening::Other { kind, layer, names, version }),
-        4 => (kind, wanted).prop_map(|(kind, names)| Happening::Want { kind, names }),
+        11 => change().prop_map(Happening::Changes),
+        4 => (0..TYPES.len(), wanted).prop_map(|(kind, names)| Happening::Want { kind, names }),
         6 => Just(Happening::Serve),
         6 => Just(Happening::Deliver),
         6 => Just(Happening::Answer),
         1 => Just(Happening::Reconnect),
     ]
-}
-
-/// Two collections for each type, of which the first holds.
-struct Mesh([[Arc<Collection>; 2]; 3]);
-
-impl Client for Mesh {
-    fn collections(&mut self, type_url: &str) -> Vec<Arc<Collection>> {
-        let kind = TYPES.iter().position(|url| *url == type_url).unwrap();
-        self.0[kind].to_vec()
-    }
-
-    fn event(&mut self, _: Event<'_>) {}
-}
-
-/// A resource whose message says its name and version.
-fn made(name: &str, version: u64) -> Resource {
-    let message = Any { type_url: name.to_owned(), value: version.to_string().into() };
-    Resource::new(name, version, "t", &message)
 }
 
 /// What the client wants of a type and what it has.
@@ -88,7 +40,14 @@ struct Wish {
     names: BTreeSet<&'static str>,
     asked: bool,
     nonce: String,
-    held: BTreeMap<String, Vec<u8>>,
+    held: BTreeMap<String, u64>,
+}
+
+impl Wish {
+    /// Of clusters everything is wanted, of the others some names.
+    fn wants(&self, kind: usize, name: &str) -> bool {
+        TYPES[kind] == CLUSTER || self.names.contains(name)
+    }
 }
 
 struct Peers {
@@ -108,18 +67,7 @@ impl Peers {
 
     fn happens(&mut self, what: &Happening) {
         match what {
-            Happening::Put { kind, layer, name, version } => {
-                let changed = made(NAMES[*name], *version);
-                self.mesh.0[*kind][*layer].update([(NAMES[*name].into(), Some(changed))]);
-            }
-            Happening::Gone { kind, layer, name } => {
-                self.mesh.0[*kind][*layer].update([(NAMES[*name].into(), None)]);
-            }
-            Happening::Other { kind, layer, names, version } => {
-                let names: BTreeSet<_> = names.iter().map(|name| NAMES[*name]).collect();
-                let resources = names.into_iter().map(|name| made(name, *version));
-                self.mesh.0[*kind][*layer] = Arc::new(Collection::of(resources));
-            }
+            Happening::Changes(change) => self.mesh.change(change),
             // A request that crosses a response is old news to the server: who drops a name and wants it again meanwhile was
             // not heard to drop it. Clusters help Envoy out of that, which are warmed by endpoints that are sent again.
             Happening::Want { .. } if !self.requests.is_empty() || !self.responses.is_empty() => {}
@@ -154,23 +102,24 @@ impl Peers {
 
     fn serve(&mut self) -> bool {
         let response = next(&mut self.session, &mut self.mesh);
+        let any = response.is_some();
         self.responses.extend(response);
-        !self.responses.is_empty()
+        any
     }
 
     fn deliver(&mut self) -> bool {
         let Some(response) = self.responses.pop_front() else { return false };
-        let kind = TYPES.iter().position(|url| *url == response.type_url).unwrap();
+        let kind = kind(&response.type_url);
         let wish = &mut self.wishes[kind];
         if TYPES[kind] != ENDPOINT {
             wish.held.clear();
         }
         let mut seen = BTreeSet::new();
         for resource in response.resources {
-            let name = Any::decode(&*resource.value).unwrap().type_url;
+            let (name, version) = read(&resource.value);
             assert!(seen.insert(name.clone()), "{name} twice in a response");
-            if wish.names.contains(&*name) || TYPES[kind] == CLUSTER {
-                wish.held.insert(name, resource.value.to_vec());
+            if wish.wants(kind, &name) {
+                wish.held.insert(name, version);
             }
         }
         wish.nonce = response.nonce;
@@ -189,7 +138,7 @@ proptest! {
     #[test]
     fn a_client_ends_up_with_what_it_wants(happenings in prop::collection::vec(happening(), 0..80)) {
         let mut peers = Peers {
-            mesh: Mesh(Default::default()),
+            mesh: Mesh::default(),
             session: Session::default(),
             wishes: Default::default(),
             responses: VecDeque::new(),
@@ -198,20 +147,9 @@ proptest! {
         for what in &happenings {
             peers.happens(what);
         }
-        for round in 0.. {
-            prop_assert!(round < 100, "this has no end");
-            if !(peers.serve() | peers.deliver() | peers.answer()) {
-                break;
-            }
-        }
+        settle(|| peers.serve() | peers.deliver() | peers.answer());
         for (kind, wish) in peers.wishes.iter().enumerate().filter(|(_, wish)| wish.asked) {
-            let [first, second] = &peers.mesh.0[kind];
-            let mut wanted = BTreeMap::new();
-            for resource in second.all().into_iter().chain(first.all()) {
-                if TYPES[kind] == CLUSTER || wish.names.contains(&**resource.name()) {
-                    wanted.insert(resource.name().to_string(), resource.message().to_vec());
-                }
-            }
+            let wanted = peers.mesh.wanted(kind, |name| wish.wants(kind, name));
             // Nothing can say that an assignment is gone.
             let mut held = wish.held.clone();
             held.retain(|name, _| TYPES[kind] != ENDPOINT || wanted.contains_key(name));

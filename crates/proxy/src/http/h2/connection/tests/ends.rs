@@ -1,8 +1,6 @@
 //! Two connections talk to each other, in any order, in pieces of any size: bodies arrive whole, whoever may go on is told, and at
 //! the end nobody waits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
 
 /// What becomes of one exchange.
@@ -53,15 +51,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A task's waker: true when the task is to run.
-struct Told(AtomicBool);
-
-impl std::task::Wake for Told {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// One side of an exchange, which runs only when it is told.
 struct Task {
     plan: usize,
@@ -83,10 +72,21 @@ fn bytes(plan: usize, len: usize) -> Vec<u8> {
 
 impl Task {
     fn new(plan: usize, stream: Stream, to_send: usize) -> Self {
-        let told = Arc::new(Told(AtomicBool::new(true)));
+        let told = Arc::new(Told::new(true));
         let stream = Some(stream);
         let read = Vec::new();
         Self { plan, stream, told, turns: 0, to_send, answered: false, read, read_all: false, failed: false }
+    }
+
+    /// Whether there is a reason to run it.
+    fn is_told(&self) -> bool {
+        self.stream.is_some() && self.told.take()
+    }
+
+    /// Whether it drops its stream now, after so many turns.
+    fn leaves(&mut self, after: Option<u8>) -> bool {
+        self.turns = self.turns.saturating_add(1);
+        after.is_some_and(|turns| turns < self.turns) && self.fail()
     }
 
     /// Sends and reads as much as it can; true when it did anything.
@@ -177,14 +177,13 @@ impl World {
     fn run_client(&mut self, n: usize) -> bool {
         let task = &mut self.clients[n];
         let plan = &self.plans[task.plan];
-        let Some(stream) = &task.stream else { return false };
-        if !task.told.0.swap(false, Ordering::Relaxed) {
+        if !task.is_told() {
             return false;
         }
-        task.turns = task.turns.saturating_add(1);
-        if plan.client_leaves.is_some_and(|turns| turns < task.turns) {
-            return task.fail();
+        if task.leaves(plan.client_leaves) {
+            return true;
         }
+        let Some(stream) = &task.stream else { return false };
         if !task.answered {
             let waker = Waker::from(task.told.clone());
             let mut head = ResponseHead::default();
@@ -209,14 +208,13 @@ impl World {
     fn run_server(&mut self, n: usize) -> bool {
         let task = &mut self.servers[n];
         let plan = &self.plans[task.plan];
-        let Some(stream) = &task.stream else { return false };
-        if !task.told.0.swap(false, Ordering::Relaxed) {
+        if !task.is_told() {
             return false;
         }
-        task.turns = task.turns.saturating_add(1);
-        if plan.server_leaves.is_some_and(|turns| turns < task.turns) {
-            return task.fail();
+        if task.leaves(plan.server_leaves) {
+            return true;
         }
+        let Some(stream) = &task.stream else { return false };
         if !task.answered {
             task.answered = true;
             let head = ResponseHead { status: 200, ..ResponseHead::default() };

@@ -1,7 +1,5 @@
 //! A lawful peer and streams of ours in any order: who waits is known, and who may go on is told.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::*;
 use crate::http::h2::connection::QUEUE;
 
@@ -46,15 +44,6 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-#[derive(Default)]
-struct Told(AtomicBool);
-
-impl std::task::Wake for Told {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// A stream that somebody works on.
 struct Held {
     stream: Stream,
@@ -93,7 +82,7 @@ impl World {
                 self.next += 2;
                 self.peer.headers(id, end, if end { GET } else { POST });
                 if let Some(stream) = self.peer.accept() {
-                    let (told, asks) = (Arc::default(), !end);
+                    let (told, asks) = (Arc::new(Told::new(false)), !end);
                     self.held.push(Held {
                         stream,
                         id,
@@ -113,7 +102,7 @@ impl World {
             }
             Event::Send { n, len, last } => {
                 let Some(held) = self.pick(n).filter(|held| held.answered && !held.done) else { return };
-                held.told.0.store(false, Ordering::Relaxed);
+                held.told.take();
                 let waker = Waker::from(held.told.clone());
                 let mut cx = Context::from_waker(&waker);
                 let mut connection = held.stream.connection().borrow_mut();
@@ -194,7 +183,7 @@ impl World {
                     && connection.out.len() - connection.written < QUEUE;
             // The queue tells when it is empty: until then a stream may have to wait for it.
             let queued = !connection.output().is_empty();
-            let told = held.told.0.load(Ordering::Relaxed);
+            let told = held.told.is_set();
             prop_assert!(!held.stuck || told || queued || !may_go_on, "stream {} sleeps for ever", held.id);
         }
         Ok(())
